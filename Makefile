@@ -1,0 +1,48 @@
+# Everything a fresh clone needs. State lives in .fineface/ (or $FINEFACE_HOME), the environment in .venv/.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+comma := ,
+PROFILE ?= miniature
+# Extras of pyproject.toml; `make run PROFILE=portraits EXTRAS=dev,portraits` adds MediaPipe.
+EXTRAS ?= dev
+STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
+
+.PHONY: help environment run test ui lint clean pins
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+environment: $(STAMP)  ## create or update .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "installing the environment into $(VENV) (about a minute)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -qq torch==2.13.0
+	$(BIN)/pip install -qq --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	touch $(STAMP)
+
+run: $(STAMP)  ## materialise the whole graph and print the results (PROFILE=miniature)
+	$(BIN)/fineface run --profile $(PROFILE)
+
+test: $(STAMP)  ## lint and run every test
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+
+ui: $(STAMP)  ## Dagster UI on http://127.0.0.1:3000
+	$(BIN)/fineface ui --profile $(PROFILE)
+
+lint: $(STAMP)  ## ruff and the floor plan
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+clean:  ## remove the environment and caches; data and results stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build
+
+pins: $(STAMP)  ## rewrite constraints.txt from .venv
+	$(BIN)/pip freeze --exclude-editable | sed -E 's/\+cpu$$//' | grep -vE ' @ |^-e|^fineface' > constraints.txt
+	touch $(STAMP)

@@ -1,0 +1,83 @@
+"""au_annotation: twelve intensities of every photograph as the estimator gave them, or why there are none."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+import facs
+from assets import calls, pictures, stage
+from store import Store
+
+READING = {**dict.fromkeys(facs.COLUMNS, pl.Float64), "faces": pl.Int64, "reason": pl.String}
+
+
+@dg.asset(group_name="data_set", code_version="1", kinds={"polars", "torch"}, pool="gpu")
+def au_annotation(
+    context: dg.AssetExecutionContext,
+    photorealism: pl.DataFrame,
+    store: dg.ResourceParam[Store],
+    profile: dg.ResourceParam[Any],
+) -> dg.MaterializeResult:
+    """AU intensities 0-5 of the photographs; null where the estimator does not support an AU."""
+    photographs = stage.kept(photorealism).select("sample_id", "source", "path", "content_hash")
+    read, model, made, reused = annotate(context, store, profile, photographs)
+    table = read.select(
+        "sample_id",
+        "source",
+        "path",
+        "content_hash",
+        *facs.COLUMNS,
+        "faces",
+        pl.lit(model).alias("model"),
+        pl.col("reason").is_null().alias("keep"),
+        "reason",
+    )
+    return stage.result(table, model_calls=made, reused=reused, **pictures.sheets(table))
+
+
+def annotate(
+    context: dg.AssetExecutionContext, store: Store, profile: Any, images: pl.DataFrame
+) -> tuple[pl.DataFrame, str, int, int]:
+    """`images` (path, content_hash) with the columns of READING; the model's fingerprint; calls, reused."""
+    from inference import action_units
+
+    estimator = action_units.build(profile.au_estimator.model_dump(exclude_none=True))
+
+    def read(batch: list) -> list[dict[str, Any]]:
+        return [
+            {**dict(zip(facs.COLUMNS, r.intensities, strict=True)), "faces": r.faces, "reason": r.reason}
+            for r in estimator.estimate(batch)
+        ]
+
+    found, made, reused = calls.over_images(
+        context,
+        store,
+        "action_units",
+        images,
+        read,
+        READING,
+        chunk=profile.chunk,
+        model=estimator.fingerprint,
+    )
+    return found, estimator.fingerprint, made, reused
+
+
+@dg.asset_check(asset=au_annotation, blocking=True)
+def intensities_within_0_5(au_annotation: pl.DataFrame) -> dg.AssetCheckResult:
+    """What was measured lies on the scale, and something was measured."""
+    values = pl.concat([au_annotation[column] for column in facs.COLUMNS]).drop_nulls()
+    outside = int(((values < 0) | (values > facs.MAXIMUM) | values.is_nan()).sum())
+    return stage.check(outside == 0 and len(values) > 0, measured=len(values), outside=outside)
+
+
+@dg.asset_check(asset=au_annotation)
+def most_have_a_face(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+    """The share of photographs without a face stays below the profile's limit."""
+    share = stage.share(~au_annotation["keep"])
+    limit = profile.limits["no_face"]
+    return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)
+
+
+ASSETS = [au_annotation]
+CHECKS = [intensities_within_0_5, most_have_a_face]

@@ -1,0 +1,89 @@
+"""captions: what each picture shows, in words, from BLIP-2 or from the text file beside it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets import calls, stage
+from store import Store
+
+COLUMNS = ("sample_id", "source", "path", "content_hash")
+
+
+@dg.asset(group_name="data_set", code_version="1", kinds={"polars", "huggingface"}, pool="gpu")
+def captions(
+    context: dg.AssetExecutionContext,
+    au_corrections: pl.DataFrame,
+    raw_disfa: pl.DataFrame,
+    raw_folder: pl.DataFrame,
+    store: dg.ResourceParam[Store],
+    profile: dg.ResourceParam[Any],
+) -> dg.MaterializeResult:
+    """One caption a sample of both sources (paper, supplement: BLIP-2 without a prompt)."""
+    samples = pl.concat([stage.kept(au_corrections).select(COLUMNS), stage.kept(raw_disfa).select(COLUMNS)])
+    samples = samples.join(
+        raw_folder.select("sample_id", "raw_caption"), on="sample_id", how="left", maintain_order="left"
+    ).sort("sample_id")
+    captioned, made, reused = PROVIDERS[profile.captions.provider](context, store, profile, samples)
+    empty = pl.col("caption").fill_null("").str.strip_chars() == ""
+    table = captioned.select(
+        *COLUMNS,
+        "caption",
+        "model",
+        (~empty).alias("keep"),
+        pl.when(empty).then(pl.col("complaint")).alias("reason"),
+    )
+    examples = stage.markdown(stage.kept(table).select("sample_id", "caption").head(12))
+    return stage.result(table, model_calls=made, reused=reused, examples=examples)
+
+
+def _blip2(
+    context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
+) -> tuple[pl.DataFrame, int, int]:
+    from inference.blip2 import Blip2
+
+    settings = profile.captions
+    model = Blip2(settings.model, settings.revision, settings.precision, settings.batch_size)
+
+    def read(batch: list) -> list[dict[str, Any]]:
+        return [{"caption": caption} for caption in model.caption(batch)]
+
+    table, made, reused = calls.over_images(
+        context,
+        store,
+        "captions",
+        samples,
+        read,
+        {"caption": pl.String},
+        chunk=profile.chunk,
+        model=model.fingerprint,
+    )
+    return _described(table, model.fingerprint, "no caption: the model gave none"), made, reused
+
+
+def _sidecar(
+    context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
+) -> tuple[pl.DataFrame, int, int]:
+    table = samples.with_columns(pl.col("raw_caption").str.strip_chars().alias("caption"))
+    return _described(table, "sidecar", "no caption: no text file beside the picture, or an empty one"), 0, 0
+
+
+def _described(table: pl.DataFrame, model: str, complaint: str) -> pl.DataFrame:
+    return table.with_columns(pl.lit(model).alias("model"), pl.lit(complaint).alias("complaint"))
+
+
+PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {"blip2": _blip2, "sidecar": _sidecar}
+
+
+@dg.asset_check(asset=captions, blocking=True)
+def captions_not_empty(captions: pl.DataFrame) -> dg.AssetCheckResult:
+    """There are captions, and a kept sample's is not empty."""
+    kept = stage.kept(captions)
+    empty = int((kept["caption"].str.strip_chars() == "").sum())
+    return stage.check(kept.height > 0 and empty == 0, kept=kept.height, empty=empty)
+
+
+ASSETS = [captions]
+CHECKS = [captions_not_empty]

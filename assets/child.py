@@ -1,0 +1,78 @@
+"""A process of another program whose lines are read as they come, and which never outlives this one."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_TAIL = 30
+
+
+class ChildFailed(RuntimeError):
+    """The program ended with an error; the message ends with the last lines it wrote."""
+
+
+def lines(command: Sequence[str], log: Path) -> Iterator[str]:
+    """The lines that `command` writes to standard output, as they come; standard error goes to the file
+    `log`.
+
+    The process is killed, with all it started, when the caller stops reading, and (on Linux) when this
+    process dies, however that happens. Raises ChildFailed when it ends with another code than 0.
+    """
+    with log.open("ab") as errors:
+        began = errors.tell()
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+            preexec_fn=_dies_with(os.getpid()),
+        )
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                yield line.rstrip("\n")
+            code = process.wait()
+        finally:
+            _kill(process)
+    if code != 0:
+        said = _said(log, began)
+        raise ChildFailed(f"{' '.join(command[:4])} … ended with code {code}; it said, in {log}:\n{said}")
+
+
+def _dies_with(parent: int) -> Callable[[], None] | None:
+    """What the child calls first: the kernel shall kill it when its parent is gone."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def prepare() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the call
+            os._exit(1)
+
+    return prepare
+
+
+def _kill(process: subprocess.Popen) -> None:
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _said(log: Path, began: int) -> str:
+    with log.open("rb") as file:
+        file.seek(began)
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-_TAIL:])

@@ -1,0 +1,210 @@
+"""The AU corrections: which rows are too weak, how a column is bent and stretched. Numbers:
+`curation.recipes`.
+
+A label depends on other samples, through the minimum and maximum of its column: `fit` finds those and names
+the samples that set them, `apply` uses them. Decisions where the sources are silent:
+
+- Intensities outside [0, 5] (an estimator that does not clamp) count as 0 or, in a bounded recipe, 5; the raw
+  column keeps what was given. Without this a negative value has no power.
+- A column without a range (one row, all values equal, all zero) or without a target cannot be normalised: its
+  values stay as they were before the power, so nothing is stretched up from nothing and zero stays zero.
+- An AU that is null stays null at every step and adds nothing to a row's sum or maximum.
+- A dropped row sets no statistic and gets no corrected value: only its raw columns are filled.
+"""
+
+import polars as pl
+
+from curation.recipes import Power, Recipe, named
+from facs import COLUMNS, MAXIMUM
+
+STATISTICS_SCHEMA = pl.Schema(
+    {
+        "recipe": pl.String,
+        "step": pl.String,
+        "au": pl.Int64,
+        "minimum": pl.Float64,
+        "maximum": pl.Float64,
+        "minimum_sample_id": pl.String,
+        "maximum_sample_id": pl.String,
+        "samples": pl.Int64,
+    }
+)
+
+
+def fit(table: pl.DataFrame, recipe: str | Recipe) -> pl.DataFrame:
+    """The minima and maxima that `recipe` needs, over the rows that survive its filters.
+
+    `table` as in `apply`. One row an AU and step, on the recipe's own scale (0-5 or 0-1): step "power" is the
+    column of x^gamma, step "target" (only where the recipe normalises to a maximum and not to a number) the
+    column before any power whose maximum becomes the top; for AU15 in `reference` that is the column of AU17.
+    `*_sample_id` is the first sample id, in order, that has the value; the row number where the table has no
+    `sample_id`. `samples` counts the values; without any, minimum, maximum and ids are null.
+    Raises ValueError for an unknown recipe or a missing AU column.
+    """
+    recipe = named(recipe)
+    kept = _judged(table, recipe).filter("keep")
+    sample = pl.col("sample_id") if "sample_id" in table.columns else pl.col("_row")
+    rows = []
+    for power in recipe.powers:
+        value = _on_scale(power.au, recipe)
+        rows.append(_statistic(kept, recipe, "power", power.au, value.pow(power.gamma), sample))
+        if power.target_au is not None:
+            target = _on_scale(power.target_au, recipe)
+            rows.append(_statistic(kept, recipe, "target", power.au, target, sample))
+    return pl.DataFrame(rows, schema=STATISTICS_SCHEMA)
+
+
+def apply(table: pl.DataFrame, recipe: str | Recipe, statistics: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Filter and correct a table of AU intensities (FineFace supplement, data processing, steps 4 to 6).
+
+    `table` has the columns au1 ... au26, intensities 0-5 as an estimator gave them; null means "not
+    supported". Optional columns that matter: `sample_id`, `faces` (number of faces found), `keep` and
+    `reason` (rows already dropped stay dropped). All other columns are carried through, and so is the order
+    of the rows. Adds, for each AU, `au{n}_raw`; for each corrected AU, `au{n}_power` (x^gamma on the recipe's
+    scale) and `au{n}_scaled` (0-5, normalised and amplified, before small values are zeroed). `au{n}` becomes
+    the final intensity, within [0, 5] in a bounded recipe. `keep` is false and `reason` says why for rows
+    that are dropped.
+
+    Without `statistics` the table's own are fitted. Raises ValueError for an unknown recipe, a missing AU
+    column, or statistics of another recipe.
+    """
+    recipe = named(recipe)
+    judged = _judged(table, recipe)
+    if statistics is None:
+        statistics = fit(table, recipe)
+    ranges = _ranges(statistics, recipe)
+    powers = {f"au{power.au}": power for power in recipe.powers}
+
+    steps, finals = [], []
+    for column in COLUMNS:
+        value = _clipped(column, recipe)
+        if column in powers:
+            power = powers[column]
+            bent = _on_scale(power.au, recipe).pow(power.gamma)
+            value = _normalised(bent, value, power, recipe, ranges)
+            steps += [_if_kept(bent, f"{column}_power"), _if_kept(value, f"{column}_scaled")]
+        zeroed = pl.when(value < recipe.zero_below).then(0.0).otherwise(value)
+        finals.append(_if_kept(zeroed, column))
+    raws = [pl.col(column).alias(f"{column}_raw") for column in COLUMNS]
+    return judged.with_columns(raws).with_columns(*steps, *finals).drop("_row")
+
+
+def _judged(table: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
+    """The table with Float64 AUs, `_row`, and `keep` and `reason` as the recipe's filters leave them."""
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        raise ValueError(
+            f"no column {', '.join(missing)} in a table to correct; it needs {', '.join(COLUMNS)}"
+        )
+    already = pl.col("keep").fill_null(False) if "keep" in table.columns else pl.lit(True)
+    before = pl.col("reason").cast(pl.String) if "reason" in table.columns else pl.lit(None, dtype=pl.String)
+    given = [pl.col(column).cast(pl.Float64) for column in COLUMNS]
+    odd = pl.concat_str(
+        [pl.when(~value.is_finite()).then(pl.lit(name)) for name, value in zip(COLUMNS, given, strict=True)],
+        separator=", ",
+        ignore_nulls=True,
+    )
+    table = table.with_row_index("_row").with_columns(odd.alias("_odd"), *given)
+    table = table.with_columns(pl.when(pl.col(column).is_finite()).then(pl.col(column)) for column in COLUMNS)
+    reason = (
+        pl.when(pl.col("_odd") != "")
+        .then(pl.format("not a finite number: {}", pl.col("_odd")))
+        .when(pl.all_horizontal(pl.col(column).is_null() for column in COLUMNS))
+        .then(pl.lit("no intensities"))
+        .when(_faceless(table, recipe))
+        .then(pl.lit("no face"))
+        .otherwise(_weakness(recipe))
+    )
+    return (
+        table.with_columns(already.alias("keep"), before.alias("reason"))
+        .with_columns(pl.when("keep").then(reason).otherwise(pl.col("reason")).alias("reason"))
+        .with_columns((pl.col("keep") & pl.col("reason").is_null()).alias("keep"))
+        .drop("_odd")
+    )
+
+
+def _faceless(table: pl.DataFrame, recipe: Recipe) -> pl.Expr:
+    """Null `faces` means an estimator that does not count them; its intensities then speak for a face."""
+    if recipe.needs_face and "faces" in table.columns:
+        return pl.col("faces").cast(pl.Int64) == 0
+    return pl.lit(False)
+
+
+def _weakness(recipe: Recipe) -> pl.Expr:
+    values = [_on_scale(column, recipe) for column in COLUMNS]
+    if recipe.weak_by == "sum":
+        figure = pl.sum_horizontal(values)
+        weak, text = figure < recipe.weak_at, f"too weak: intensities sum to {{}} < {recipe.weak_at:g}"
+    else:
+        figure = pl.max_horizontal(values)
+        weak = figure <= recipe.weak_at
+        text = f"too weak: highest intensity {{}} <= {recipe.weak_at:g} on a 0-{recipe.scale:g} scale"
+    shown = ((figure * 1000).round(6).floor() / 1000).cast(pl.String)  # never rounded up to the limit
+    return pl.when(weak).then(pl.format(text, shown))
+
+
+def _clipped(column: str, recipe: Recipe) -> pl.Expr:
+    return pl.col(column).clip(0.0, MAXIMUM if recipe.bounded else None)
+
+
+def _on_scale(au: int | str, recipe: Recipe) -> pl.Expr:
+    value = _clipped(au if isinstance(au, str) else f"au{au}", recipe)
+    return value if recipe.scale == MAXIMUM else _divided(value, MAXIMUM / recipe.scale)
+
+
+def _divided(value: pl.Expr, by: float) -> pl.Expr:
+    """True division; by a literal, polars multiplies with the reciprocal: 3 / 5 is 0.6000000000000001."""
+    return value / (pl.col("_row") * 0.0 + by)
+
+
+def _if_kept(value: pl.Expr, name: str) -> pl.Expr:
+    return pl.when("keep").then(value).alias(name)
+
+
+def _statistic(
+    kept: pl.DataFrame, recipe: Recipe, step: str, au: int, value: pl.Expr, sample: pl.Expr
+) -> dict:
+    found = kept.select(value.alias("value"), sample.alias("sample")).drop_nulls("value")
+    lowest, highest = found["value"].min(), found["value"].max()
+
+    def first(extreme: float | None) -> str | None:
+        return None if extreme is None else str(found.filter(pl.col("value").eq(extreme))["sample"].min())
+
+    return {
+        "recipe": recipe.name,
+        "step": step,
+        "au": au,
+        "minimum": lowest,
+        "maximum": highest,
+        "minimum_sample_id": first(lowest),
+        "maximum_sample_id": first(highest),
+        "samples": found.height,
+    }
+
+
+def _ranges(
+    statistics: pl.DataFrame, recipe: Recipe
+) -> dict[tuple[str, int], tuple[float | None, float | None]]:
+    others = set(statistics["recipe"].unique()) - {recipe.name}
+    if others:
+        raise ValueError(f"statistics of recipe {sorted(others)} given to recipe {recipe.name!r}")
+    found = {
+        (row["step"], row["au"]): (row["minimum"], row["maximum"]) for row in statistics.iter_rows(named=True)
+    }
+    needed = [("power", power.au) for power in recipe.powers]
+    needed += [("target", power.au) for power in recipe.powers if power.target_au is not None]
+    missing = [f"AU{au} {step}" for step, au in needed if (step, au) not in found]
+    if missing:
+        raise ValueError(f"statistics of recipe {recipe.name!r} lack {', '.join(missing)}")
+    return found
+
+
+def _normalised(bent: pl.Expr, before: pl.Expr, power: Power, recipe: Recipe, ranges: dict) -> pl.Expr:
+    """The corrected column on 0-5. `bent` on the recipe's scale, `before` (what it was bent from) on 0-5."""
+    low, high = ranges["power", power.au]
+    top = power.target if power.target_au is None else ranges["target", power.au][1]
+    if low is None or high is None or high <= low or top is None:
+        value = before * power.amplify
+    else:
+        value = _divided(bent - low, high - low) * top * power.amplify * (MAXIMUM / recipe.scale)
+    return value.clip(0.0, MAXIMUM if recipe.bounded else None)

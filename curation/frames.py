@@ -1,0 +1,296 @@
+"""The frames table that every raw reader returns: schema, quarantine, probing of pictures, counts by reason.
+
+No raw format lives here (see `curation.sources`).
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+from PIL import Image, UnidentifiedImageError
+
+from facs import COLUMNS
+
+LABELS: tuple[str, ...] = tuple(f"label_{column}" for column in COLUMNS)
+
+SCHEMA = pl.Schema(
+    {
+        "sample_id": pl.String,
+        "source": pl.String,
+        "path": pl.String,  # absolute; null when there is no picture
+        "origin": pl.String,  # raw file and its line or frame
+        "content_hash": pl.String,
+        "width": pl.Int64,  # pixels, as the picture is meant to be seen (EXIF orientation applied)
+        "height": pl.Int64,
+        "subject": pl.String,
+        "frame": pl.Int64,  # 1-based label frame in DISFA, the number in the name in a folder of frames
+        "expression": pl.Int64,  # AffectNet 0-10
+        "valence": pl.Float64,  # -1 to 1; null where AffectNet says "not applicable" (-2)
+        "arousal": pl.Float64,
+        "face_x": pl.Float64,
+        "face_y": pl.Float64,
+        "face_width": pl.Float64,
+        "face_height": pl.Float64,
+        "landmarks": pl.String,
+        **dict.fromkeys(LABELS, pl.Float64),  # manual intensities 0-5
+        "raw_caption": pl.String,
+        "keep": pl.Boolean,
+        "reason": pl.String,
+    }
+)
+
+MAX_PIXELS = 100_000_000
+"""A picture with more pixels is refused undecoded: a decompression bomb, not a photograph."""
+
+SUFFIXES = frozenset(
+    {
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".gif",
+        ".ppm",
+        ".pgm",
+        ".avif",
+        ".jp2",
+    }
+)
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "AVIF", "JPEG2000")
+"""What Pillow may decode here; formats that call other programs (EPS) stay out."""
+
+PROBE_SCHEMA = pl.Schema({"width": pl.Int64, "height": pl.Int64, "problem": pl.String})
+"""Result columns of a memo of probes: `store.memo("probes", PROBE_SCHEMA)`."""
+
+PROBE_VERSION = 1
+"""Part of the memo key: raise it when `probe` judges differently."""
+
+HashFiles = Callable[[list[Path]], list[str]]
+
+
+class RawDataError(Exception):
+    """A raw folder that cannot be read as a whole: it names the folder, file or column at fault."""
+
+
+class Memo(Protocol):
+    """The part of `store.Memo` that probing needs."""
+
+    def get_or_compute(
+        self, requests: pl.DataFrame, compute: Callable, *, chunk: int, progress: Any = None
+    ) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Size in pixels, as seen, and what is wrong with the picture ("code: detail"), None if nothing is."""
+
+    width: int | None
+    height: int | None
+    problem: str | None
+
+
+def probe(path: Path | str, max_pixels: int = MAX_PIXELS) -> Probe:
+    """Decode a picture whole, to know that it will decode later.
+
+    Problems: "missing file", "unreadable file" (both about the path), and, about the content, "empty file",
+    "not a picture", "too many pixels", "truncated image", "corrupt image". Never raises for what is in a
+    file.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        return Probe(None, None, f"missing file: {path}")
+    except OSError as error:
+        return Probe(None, None, f"unreadable file: {path}: {error.strerror}")
+    if not content:
+        return Probe(None, None, "empty file: 0 bytes")
+    width = height = None
+    try:
+        with Image.open(BytesIO(content), formats=_formats()) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                return Probe(width, height, f"too many pixels: {width}x{height}")
+            image.load()
+            if _turned(image):
+                width, height = height, width
+    except UnidentifiedImageError:
+        return Probe(None, None, "not a picture: no known image format")
+    except Image.DecompressionBombError:
+        return Probe(width, height, f"too many pixels: more than {max_pixels}")
+    except MemoryError:  # says something about this machine, not about the picture
+        raise
+    except Exception as error:  # OSError, SyntaxError, ValueError, struct.error, ...
+        code = "truncated image" if _speaks_of_truncation(error) else "corrupt image"
+        return Probe(width, height, f"{code}: {error or type(error).__name__}")
+    return Probe(width, height, None)
+
+
+def probe_files(paths: Sequence[Path], workers: int | None = None) -> list[Probe]:
+    """`probe` each path, in order, on threads (Pillow decodes without the interpreter lock)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # judged by MAX_PIXELS instead
+        with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+            return list(pool.map(probe, paths))
+
+
+def with_pictures(rows: pl.DataFrame, hash_files: HashFiles, memo: Memo | None = None) -> pl.DataFrame:
+    """Add `content_hash`, `width`, `height` from the files in `path`; what does not decode is quarantined.
+
+    Rows whose `path` is null or that are not kept are left alone. With a `memo`, a picture whose content was
+    probed before, under any name, is not decoded again.
+    """
+    rows = rows.with_columns(pl.int_range(pl.len()).alias("_row"))
+    files = rows.filter(pl.col("keep") & pl.col("path").is_not_null()).select("_row", "path")
+    hashes = _hash(files["path"].to_list(), hash_files)
+    files = files.with_columns(pl.Series("content_hash", hashes, dtype=pl.String))
+    readable = files.drop_nulls("content_hash").with_columns(
+        pl.format("{}-{}-{}", "content_hash", pl.lit(PROBE_VERSION), pl.lit(MAX_PIXELS)).alias("key")
+    )
+    probed = _probed(readable, memo).select("key", "width", "height", "problem").unique("key")
+    readable = readable.join(probed, on="key", how="left", maintain_order="left")
+    files = files.join(readable.drop("path", "content_hash", "key"), on="_row", how="left").with_columns(
+        pl.when(pl.col("content_hash").is_null())
+        .then(pl.format("unreadable file: {}", "path"))
+        .otherwise(_placed(pl.col("problem"), pl.col("path")))
+        .alias("problem")
+    )
+    rows = rows.drop("content_hash", "width", "height", strict=False)
+    rows = rows.join(files.drop("path"), on="_row", how="left", maintain_order="left")
+    return quarantine(rows, pl.col("problem").is_not_null(), pl.col("problem")).drop("_row", "problem")
+
+
+def quarantine(rows: pl.DataFrame, where: pl.Expr, reason: pl.Expr | str) -> pl.DataFrame:
+    """Rows still kept for which `where` holds get `keep = false` and the reason; a first reason stays."""
+    reason = pl.lit(reason) if isinstance(reason, str) else reason
+    now = pl.col("keep") & where.fill_null(False)
+    return rows.with_columns(
+        pl.when(now).then(reason).otherwise(pl.col("reason")).alias("reason"),
+        (pl.col("keep") & ~now).alias("keep"),
+    )
+
+
+def judgeable(table: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    """The table with `keep` and `reason`, added if it has none yet (all kept); a null `keep` counts as false.
+
+    Raises ValueError, naming them, if it lacks one of `columns`.
+    """
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise ValueError(f"a table without column {', '.join(missing)}")
+    keep = pl.col("keep").fill_null(False) if "keep" in table.columns else pl.lit(True)
+    reason = pl.col("reason").cast(pl.String) if "reason" in table.columns else pl.lit(None, dtype=pl.String)
+    return table.with_columns(keep.alias("keep"), reason.alias("reason"))
+
+
+def finished(rows: pl.DataFrame | Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """The frames table: all columns of SCHEMA (absent ones null), their types, sorted by sample_id.
+
+    Raises ValueError if a sample id is missing or not unique, or a dropped row has no reason: an error of the
+    reader, not of the data.
+    """
+    parts = [rows] if isinstance(rows, pl.DataFrame) else list(rows)
+    if parts:
+        table = pl.concat([part.lazy() for part in parts], how="diagonal_relaxed").collect()
+    else:
+        table = pl.DataFrame(schema=SCHEMA)
+    lacking = [
+        pl.lit(None, dtype=kind).alias(name) for name, kind in SCHEMA.items() if name not in table.columns
+    ]
+    table = table.with_columns(lacking).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+    repeated = table.filter(pl.col("sample_id").is_null() | pl.col("sample_id").is_duplicated())
+    if repeated.height:
+        raise ValueError(f"sample ids are not unique: {repeated['sample_id'].unique().sort().to_list()[:5]}")
+    mute = table.filter(~pl.col("keep") & pl.col("reason").is_null() | pl.col("keep").is_null())
+    if mute.height:
+        raise ValueError(f"rows dropped without a reason: {mute['sample_id'].to_list()[:5]}")
+    return table.sort("sample_id")
+
+
+def reasons(frame: pl.DataFrame) -> dict[str, int]:
+    """Dropped rows counted by the code of their reason (the part before ":"), most frequent first."""
+    code = pl.col("reason").fill_null("no reason given").str.split(":").list.first().alias("code")
+    counts = (
+        frame.filter(~pl.col("keep")).group_by(code).len().sort(["len", "code"], descending=[True, False])
+    )
+    return dict(counts.iter_rows())
+
+
+def _placed(problem: pl.Expr, path: pl.Expr) -> pl.Expr:
+    """ "truncated image: ..." with the path named after the code: content is remembered without its name."""
+    return pl.when(problem.is_not_null()).then(
+        pl.concat_str(
+            problem.str.extract(r"^([^:]*)"),
+            pl.lit(": "),
+            path,
+            pl.lit(": "),
+            problem.str.extract(r"(?s)^[^:]*: (.*)$"),
+        )
+    )
+
+
+@cache
+def _formats() -> list[str]:
+    Image.init()  # a format whose plugin is not loaded yet is an error in Image.open
+    return [form for form in FORMATS if form in Image.OPEN]
+
+
+def _turned(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    except Exception:  # broken EXIF in a picture that decodes
+        return False
+
+
+def _speaks_of_truncation(error: Exception) -> bool:
+    text = str(error).lower()
+    return any(word in text for word in ("truncated", "unexpected end", "not enough data"))
+
+
+def _hash(paths: list[str], hash_files: HashFiles) -> list[str | None]:
+    """Content hashes; None for a file that cannot be read (then the others are hashed one by one)."""
+    files = [Path(path) for path in paths]
+    try:
+        return list(hash_files(files)) if files else []
+    except OSError:
+        return [_hash_one(file, hash_files) for file in files]
+
+
+def _hash_one(file: Path, hash_files: HashFiles) -> str | None:
+    try:
+        return hash_files([file])[0]
+    except OSError:
+        return None
+
+
+def _probed(requests: pl.DataFrame, memo: Memo | None) -> pl.DataFrame:
+    requests = requests.select("key", "path").unique("key", keep="first", maintain_order=True)
+
+    def compute(chunk: pl.DataFrame) -> pl.DataFrame:
+        probes = probe_files([Path(path) for path in chunk["path"]])
+        gone = [
+            p.problem for p in probes if p.problem and p.problem.startswith(("missing file", "unreadable"))
+        ]
+        if gone:  # says nothing about the content, so it must not be remembered for it
+            raise RawDataError(f"{len(gone)} files changed while they were read: {gone[0]}")
+        return pl.DataFrame(
+            {
+                "key": chunk["key"],
+                "width": pl.Series([p.width for p in probes], dtype=pl.Int64),
+                "height": pl.Series([p.height for p in probes], dtype=pl.Int64),
+                "problem": pl.Series([p.problem for p in probes], dtype=pl.String),
+            }
+        )
+
+    if memo is None or requests.is_empty():
+        return compute(requests)
+    return memo.get_or_compute(requests, compute, chunk=2048).frame

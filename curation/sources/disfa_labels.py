@@ -1,0 +1,165 @@
+"""DISFA's label files to tables, one row a (subject, frame). Pictures live in `disfa_pictures`."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from curation.frames import LABELS, RawDataError
+from facs import ACTION_UNITS, COLUMNS
+
+FOLDER = "ActionUnit_Labels"
+FILE = re.compile(r"(SN\d+)_au(\d+)\.txt", re.IGNORECASE)
+
+FAULTY_FRAMES: dict[str, tuple[tuple[int, int], ...]] = {
+    "SN001": ((398, 420), (3190, 3243)),
+    "SN002": ((800, 826),),
+    "SN004": ((4541, 4555),),
+    "SN006": ((1349, 1405),),
+    "SN009": ((1736, 1808), (1851, 1885)),
+    "SN011": ((4529, 4533), (4830, 4845)),
+    "SN021": (
+        (574, 616),
+        (985, 1164),
+        (1190, 1205),
+        (1305, 1338),
+        (1665, 1710),
+        (1862, 2477),
+        (2554, 4657),
+        (4710, 4722),
+    ),
+    "SN023": ((1021, 1049), (3378, 3557), (3584, 3668), (4547, 4621), (4741, 4772), (4825, 4845)),
+    "SN025": ((4596, 4662), (4816, 4835)),
+    "SN027": ((3461, 3494), (4738, 4785)),
+    "SN028": ((1875, 1885), (4571, 4690)),
+    "SN029": ((4090, 4543),),
+    "SN030": ((939, 962), (1406, 1422), (2100, 2132), (2893, 2955)),
+}
+"""Frames (1-based, both ends included) in which the tracking failed, by DISFA's own tracking log."""
+
+
+def read(files: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Two tables from label files named `SN001_au12.txt`, one `frame,intensity` line a frame, frames 1-based.
+
+    Labels, one row a (subject, frame): `subject`, `frame`, `label_line` (where the frame is first named, as
+    "SN001_au1.txt:88"), `label_au1` ... `label_au26` (0-5), `label_problem` (null if all twelve are there and
+    sound). Stray lines, one row a line that names no frame or one that its file has named before: `subject`,
+    `frame`, `origin`, `reason`. The AU is the one in the file's name. Raises RawDataError if there is no such
+    file or if none has a line.
+    """
+    lines = _lines(files)
+    named = lines.filter(pl.col("frame").is_not_null()).sort("subject", "au", "frame", "file", "line")
+    key = ["subject", "au", "frame"]
+    again = pl.int_range(pl.len()).over(key) > 0
+    conflict = pl.format(
+        "conflicting label lines: {} and {} differ on frame {}",
+        pl.col("place").first().over(key),
+        pl.col("place").last().over(key),
+        "frame",
+    )
+    named = named.with_columns(
+        again.alias("again"),
+        pl.coalesce("problem", pl.when(pl.col("value").n_unique().over(key) > 1).then(conflict)).alias(
+            "problem"
+        ),
+    )
+    repeats = named.filter("again").select(
+        "subject",
+        "frame",
+        pl.col("place").alias("origin"),
+        pl.format("duplicate label line: {} names frame {} again", "place", "frame").alias("reason"),
+    )
+    nameless = lines.filter(pl.col("frame").is_null()).select(
+        "subject",
+        pl.lit(None, dtype=pl.Int64).alias("frame"),
+        pl.col("place").alias("origin"),
+        pl.col("problem").alias("reason"),
+    )
+    return _wide(named.filter(~pl.col("again"))), pl.concat([repeats, nameless])
+
+
+def _lines(files: Iterable[Path]) -> pl.DataFrame:
+    """One row a line: `subject`, `au`, `file`, `line`, `place`, `text`, `frame`, `value`, `problem`."""
+    parts = []
+    for path in sorted(files):
+        match = FILE.fullmatch(path.name)
+        if match is None or int(match.group(2)) not in ACTION_UNITS:
+            continue
+        text = path.read_bytes().decode("utf-8-sig", errors="replace").split("\n")
+        parts.append(
+            pl.DataFrame({"text": pl.Series(text, dtype=pl.String)})
+            .with_row_index("line", offset=1)
+            .with_columns(
+                pl.lit(match.group(1).upper()).alias("subject"),
+                pl.lit(int(match.group(2)), dtype=pl.Int64).alias("au"),
+                pl.lit(path.name).alias("file"),
+            )
+        )
+    if not parts:
+        raise RawDataError(f"no label file named like SN001_au1.txt in {FOLDER}")
+    lines = pl.concat(parts).with_columns(pl.col("text").str.strip_chars()).filter(pl.col("text") != "")
+    if lines.is_empty():
+        raise RawDataError(f"all label files in {FOLDER} are empty")
+    cells = pl.col("text").str.replace_all(r"\s*[,;\s]\s*", ",").str.split(",")
+    lines = lines.with_columns(
+        pl.format("{}:{}", "file", "line").alias("place"),
+        cells.list.len().alias("cells"),
+        *(
+            _number(cells.list.get(i, null_on_oob=True)).alias(name)
+            for i, name in enumerate(("frame", "value"))
+        ),
+    )
+    whole_frame = (pl.col("frame") >= 1) & (pl.col("frame") == pl.col("frame").round())
+    sound_value = pl.col("value").is_between(0, 5) & (pl.col("value") == pl.col("value").round())
+    code = (
+        pl.when(pl.col("cells") < 2)
+        .then(pl.lit("short label line"))
+        .when(pl.col("cells") > 2)
+        .then(pl.lit("long label line"))
+        .when(pl.col("frame").is_null() | pl.col("value").is_null())
+        .then(pl.lit("label line not numeric"))
+        .when(~whole_frame)
+        .then(pl.lit("frame number out of range"))
+        .when(~sound_value)
+        .then(pl.lit("label out of range"))
+    )
+    return lines.with_columns(
+        pl.when(code.is_not_null()).then(pl.format("{}: {} '{}'", code, "place", "text")).alias("problem"),
+        pl.when(whole_frame & (pl.col("frame") < 1e9)).then(pl.col("frame")).cast(pl.Int64).alias("frame"),
+        pl.when(sound_value).then(pl.col("value")).alias("value"),
+    )
+
+
+def _number(cell: pl.Expr) -> pl.Expr:
+    number = cell.cast(pl.Float64, strict=False)
+    return pl.when(number.is_finite()).then(number)
+
+
+def _wide(lines: pl.DataFrame) -> pl.DataFrame:
+    """One row a (subject, frame) from one row a (subject, AU, frame)."""
+    values = [pl.col("value").filter(pl.col("au") == au).first() for au in ACTION_UNITS]
+    seen = [(pl.col("au") == au).any().alias(f"seen_{au}") for au in ACTION_UNITS]
+    wide = lines.group_by("subject", "frame").agg(
+        pl.col("place").first().alias("label_line"),
+        pl.col("problem").drop_nulls().first(),
+        pl.col("problem").drop_nulls().len().alias("problems"),
+        *(value.alias(label) for value, label in zip(values, LABELS, strict=True)),
+        *seen,
+    )
+    absent = pl.concat_str(
+        [
+            pl.when(~pl.col(f"seen_{au}")).then(pl.concat_str("subject", pl.lit(f"_{column}.txt")))
+            for au, column in zip(ACTION_UNITS, COLUMNS, strict=True)
+        ],
+        separator=", ",
+        ignore_nulls=True,
+    )
+    more = pl.when(pl.col("problems") > 1).then(pl.format(" (and {} more)", pl.col("problems") - 1))
+    problem = (
+        pl.when(pl.col("problem").is_not_null())
+        .then(pl.concat_str("problem", more.fill_null("")))
+        .when(absent != "")
+        .then(pl.format("no label: frame {} is not in {}", "frame", absent))
+    )
+    return wide.select("subject", "frame", "label_line", *LABELS, problem.alias("label_problem"))

@@ -1,0 +1,40 @@
+"""Listing a raw folder: every file once, in an order that no disk decides. Nothing is opened here."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def files(folder: Path) -> Iterator[str]:
+    """Relative paths, with "/", of all files below `folder`, sorted folder by folder.
+
+    Links to folders are followed, each real folder is visited once, so a loop ends. Hidden names (".cache",
+    "._a.jpg") are left out. A name that is not valid text comes with its odd bytes as "\\udcXX" (see
+    `sound`).
+    """
+    visited: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in visited:
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = Path(place).relative_to(folder)
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield (inside / name).as_posix()
+
+
+def sound(path: str) -> bool:
+    """Whether a path is valid text, as a table needs it."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(path: str) -> str:
+    """The path with bytes that are no text written as escapes."""
+    return path.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,177 @@
+"""Videos to frame files, each video once. What a frame means lives in the data set's reader."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from io import BytesIO
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Protocol
+
+import av
+from PIL import Image
+
+DECODER_VERSION = 1
+"""Part of the index name: raise it when `decode` gives other frames or numbers."""
+
+BATCH = 32
+"""Frames held in memory at once while they are encoded."""
+
+
+class Files(Protocol):
+    """Where frame files live, as `store.Files`. A name is the content hash and the suffix."""
+
+    def put(self, content: bytes, suffix: str) -> str: ...
+
+    def path(self, name: str) -> Path: ...
+
+    def has(self, name: str) -> bool: ...
+
+
+@dataclass
+class Video:
+    """The frames of one video. `names` maps a frame number, counted from 0, to its file (lossless PNG)."""
+
+    width: int | None = None
+    height: int | None = None
+    expected: int | None = None
+    """Frames that the container promises, None if it does not say."""
+    problem: str | None = None
+    """What is wrong with it, in words that name no path; None if every frame came."""
+    names: dict[int, str] = field(default_factory=dict)
+
+
+def decode(path: Path, content_hash: str, files: Files, index: Path) -> Video:
+    """The frames of a video: from the index if this content was decoded before, else decoded now.
+
+    `index` is a folder; it gets one small JSON file a video, named by the video's content hash and written
+    last, so that a decoding that was cut short starts again and one that ended never does. A damaged video
+    gives the frames that are certain: none after a decoding error up to the next key frame, and none whose
+    number is unsure. Raises OSError if the file cannot be read at all.
+    """
+    entry = index / f"{content_hash}-{DECODER_VERSION}.json"
+    if (known := _remembered(entry, files)) is not None:
+        return known
+    with path.open("rb"):  # a file that may not be read is no corrupt video
+        pass
+    video = _decoded(path, files)
+    index.mkdir(parents=True, exist_ok=True)
+    unfinished = entry.with_suffix(f".{os.getpid()}.tmp")
+    unfinished.write_text(json.dumps(asdict(video)))
+    unfinished.replace(entry)
+    return video
+
+
+def _remembered(entry: Path, files: Files) -> Video | None:
+    """What the index says, None if it is missing, damaged, or some of its frames are gone."""
+    with suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
+        known = Video(**json.loads(entry.read_text()))
+        known.names = {int(number): name for number, name in known.names.items()}
+        if all(files.has(name) for name in known.names.values()):
+            return known
+    return None
+
+
+@dataclass
+class _Damage:
+    """What went wrong while reading. `at` is how many frames had come before the first error."""
+
+    at: int | None = None
+    errors: int = 0
+
+    def note(self, frames: int) -> None:
+        self.errors += 1
+        self.at = frames if self.at is None else self.at
+
+
+def _decoded(path: Path, files: Files) -> Video:
+    try:
+        container = av.open(str(path))
+    except av.FFmpegError as error:
+        return Video(problem=f"cannot be opened: {error.strerror or type(error).__name__}")
+    with container, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        if not container.streams.video:
+            return Video(problem="has no picture stream")
+        stream = container.streams.video[0]
+        video = Video(width=stream.width, height=stream.height, expected=stream.frames or None)
+        damage, stamps, names = _Damage(), [], []
+        frames = _frames(container, stream, damage, stamps)
+        while batch := list(islice(frames, BATCH)):
+            names += pool.map(lambda image: files.put(_png(image), ".png"), batch)
+        start = stream.start_time if damage.at == 0 else None
+        numbers = _numbers(stamps, stream.time_base, stream.average_rate, start, video.expected, damage)
+    video.names = dict(zip(numbers, names, strict=False))
+    if video.names:
+        video.width, video.height = Image.open(files.path(names[0])).size
+    video.problem = _account(len(video.names), video.expected, damage)
+    return video
+
+
+def _frames(container, stream, damage: _Damage, stamps: list[int | None]) -> Iterator[Image.Image]:
+    """Sound pictures in the order of showing; their time stamps are appended to `stamps`."""
+    packets = container.demux(stream)
+    waiting = False  # for a key frame, because what follows an error is built on it
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            if packet.is_corrupt:
+                raise ValueError("corrupt packet")
+            decoded = packet.decode()
+        except (av.FFmpegError, ValueError) as error:
+            if isinstance(error, MemoryError):
+                raise
+            damage.note(len(stamps))
+            waiting = True
+            if isinstance(error, av.EOFError):
+                return
+            continue
+        for frame in decoded:
+            if frame.is_corrupt or (waiting and not frame.key_frame):
+                damage.note(len(stamps))
+                waiting = True
+                continue
+            waiting = False
+            stamps.append(frame.pts)
+            yield frame.to_image()
+
+
+def _numbers(
+    stamps: Sequence[int | None],
+    time_base: Fraction | None,
+    rate: Fraction | None,
+    start: int | None,
+    expected: int | None,
+    damage: _Damage,
+) -> list[int]:
+    """Frame numbers, counted from 0. May be shorter than `stamps`: the rest are frames of unsure number."""
+    complete = damage.at is None and expected in (None, len(stamps))
+    if not complete and time_base and rate and None not in stamps and stamps:
+        first = stamps[0] if start is None else start
+        numbers = [round((stamp - first) * time_base * rate) for stamp in stamps]
+        rising = all(one < other for one, other in pairwise(numbers))
+        if rising and numbers[0] >= 0 and (expected is None or numbers[-1] < expected):
+            return numbers
+    return list(range(len(stamps) if damage.at is None else damage.at))
+
+
+def _account(frames: int, expected: int | None, damage: _Damage) -> str | None:
+    said = []
+    if frames == 0:
+        said.append("gives no frame")
+    elif expected is not None and frames < expected:
+        said.append(f"gives {frames} of {expected} frames")
+    if damage.errors:
+        said.append(f"{damage.errors} decoding errors, the first after frame {damage.at}")
+    return ", ".join(said) or None
+
+
+def _png(image: Image.Image) -> bytes:
+    content = BytesIO()
+    image.save(content, "PNG", compress_level=1)
+    return content.getvalue()

@@ -1,0 +1,122 @@
+"""The training set: which frames without an active AU stay; sources, captions and split joined."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from curation import frames as frames_table
+from curation.frames import LABELS
+from facs import COLUMNS
+
+SHARES: dict[str, float] = {"train": 0.9, "validation": 0.05, "test": 0.05}
+
+SCHEMA = pl.Schema(
+    {
+        "sample_id": pl.String,
+        "source": pl.String,
+        "path": pl.String,
+        "content_hash": pl.String,
+        "subject": pl.String,
+        **dict.fromkeys(COLUMNS, pl.Float64),
+        "caption": pl.String,
+        "split": pl.String,
+        "keep": pl.Boolean,
+        "reason": pl.String,
+    }
+)
+
+
+def draw_no_au(
+    frames: pl.DataFrame, share: float = 0.1, seed: int = 0, columns: Sequence[str] = LABELS
+) -> pl.DataFrame:
+    """Of the rows without an active AU keep about `share` (FineFace supplement: 10 % of DISFA's).
+
+    A row is active if any of `columns` is above 0. Which others stay is decided by each row's own sample id
+    and `seed`, so another subject, or another order, changes nothing for the rest. Rows dropped before stay
+    dropped. Raises ValueError for a share outside [0, 1] or a missing column.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is within [0, 1], not {share!r}")
+    table = frames_table.judgeable(frames, "sample_id", *columns)
+    active = pl.any_horizontal(pl.col(column).fill_null(0) > 0 for column in columns)
+    drawn = pl.Series(lot(table["sample_id"], f"no active AU {seed}"), dtype=pl.Float64) < share
+    return frames_table.quarantine(table, ~active & ~drawn, f"no active AU, not drawn ({share * 100:g} %)")
+
+
+def assemble(
+    web: pl.DataFrame | None,
+    disfa: pl.DataFrame | None,
+    captions: pl.DataFrame,
+    *,
+    shares: Mapping[str, float] = SHARES,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """One table of both sources: final AUs, caption, split; columns SCHEMA, sorted by sample_id.
+
+    `web` is `au_corrections` (au1 ... au26 final) and `disfa` the frames table after `draw_no_au` (its
+    `label_au{n}` are final: DISFA is not corrected); both with `sample_id`, `source`, `path`, `content_hash`
+    and perhaps `subject`; None for a source that is not used. Rows they dropped are left out. `captions` has
+    `sample_id` and `caption`. A row without a caption is dropped ("no caption"), and of pictures with the
+    same content only the first, by sample id, is kept. The split of a row is decided by its subject, or its
+    content where it has none, and `seed`: `shares` are the expected shares. AUs that are null ("not
+    supported") stay null. Dropped rows have no split. Raises ValueError for a missing column, an id that is
+    there twice, or shares that do not add up to 1.
+    """
+    if not shares or min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-9:
+        raise ValueError(f"shares of the splits add up to 1, not {dict(shares)!r}")
+    labels = dict(zip(LABELS, COLUMNS, strict=True))
+    parts = [] if web is None else [_kept(web, COLUMNS)]
+    if disfa is not None:
+        parts.append(_kept(disfa, LABELS).rename(labels))
+    if not parts:
+        raise ValueError("no source to assemble a training set from")
+    table = pl.concat(parts)
+    for name, ids in (("sources", table["sample_id"]), ("captions", captions["sample_id"])):
+        if ids.is_duplicated().any():
+            raise ValueError(
+                f"{name} have sample ids twice: {ids.filter(ids.is_duplicated()).unique().sort()[0]}"
+            )
+    table = table.join(captions.select("sample_id", "caption"), on="sample_id", how="left").sort("sample_id")
+    table = table.with_columns(pl.lit(True).alias("keep"), pl.lit(None, dtype=pl.String).alias("reason"))
+    caption = pl.col("caption").fill_null("").str.strip_chars()
+    table = frames_table.quarantine(table, caption == "", "no caption")
+    table = _once(table)
+    return _split(table, shares, seed).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+
+
+def lot(ids: pl.Series, salt: str) -> list[float]:
+    """A number in [0, 1) for each id, evenly spread, decided by id and salt alone (blake2b)."""
+    digests = (hashlib.blake2b(f"{salt}/{name}".encode(), digest_size=8).digest() for name in ids)
+    return [(int.from_bytes(digest) >> 11) / 2**53 for digest in digests]
+
+
+def _kept(table: pl.DataFrame, aus: Sequence[str]) -> pl.DataFrame:
+    table = frames_table.judgeable(table, "sample_id", "source", "path", "content_hash", *aus).filter("keep")
+    if "subject" not in table.columns:
+        table = table.with_columns(pl.lit(None, dtype=pl.String).alias("subject"))
+    texts = ("sample_id", "source", "path", "content_hash", "subject")
+    return table.select(
+        *(pl.col(name).cast(pl.String) for name in texts), *(pl.col(au).cast(pl.Float64) for au in aus)
+    )
+
+
+def _once(table: pl.DataFrame) -> pl.DataFrame:
+    """Of the kept rows of one content the first stays: no picture is in two splits or twice in one."""
+    kept = table.filter("keep", pl.col("content_hash").is_not_null())
+    first = kept.group_by("content_hash").agg(pl.col("sample_id").min().alias("first"))
+    table = table.join(first, on="content_hash", how="left", maintain_order="left")
+    again = pl.col("first").is_not_null() & (pl.col("sample_id") != pl.col("first"))
+    return frames_table.quarantine(table, again, pl.format("duplicate picture: same content as {}", "first"))
+
+
+def _split(table: pl.DataFrame, shares: Mapping[str, float], seed: int) -> pl.DataFrame:
+    subject = pl.concat_str("source", pl.lit("/"), "subject")
+    group = table.select(pl.coalesce(subject, "content_hash", "sample_id").alias("group"))["group"]
+    table = table.with_columns(pl.Series("lot", lot(group, f"split {seed}"), dtype=pl.Float64))
+    names = [name for name, share in shares.items() if share > 0]
+    split, bound = pl.lit(names[-1]), 1.0
+    for name in reversed(names[:-1]):
+        bound -= shares[names[names.index(name) + 1]]
+        split = pl.when(pl.col("lot") < bound).then(pl.lit(name)).otherwise(split)
+    return table.with_columns(pl.when("keep").then(split).alias("split"))

@@ -1,0 +1,230 @@
+"""How a generated sample is measured against what was asked for. Definitions only: no intervals, no tables.
+
+Every AU error is a squared difference of intensities (0-5), averaged over *entries*, pairs of a sample and
+an AU. A sample in which no face was found has no entries; it counts in `face_failure_rate`. An AU that the
+estimator does not support has none either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+import facs
+from evaluation.bootstrap import Sums
+
+MEASURED = tuple(f"measured_{column}" for column in facs.COLUMNS)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was asked and what measured: N samples, `target` and `measured` [N, 12], NaN if not measured."""
+
+    sample_id: np.ndarray
+    prompt: np.ndarray
+    target: np.ndarray
+    measured: np.ndarray
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> Scores:
+        """Read an au_scores frame: protocol columns and measured_au1 … measured_au26 (null = not measured).
+
+        Raises ValueError for a missing column, a sample that stands twice, or a value that is not finite.
+        """
+        missing = {"sample_id", "prompt_index", *facs.COLUMNS, *MEASURED} - set(frame.columns)
+        if missing:
+            raise ValueError(f"scores lack the columns {', '.join(sorted(missing))}")
+        if frame["sample_id"].is_duplicated().any():
+            twice = frame.filter(pl.col("sample_id").is_duplicated())["sample_id"][0]
+            raise ValueError(f"scores hold sample {twice} more than once")
+        for column in (*facs.COLUMNS, *MEASURED):
+            bad = frame.filter(~pl.col(column).cast(pl.Float64).is_finite())
+            if bad.height:
+                raise ValueError(f"{column} of sample {bad['sample_id'][0]} is not finite")
+        measured = frame.select(pl.col(MEASURED).cast(pl.Float64).fill_null(float("nan")))
+        return cls(
+            frame["sample_id"].to_numpy(),
+            frame["prompt_index"].to_numpy(),
+            frame.select(pl.col(facs.COLUMNS).cast(pl.Float64)).to_numpy(),
+            measured.to_numpy(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.sample_id)
+
+    def take(self, rows: np.ndarray) -> Scores:
+        """Only these rows (a mask or positions)."""
+        return Scores(self.sample_id[rows], self.prompt[rows], self.target[rows], self.measured[rows])
+
+    def prompting(self, au: int) -> Scores:
+        """Only the samples that ask for `au`."""
+        return self.take(self.prompted[:, facs.ACTION_UNITS.index(au)])
+
+    @property
+    def prompted(self) -> np.ndarray:
+        """Which AUs each sample asks for: bool [N, 12]."""
+        return self.target > 0
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Which entries were measured: bool [N, 12]."""
+        return ~np.isnan(self.measured)
+
+    @property
+    def face_found(self) -> np.ndarray:
+        """Samples in which any AU was measured: bool [N]."""
+        return self.valid.any(axis=1)
+
+    @property
+    def squared_error(self) -> np.ndarray:
+        """[N, 12], NaN if not measured."""
+        return (self.measured - self.target) ** 2
+
+
+def au_mse_prompted(scores: Scores) -> Sums:
+    """Squared error averaged over all entries that were asked for. This is the paper's AU-MSE.
+
+    An all-zero prediction has exactly 11.0 on the 900 individual samples, (1 + 4 + 9 + 16 + 25) / 5: only
+    this reading of Eq. 3 fits the numbers of the paper's Table 1.
+    """
+    return Sums.of(scores.squared_error, scores.prompted & scores.valid, scores.prompt)
+
+
+def au_mse_all(scores: Scores) -> Sums:
+    """Squared error averaged over all twelve AUs; what was not asked for should be 0. All-zero: 11/12."""
+    return Sums.of(scores.squared_error, scores.valid, scores.prompt)
+
+
+def au_mse_unprompted(scores: Scores) -> Sums:
+    """Squared error averaged over the entries that were *not* asked for: the mean square of what leaked."""
+    return Sums.of(scores.squared_error, ~scores.prompted & scores.valid, scores.prompt)
+
+
+def au_mse_mismatched(scores: Scores) -> Sums:
+    """The control: `au_mse_prompted` with the asked-for intensities moved to AUs that were not asked for.
+
+    Each asked-for intensity v is compared with the measured values m_u of the sample's other AUs u, those
+    not asked for; its error is the mean over u of (v - m_u)². That is the exact expectation of drawing, for
+    each sample, a random set of AUs disjoint from the asked ones, so nothing is drawn. The entries, their
+    weights and the intensities are those of `au_mse_prompted`: a method that raises every AU alike has the
+    same value in both.
+    """
+    others = ~scores.prompted & scores.valid
+    count = others.sum(axis=1, keepdims=True)
+    measured = np.where(others, scores.measured, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        first = measured.sum(axis=1, keepdims=True) / count
+        second = (measured**2).sum(axis=1, keepdims=True) / count
+    error = scores.target**2 - 2 * scores.target * first + second
+    return Sums.of(error, scores.prompted & scores.valid & (count > 0), scores.prompt)
+
+
+def au_bias(scores: Scores) -> Sums:
+    """Measured minus asked-for intensity, over the entries that were asked for: below 0 is too weak."""
+    return Sums.of(scores.measured - scores.target, scores.prompted & scores.valid, scores.prompt)
+
+
+def face_failure_rate(scores: Scores) -> Sums:
+    """The share of samples in which no AU was measured, because no face was found."""
+    return Sums.of(~scores.face_found, np.ones(len(scores), bool), scores.prompt)
+
+
+AU_METRICS: dict[str, Callable[[Scores], Sums]] = {
+    "au_mse_prompted": au_mse_prompted,
+    "au_mse_all": au_mse_all,
+    "au_mse_unprompted": au_mse_unprompted,
+    "au_mse_mismatched": au_mse_mismatched,
+    "face_failure_rate": face_failure_rate,
+}
+
+
+def paired(first: Scores, second: Scores) -> tuple[Scores, Scores]:
+    """The same samples in the same order, with only the entries that were measured in both.
+
+    Raises ValueError if the two do not hold the same samples with the same targets.
+    """
+    a, b = (s.take(np.argsort(s.sample_id.astype(str))) for s in (first, second))
+    if len(a) != len(b) or (a.sample_id != b.sample_id).any() or (a.target != b.target).any():
+        raise ValueError("cannot compare: the two experiments were not given the same samples")
+    both = a.valid & b.valid
+    return tuple(Scores(s.sample_id, s.prompt, s.target, np.where(both, s.measured, np.nan)) for s in (a, b))  # type: ignore[return-value]
+
+
+def clip_i(frame: pl.DataFrame) -> Sums:
+    """Mean of the column clip_i: cosine of the CLIP image embeddings of an AU sample and its no-AU partner.
+
+    Null (no embedding) is not counted. Raises ValueError if a value lies outside [-1, 1].
+    """
+    values = frame["clip_i"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    if (np.abs(values[~np.isnan(values)]) > 1 + 1e-5).any():
+        raise ValueError("clip_i outside [-1, 1]")
+    return Sums.of(values, ~np.isnan(values), frame["prompt_index"].to_numpy())
+
+
+def cosine(embeddings: np.ndarray, partners: np.ndarray) -> np.ndarray:
+    """Row-wise cosine of two [N, d] arrays: [N], in -1 to 1.
+
+    Raises ValueError for a zero row or for unequal shapes.
+    """
+    a, b = np.asarray(embeddings, np.float64), np.asarray(partners, np.float64)
+    if a.shape != b.shape:
+        raise ValueError(f"embeddings of shapes {a.shape} and {b.shape}")
+    length = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    if not (length > 0).all():
+        raise ValueError(f"embedding {int(np.argmin(length > 0))} is zero or not finite")
+    return np.clip((a * b).sum(axis=1) / length, -1.0, 1.0)
+
+
+def spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Rank correlation (ties share their mean rank) of `x` and `y` [N], under each row of `weights` [D, N].
+
+    A weight counts how often a sample stands in a draw; without weights, once each. Returns [D], NaN where
+    one side is constant. With intensities 1-5 fifteen times each and no tie in y the maximum is 0.98, not
+    1.
+    """
+    weights = np.ones((1, len(x))) if weights is None else np.asarray(weights, np.float64)
+    a, b = _ranks(np.asarray(x), weights), _ranks(np.asarray(y), weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        n = weights.sum(axis=1, keepdims=True)
+        a = a - (weights * a).sum(axis=1, keepdims=True) / n
+        b = b - (weights * b).sum(axis=1, keepdims=True) / n
+        variance = (weights * a * a).sum(axis=1) * (weights * b * b).sum(axis=1)
+        return np.where(variance > 1e-9, (weights * a * b).sum(axis=1) / np.sqrt(variance), np.nan)
+
+
+def leakage(scores: Scores) -> np.ndarray:
+    """How much AU j rises for one more point asked of AU i alone: [12, 12], rows i asked, columns j measured.
+
+    Least-squares slope within each sweep (one prompt, one noise, five intensities), so the base's own habit
+    of smiling does not count. The identity is perfect control. NaN where nothing was measured. Individual
+    samples only: raises ValueError if a sample asks for more than one AU.
+    """
+    if (scores.prompted.sum(axis=1) != 1).any():
+        raise ValueError("leakage is defined on samples that ask for exactly one AU")
+    matrix = np.full((12, 12), np.nan)
+    for i, au in enumerate(facs.ACTION_UNITS):
+        sweep = scores.prompting(au)
+        _, prompt = np.unique(sweep.prompt, return_inverse=True)
+        asked = np.where(sweep.valid, sweep.target[:, [i]], np.nan)
+        x, y = _centred(asked, prompt), _centred(sweep.measured, prompt)
+        spread = np.nansum(x * x, axis=0)
+        matrix[i, spread > 0] = np.nansum(x * y, axis=0)[spread > 0] / spread[spread > 0]
+    return matrix
+
+
+def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    below = (values[:, None] < values[None, :]).astype(np.float64)
+    equal = (values[:, None] == values[None, :]).astype(np.float64)
+    return weights @ below + (weights @ equal + 1) / 2
+
+
+def _centred(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """`values` [N, K] less their mean in each group, NaN ignored."""
+    valid = ~np.isnan(values)
+    total, count = np.zeros((2, group.max(initial=-1) + 1, values.shape[1]))
+    np.add.at(total, group, np.where(valid, values, 0.0))
+    np.add.at(count, group, valid)
+    return values - (total / np.maximum(count, 1))[group]

@@ -1,0 +1,196 @@
+"""Which samples are generated: 15 prompts × (12 AUs × 5 intensities + 50 combinations). Nothing is measured.
+
+A protocol is a table; `version` names its content. Nothing in it is drawn from a random generator whose
+stream a library could change: intensities come from a hash.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import yaml
+
+import facs
+from store.hashing import hash_frame
+
+FOLDER = Path(__file__).parent / "protocols"
+INTENSITIES = (1, 2, 3, 4, 5)
+COMBINATIONS_PER_PROMPT = 50
+VALIDATION_INTENSITIES = (2, 4)
+_VALIDATION_INDEX = 100  # validation prompts count from here: no index, and so no seed, is shared with the 15
+
+SCHEMA = pl.Schema(
+    {
+        "sample_id": pl.String,
+        "kind": pl.String,  # individual | combination | validation | no_au
+        "prompt_index": pl.Int64,
+        "prompt": pl.String,
+        **dict.fromkeys(facs.COLUMNS, pl.Float64),  # 0 where not prompted
+        "prompted": pl.String,  # "6+12"; "" where nothing is prompted
+        "seed": pl.Int64,  # of the initial noise
+        "partner_id": pl.String,  # the no-AU sample of the same prompt and noise; null for a no-AU sample
+    }
+)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of one protocol; `sources` says of each of the 15 whether it is the paper's or ours."""
+
+    name: str
+    seed: int
+    texts: tuple[str, ...]
+    sources: tuple[str, ...]
+    validation_texts: tuple[str, ...]
+
+
+def names() -> list[str]:
+    """The protocols there are: `["miniature", "paper"]`."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "combinations")
+
+
+def prompts(name: str) -> Prompts:
+    """The prompts of the protocol `name`. Raises ValueError if there is none of that name."""
+    if name not in names():
+        raise ValueError(f"unknown protocol {name!r}; there are {', '.join(names())}")
+    content = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    texts = tuple(entry["text"] for entry in content["prompts"])
+    validation_texts = tuple(entry["text"] for entry in content["validation_prompts"])
+    every = texts + validation_texts
+    if len(set(every)) != len(every):
+        raise ValueError(f"protocol {name!r}: a prompt stands twice")
+    sources = tuple(entry["source"] for entry in content["prompts"])
+    return Prompts(name, content["seed"], texts, sources, validation_texts)
+
+
+def build(name: str) -> pl.DataFrame:
+    """The 1650 samples of the protocol `name` (900 individual, 750 combinations): SCHEMA, sorted by id.
+
+    The five intensities of one (prompt, AU) share one seed, so a sweep varies nothing else. Every prompt is
+    asked for the same 50 AU vectors, so that prompts differ by the prompt alone and can be resampled as
+    clusters; combination k of a prompt reuses the seed of the prompt's AU number k mod 12. Raises
+    ValueError for an unknown name. Source: the paper's evaluation protocol; which prompts and combinations
+    are the paper's and which ours stands in the files under `protocols/`.
+    """
+    asked = prompts(name)
+    vectors = combinations()
+    rows = []
+    for index, prompt in enumerate(asked.texts):
+        for au in facs.ACTION_UNITS:
+            for intensity in INTENSITIES:
+                sample_id = f"individual/{index:02d}/au{au:02d}/{intensity}"
+                rows.append(_row(sample_id, "individual", index, prompt, {au: intensity}, au, asked.seed))
+        for k, vector in enumerate(vectors):
+            noise = facs.ACTION_UNITS[k % len(facs.ACTION_UNITS)]
+            rows.append(
+                _row(
+                    f"combination/{index:02d}/{k:02d}",
+                    "combination",
+                    index,
+                    prompt,
+                    vector,
+                    noise,
+                    asked.seed,
+                )
+            )
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("sample_id")
+
+
+def no_au_samples(protocol: pl.DataFrame) -> pl.DataFrame:
+    """The distinct no-AU partners of the samples of `protocol` (SCHEMA): 15 × 12 = 180 for a whole protocol.
+
+    Their AUs are 0, their kind is "no_au"; `sample_id` is what `partner_id` of the samples names.
+    """
+    return (
+        protocol.filter(pl.col("partner_id").is_not_null())
+        .unique("partner_id")
+        .with_columns(
+            *[pl.lit(0.0).alias(column) for column in facs.COLUMNS],
+            sample_id=pl.col("partner_id"),
+            kind=pl.lit("no_au"),
+            prompted=pl.lit(""),
+            partner_id=pl.lit(None, dtype=pl.String),
+        )
+        .select(list(SCHEMA))
+        .sort("sample_id")
+    )
+
+
+def validation_samples(name: str) -> pl.DataFrame:
+    """The 60 samples on which guidance is chosen: 5 other prompts × 12 AUs, intensities 2 and 4 alternating.
+
+    Neither a prompt nor a seed is shared with `build(name)`. Kind "validation"; in SCHEMA, sorted by
+    sample_id.
+    """
+    asked = prompts(name)
+    rows = []
+    for offset, prompt in enumerate(asked.validation_texts):
+        index = _VALIDATION_INDEX + offset
+        for position, au in enumerate(facs.ACTION_UNITS):
+            intensity = VALIDATION_INTENSITIES[(offset + position) % len(VALIDATION_INTENSITIES)]
+            sample_id = f"validation/{index}/au{au:02d}/{intensity}"
+            rows.append(_row(sample_id, "validation", index, prompt, {au: intensity}, au, asked.seed))
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("sample_id")
+
+
+def version(protocol: pl.DataFrame) -> str:
+    """32 hex digits that name the content of `protocol`: every column, every row, their order."""
+    return hash_frame(protocol.select(list(SCHEMA)))
+
+
+@functools.cache
+def patterns() -> tuple[tuple[int, ...], ...]:
+    """The 25 AU combinations, those known from the paper first."""
+    content = _combinations_file()
+    return tuple(tuple(pattern) for pattern in content["known"] + content["ours"])
+
+
+@functools.cache
+def combinations() -> tuple[dict[int, int], ...]:
+    """The 50 AU vectors `{au: intensity}`: each pattern twice, all distinct.
+
+    Of each AU's occurrences as many as possible have each of the intensities 2-5; which one has which is
+    shuffled by hash.
+    """
+    low, high = _combinations_file()["intensities"]
+    asked = [patterns()[k % len(patterns())] for k in range(COMBINATIONS_PER_PROMPT)]
+    for salt in itertools.count():
+        vectors: list[dict[int, int]] = [{} for _ in asked]
+        for position, au in enumerate(facs.ACTION_UNITS):
+            users = sorted(
+                (k for k, pattern in enumerate(asked) if au in pattern), key=lambda k: _hash(salt, au, k)
+            )
+            for rank, k in enumerate(users):
+                vectors[k][au] = low + (rank + position) % (high - low + 1)
+        if len({tuple(vector.items()) for vector in vectors}) == len(vectors):
+            return tuple(vectors)
+
+
+@functools.cache
+def _combinations_file() -> dict:
+    return yaml.safe_load((FOLDER / "combinations.yaml").read_text(encoding="utf-8"))
+
+
+def _hash(*key: int) -> bytes:
+    return hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+
+
+def _row(
+    sample_id: str, kind: str, index: int, prompt: str, aus: dict[int, int], noise_au: int, seed: int
+) -> Sequence[object]:
+    return (
+        sample_id,
+        kind,
+        index,
+        prompt,
+        *facs.parse(aus),
+        "+".join(str(au) for au in aus),
+        seed + 100 * index + noise_au,
+        f"no_au/{index:02d}/au{noise_au:02d}",
+    )

@@ -1,0 +1,264 @@
+"""The report: one HTML file with its pictures inside, for a researcher to read, print or send.
+
+It loads nothing from anywhere and holds no script. What it shows is computed in `tables`, `figures` and
+`grids`; how it looks stands in `report.html`.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+import markupsafe
+import polars as pl
+
+import facs
+from evaluation import figures, funnel, grids, metrics, tables
+from evaluation.metrics import Scores
+
+_FOLDER = Path(__file__).parent
+_PER_AU = {
+    "au_mse_prompted": "AU-MSE prompted",
+    "au_mse_mismatched": "AU-MSE mismatched",
+    "au_bias": "measured − asked",
+    "spearman": "Spearman",
+}
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that a report shows: title, results and au_scores at least; a part that is empty is left out."""
+
+    title: str
+    results: pl.DataFrame
+    """`tables.results`."""
+    au_scores: Mapping[str, pl.DataFrame]
+    """A frame an experiment, no-AU samples included if they were measured. The first one is shown off."""
+    competitor: str | None = None
+    subtitle: str = ""
+    """A line below the title: profile, date, run."""
+    notice: str = ""
+    """What a reader must know before the first number, such as that all is of a small embedded world."""
+    generated: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    """Protocol columns and `file`, an experiment; individual and no-AU samples."""
+    locate: Callable[[str], Path] = Path
+    """From `file` to a path."""
+    sweep_prompts: Sequence[int] = (0, 3)
+    stages: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    """Stage tables in order, with source, keep and reason: the data-set funnel."""
+    corrections: pl.DataFrame | None = None
+    losses: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    """Frames of step and loss."""
+    facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Tables of names and values, by heading: settings, versions, fingerprints, seeds."""
+
+
+class Picture(NamedTuple):
+    """A PNG with what it says for those who cannot see it, and a caption."""
+
+    png: bytes
+    alt: str
+    caption: str = ""
+
+
+def write(path: str | os.PathLike, data: ReportData) -> Path:
+    """Write the report of `data` to `path`, replacing what was there in one step, and return the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page = render(data)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(page)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return path
+
+
+def render(data: ReportData) -> str:
+    """The page itself. Every text in `data` is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["picture"] = _figure
+    environment.filters["estimate"] = _estimate
+    template = environment.get_template("report.html")
+    experiments = list(data.au_scores)
+    counts = funnel.counts(data.stages)
+    return template.render(
+        data=data,
+        experiments=experiments,
+        shown=experiments[0],
+        cards=_cards(data),
+        cells={(r["experiment"], r["kind"], r["metric"]): r for r in data.results.iter_rows(named=True)},
+        kinds=data.results["kind"].unique(maintain_order=True).to_list(),
+        metrics=[m for m in tables.DEFINITIONS if m in data.results["metric"].to_list()],
+        definitions=tables.DEFINITIONS,
+        paper=_paper_rows(),
+        control=_control(data),
+        per_au=_per_au(data),
+        pictures=_pictures(data),
+        counts=counts.rows(named=True),
+        funnel=[Picture(figures.funnel(counts), "Bars: samples kept and dropped by each stage")]
+        if counts.height
+        else [],
+        reasons=funnel.reasons(data.stages).rows(named=True),
+        histograms=_histograms(data),
+        training=_training(data),
+    )
+
+
+def _cards(data: ReportData) -> list[dict]:
+    """The headline numbers of the first experiment."""
+    wanted = {
+        "au_mse_prompted": "AU-MSE prompted",
+        "au_mse_prompted_ratio": f"AU-MSE prompted, ratio to {data.competitor}",
+        "gain_over_control": "gain over mismatched control",
+        "clip_i": "CLIP-I to the no-AU partner",
+        "spearman_mean": "Spearman, asked and measured",
+    }
+    first = data.results.filter(experiment=next(iter(data.au_scores)))
+    cards = []
+    for metric, label in wanted.items():
+        rows = [r for r in first.filter(metric=metric).iter_rows(named=True) if r["value"] is not None]
+        if rows:
+            cards.append({"label": label, "rows": rows})
+    return cards
+
+
+def _paper_rows() -> list[dict]:
+    """The paper's Table 1: a name and its four numbers each, with the ratio to its untouched base."""
+    table = tables.paper().filter(table="Table 1")
+    values = {
+        (e, k, m): v for e, k, m, v in table.select("experiment", "kind", "metric", "value").iter_rows()
+    }
+    rows = []
+    for experiment in table["experiment"].unique(maintain_order=True):
+        row = {"experiment": experiment}
+        for kind in tables.KINDS:
+            error = values[experiment, kind, "au_mse_prompted"]
+            ratio = error / values["SD", kind, "au_mse_prompted"]
+            row[kind] = {
+                "au_mse_prompted": error,
+                "clip_i": values[experiment, kind, "clip_i"],
+                "ratio": ratio,
+            }
+        rows.append(row)
+    return rows
+
+
+def _control(data: ReportData) -> list[Picture]:
+    if "au_mse_prompted_gain" not in data.results["metric"].to_list():
+        return []
+    alt = f"Bars: gain over {data.competitor} on the AUs asked for and on the mismatched control"
+    return [
+        Picture(figures.gains(data.results), alt, "Bars are means, whiskers 95 % intervals over prompts.")
+    ]
+
+
+def _per_au(data: ReportData) -> dict:
+    individual = {e: f for e, f in data.au_scores.items() if f.filter(kind="individual").height}
+    if not individual:
+        return {}
+    table = tables.per_au(individual)
+    cells = {(r["experiment"], r["au"], r["metric"]): r for r in table.iter_rows(named=True)}
+    leakage = [
+        Picture(
+            figures.leakage_heatmap(metrics.leakage(Scores.of(frame.filter(kind="individual"))), experiment),
+            f"Heat map: how much each AU rises when another is asked for, {experiment}",
+        )
+        for experiment, frame in individual.items()
+    ]
+    curves = figures.intensity_curves({e: tables.curves(frame) for e, frame in individual.items()})
+    return {
+        "columns": _PER_AU,
+        "names": facs.NAMES,
+        "cells": cells,
+        "bars": Picture(
+            figures.per_au_bars(table),
+            "Bars: AU-MSE of each AU and experiment",
+            "Error on the samples that ask for this AU alone. Whiskers are 95 % intervals over prompts.",
+        ),
+        "curves": Picture(
+            curves,
+            "Lines: measured against asked-for intensity for each AU and experiment",
+            "Mean over prompts, 95 % interval; intensity 0 is the no-AU partner. Dashed: perfect control.",
+        ),
+        "leakage": leakage,
+    }
+
+
+def _pictures(data: ReportData) -> list[dict]:
+    """The AU grid of each experiment; sweeps of the first only."""
+    groups = []
+    for number, (experiment, generated) in enumerate(data.generated.items()):
+        grid = Picture(
+            grids.au_grid(generated, data.locate),
+            f"Faces by {experiment}: five prompts, each with no AU and with each of the twelve AUs at 5",
+            "Each face stands below its no-AU partner: same prompt, same noise, only the AU differs.",
+        )
+        sweeps = [
+            Picture(
+                grids.intensity_sweeps(generated, data.locate, index),
+                f"Faces by {experiment}: each AU from 0 to 5 on prompt {index}",
+                f"Intensity 0 to 5, one noise a row: “{_prompt(generated, index)}”.",
+            )
+            for index in (data.sweep_prompts if number == 0 else ())
+            if generated.filter(kind="individual", prompt_index=index).height
+        ]
+        groups.append({"experiment": experiment, "grid": grid, "sweeps": sweeps})
+    return groups
+
+
+def _prompt(generated: pl.DataFrame, index: int) -> str:
+    return generated.filter(prompt_index=index)["prompt"][0]
+
+
+def _histograms(data: ReportData) -> list[Picture]:
+    if data.corrections is None or data.corrections.is_empty():
+        return []
+    alt = "Histograms of each AU's intensities before and after the corrections"
+    caption = "Share of the kept samples, logarithmic; grey before, blue after."
+    return [Picture(figures.correction_histograms(data.corrections), alt, caption)]
+
+
+def _training(data: ReportData) -> list[Picture]:
+    losses = {e: frame for e, frame in data.losses.items() if frame.height}
+    if not losses:
+        return []
+    return [
+        Picture(figures.training_curves(losses), "Line: training loss against step", "Thick: running mean.")
+    ]
+
+
+def _figure(picture: Picture) -> markupsafe.Markup:
+    encoded = base64.b64encode(picture.png).decode("ascii")
+    caption = (
+        markupsafe.Markup("<figcaption>{}</figcaption>").format(picture.caption) if picture.caption else ""
+    )
+    template = '<figure><img alt="{}" src="data:image/png;base64,{}">{}</figure>'
+    return markupsafe.Markup(template).format(picture.alt, encoded, caption)
+
+
+def _estimate(row: Mapping | None, metric: str) -> markupsafe.Markup:
+    """The value, and its interval in small print below."""
+    text = tables.format_estimate(metric, row)
+    value, _, interval = text.partition(" [")
+    if not interval:
+        return markupsafe.Markup("{}").format(value or "–")
+    return markupsafe.Markup('{}<span class="ci">{}</span>').format(
+        value, interval.rstrip("]").replace(", ", " to ")
+    )

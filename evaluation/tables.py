@@ -1,0 +1,269 @@
+"""Tidy tables of the measures of several experiments; the paper's numbers; text for a terminal.
+
+What a measure is stands in `metrics`, how an interval is drawn in `bootstrap`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+import facs
+from evaluation import bootstrap, metrics
+from evaluation.bootstrap import Estimate, Sums
+from evaluation.metrics import MEASURED, Scores
+
+KINDS = ("individual", "combination")
+ORDERED = 0.7
+"""From this rank correlation on an AU counts as following its prompt."""
+
+_ESTIMATE = {"value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64}
+RESULTS = pl.Schema({"experiment": pl.String, "kind": pl.String, "metric": pl.String, **_ESTIMATE})
+PER_AU = pl.Schema({"experiment": pl.String, "au": pl.Int64, "metric": pl.String, **_ESTIMATE})
+CURVES = pl.Schema({"au": pl.Int64, "intensity": pl.Float64, **_ESTIMATE})
+
+
+class Definition(NamedTuple):
+    """How a metric is called in print, which way is better (-1 lower, 1 higher, 0 neither), what it is."""
+
+    label: str
+    better: int
+    text: str
+
+
+DEFINITIONS: dict[str, Definition] = {
+    "au_mse_prompted": Definition(
+        "AU-MSE prompted",
+        -1,
+        "Squared difference of measured and asked-for intensity (0-5), averaged over all (sample, AU) pairs "
+        "that were asked for. The paper's AU-MSE. Faces without any expression score 11.0 on the individual "
+        "samples.",
+    ),
+    "au_mse_all": Definition(
+        "AU-MSE all", -1, "The same over all twelve AUs; those not asked for should measure 0."
+    ),
+    "au_mse_unprompted": Definition(
+        "AU-MSE unprompted",
+        -1,
+        "The same over the AUs that were not asked for: what leaked, and what the base shows unasked.",
+    ),
+    "au_mse_mismatched": Definition(
+        "AU-MSE mismatched",
+        0,
+        "The control. Each asked-for intensity is compared with the sample's AUs that were not asked for, "
+        "averaged over every way of moving it there. A method that raises all AUs alike has the same value "
+        "here as for prompted.",
+    ),
+    "clip_i": Definition(
+        "CLIP-I",
+        1,
+        "Mean cosine of the CLIP image embeddings of a sample and its no-AU partner (same prompt and noise).",
+    ),
+    "spearman_mean": Definition(
+        "Spearman",
+        1,
+        "Rank correlation of asked-for and measured intensity, of each AU over its sweeps, averaged over the "
+        "AUs measured. An AU that never changes counts as 0. The largest possible value is 0.98.",
+    ),
+    "aus_ordered": Definition(
+        f"AUs, Spearman ≥ {ORDERED}", 1, "How many of the measured AUs reach that rank correlation."
+    ),
+    "face_failure_rate": Definition(
+        "no face",
+        -1,
+        "Share of samples in which no face was found. They have no AU error and enter no AU measure.",
+    ),
+    "au_mse_prompted_ratio": Definition(
+        "AU-MSE prompted, ratio",
+        -1,
+        "AU-MSE prompted over the competitor's, on the (sample, AU) pairs measured in both.",
+    ),
+    "au_mse_all_ratio": Definition("AU-MSE all, ratio", -1, "AU-MSE all over the competitor's, likewise."),
+    "au_mse_prompted_gain": Definition(
+        "gain", 1, "The competitor's AU-MSE prompted minus this experiment's, likewise."
+    ),
+    "au_mse_mismatched_gain": Definition(
+        "gain, mismatched", 0, "The same for AU-MSE mismatched: what raising everything would give."
+    ),
+    "gain_over_control": Definition(
+        "gain over control",
+        1,
+        "Gain minus mismatched gain. Above zero only if it is the AUs that were asked for that came closer.",
+    ),
+}
+
+
+def results(
+    au_scores: Mapping[str, pl.DataFrame],
+    clip_scores: Mapping[str, pl.DataFrame] | None = None,
+    competitor: str | None = None,
+) -> pl.DataFrame:
+    """Every metric of DEFINITIONS for every experiment and kind, in RESULTS; null where undefined.
+
+    `au_scores` and `clip_scores` hold one frame an experiment (protocol columns with measured_au…, or
+    clip_i); rows of other kinds, such as no-AU samples, do not count. Experiments other than `competitor`
+    also get ratio and gain against it, paired by sample. `n` counts the entries averaged: (sample, AU)
+    pairs, samples or AUs. Raises ValueError for an unknown competitor or experiments that were given
+    different samples.
+    """
+    if competitor is not None and competitor not in au_scores:
+        raise ValueError(f"competitor {competitor!r} is none of {', '.join(au_scores)}")
+    rows = []
+    for experiment, frame in au_scores.items():
+        for kind in KINDS:
+            part = frame.filter(kind=kind)
+            if part.is_empty():
+                continue
+            found = _measures(Scores.of(part), kind)
+            if clip_scores is not None and experiment in clip_scores:
+                found["clip_i"] = bootstrap.mean(metrics.clip_i(clip_scores[experiment].filter(kind=kind)))
+            if competitor is not None and experiment != competitor:
+                base = Scores.of(au_scores[competitor].filter(kind=kind))
+                found |= compare(Scores.of(part), base)
+            rows += [(experiment, kind, metric, *found[metric]) for metric in DEFINITIONS if metric in found]
+    return _frame(rows, RESULTS)
+
+
+def compare(scores: Scores, base: Scores) -> dict[str, Estimate]:
+    """Ratios and gains of `scores` against `base`, paired. Raises ValueError: see `metrics.paired`."""
+    a, b = metrics.paired(scores, base)
+    prompted = metrics.au_mse_prompted(a), metrics.au_mse_prompted(b)
+    control = metrics.au_mse_mismatched(a), metrics.au_mse_mismatched(b)
+    every = metrics.au_mse_all(a), metrics.au_mse_all(b)
+    return {
+        "au_mse_prompted_ratio": bootstrap.estimate(lambda x, y: x / y, *prompted),
+        "au_mse_all_ratio": bootstrap.estimate(lambda x, y: x / y, *every),
+        "au_mse_prompted_gain": bootstrap.estimate(lambda x, y: y - x, *prompted),
+        "au_mse_mismatched_gain": bootstrap.estimate(lambda x, y: y - x, *control),
+        "gain_over_control": bootstrap.estimate(lambda x, y, u, v: (y - x) - (v - u), *prompted, *control),
+    }
+
+
+def per_au(au_scores: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """au_mse_prompted, au_mse_mismatched, au_bias and spearman of each AU, individual samples, in PER_AU.
+
+    Null with n = 0 for an AU that the estimator does not support.
+    """
+    rows = []
+    for experiment, frame in au_scores.items():
+        individual = Scores.of(frame.filter(kind="individual"))
+        correlations, _ = _spearman(individual)
+        for au, correlation in zip(facs.ACTION_UNITS, correlations, strict=True):
+            asking = individual.prompting(au)
+            found = {
+                "au_mse_prompted": bootstrap.mean(metrics.au_mse_prompted(asking)),
+                "au_mse_mismatched": bootstrap.mean(metrics.au_mse_mismatched(asking)),
+                "au_bias": bootstrap.mean(metrics.au_bias(asking)),
+                "spearman": correlation,
+            }
+            rows += [(experiment, au, metric, *estimate) for metric, estimate in found.items()]
+    return _frame(rows, PER_AU)
+
+
+def curves(frame: pl.DataFrame) -> pl.DataFrame:
+    """Mean measured intensity of each AU at each intensity asked of it alone, in CURVES.
+
+    `frame` is one experiment's au_scores. Intensity 0 is there if `frame` also holds the no-AU partners.
+    """
+    rows = []
+    individual, neutral = frame.filter(kind="individual"), frame.filter(kind="no_au")
+    for au, column, measured in zip(facs.ACTION_UNITS, facs.COLUMNS, MEASURED, strict=True):
+        sweep = individual.filter(pl.col(column) > 0)
+        partners = neutral.filter(pl.col("sample_id").is_in(sweep["partner_id"].unique().to_list()))
+        for (intensity,), part in pl.concat([partners, sweep]).group_by(column, maintain_order=True):
+            values = part[measured].cast(pl.Float64).fill_null(math.nan).to_numpy()
+            sums = Sums.of(values, ~np.isnan(values), part["prompt_index"].to_numpy())
+            rows.append((au, intensity, *bootstrap.mean(sums)))
+    return _frame(rows, CURVES).sort("au", "intensity")
+
+
+def paper() -> pl.DataFrame:
+    """The paper's Tables 1-3: table, experiment, kind, metric, value. Source: arXiv 2407.20175."""
+    wide = pl.read_csv(Path(__file__).parent / "paper_results.csv")
+    tidy = wide.unpivot(index=["table", "experiment"], variable_name="column", value_name="value")
+    kind = pl.col("column").str.extract("^(individual|combination)_")
+    metric = pl.col("column").str.replace("^(individual|combination)_", "")
+    return tidy.select("table", "experiment", kind.alias("kind"), metric.alias("metric"), "value")
+
+
+def text(table: pl.DataFrame) -> str:
+    """`results` as aligned lines for a terminal: a block a kind, a line a metric, a column an experiment.
+
+    The last two columns are the paper's (Table 1).
+    """
+    blocks = []
+    for kind in KINDS:
+        part = table.filter(kind=kind)
+        if part.is_empty():
+            continue
+        experiments = part["experiment"].unique(maintain_order=True).to_list()
+        found = {(r["experiment"], r["metric"]): r for r in part.iter_rows(named=True)}
+        own = paper().filter(table="Table 1", kind=kind)
+        quoted = {(r["experiment"], r["metric"]): r["value"] for r in own.iter_rows(named=True)}
+        ratio = quoted["FineFace", "au_mse_prompted"] / quoted["SD", "au_mse_prompted"]
+        quoted["FineFace", "au_mse_prompted_ratio"] = ratio
+        lines = [[kind, *experiments, "paper: SD", "paper: FineFace"]]
+        for metric, definition in DEFINITIONS.items():
+            if metric in part["metric"].to_list():
+                cells = [format_estimate(metric, found.get((e, metric))) for e in experiments]
+                own_values = [quoted.get((e, metric)) for e in ("SD", "FineFace")]
+                cells += ["" if v is None else f"{v:.2f}" for v in own_values]
+                lines.append([definition.label, *cells])
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        blocks.append("\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines))
+    return "\n\n".join(blocks)
+
+
+def format_estimate(metric: str, row: Mapping | None) -> str:
+    """`"2.62 [2.40, 2.85]"` of a row of `results`; "" for none, "undefined" where nothing was measured."""
+    if row is None or row["value"] is None:
+        return "" if row is None else "undefined"
+    if metric == "aus_ordered":
+        return f"{row['value']:.0f} of {row['n']}"
+    interval = "" if row["low"] is None else f" [{_short(row['low'])}, {_short(row['high'])}]"
+    return f"{_short(row['value'])}{interval}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
+
+
+def _measures(scores: Scores, kind: str) -> dict[str, Estimate]:
+    found = {name: bootstrap.mean(metric(scores)) for name, metric in metrics.AU_METRICS.items()}
+    if kind == "individual":
+        correlations, drawn = _spearman(scores)
+        supported = [i for i, c in enumerate(correlations) if c.n]
+        values = np.nan_to_num([correlations[i].value for i in supported])
+        spread = np.nan_to_num(drawn[supported])
+        if supported:
+            interval = bootstrap.interval(spread.mean(axis=0))
+            found["spearman_mean"] = Estimate(float(values.mean()), *interval, len(supported))
+            ordered = bootstrap.interval((spread >= ORDERED).sum(axis=0).astype(float))
+            found["aus_ordered"] = Estimate(float((values >= ORDERED).sum()), *ordered, len(supported))
+    return found
+
+
+def _spearman(scores: Scores) -> tuple[list[Estimate], np.ndarray]:
+    """Of each AU: the correlation with its interval, and its value in each bootstrap draw, [12, draws]."""
+    estimates, drawn = [], []
+    prompts = np.unique(scores.prompt)
+    for position, au in enumerate(facs.ACTION_UNITS):
+        asking = scores.prompting(au)
+        asking = asking.take(asking.valid[:, position])
+        x, y = asking.target[:, position], asking.measured[:, position]
+        weights = bootstrap.weights(len(prompts))[:, np.searchsorted(prompts, asking.prompt)]
+        drawn.append(metrics.spearman(x, y, weights))
+        value = float(metrics.spearman(x, y)[0])
+        estimates.append(Estimate(value, *bootstrap.interval(drawn[-1]), len(asking)))
+    return estimates, np.array(drawn)
+
+
+def _frame(rows: list[tuple], schema: pl.Schema) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(
+        pl.col("value", "low", "high").fill_nan(None)
+    )

@@ -1,0 +1,317 @@
+"""The action-unit adapter of a diffusion UNet: installation, saving, loading.
+
+It is an IP-Adapter whose image projection is an AU encoder (paper, section 3), put together from the parts of
+diffusers and peft. The encoders live in `inference.au_encoders`, sampling in `inference.pipeline`.
+"""
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
+from diffusers.models.embeddings import MultiIPAdapterImageProjection
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from inference.au_encoders import ENCODERS
+
+LORA_NAME = "fineface"
+LORA_TARGETS = ["to_k", "to_out.0", "to_q", "to_v"]
+FORMAT = "fineface-adapter"
+FORMAT_VERSION = 1
+CONFIG_FILE = "adapter.json"
+WEIGHTS_FILE = "adapter.safetensors"
+LORA_FILE = "pytorch_lora_weights.safetensors"
+
+_NOT_PLAIN = "the UNet already has an adapter or another projection of its text; load a fresh base"
+
+
+class AdapterError(ValueError):
+    """The adapter and the UNet, or the adapter and its files, do not fit; the message says how."""
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """What an adapter is, apart from its weights and its base.
+
+    `encoder` names one of `au_encoders.ENCODERS`; `rank` and `alpha` are those of the LoRA on all attentions,
+    whose scale is alpha / rank (the paper: rank 32, alpha 8).
+    """
+
+    encoder: str = "res_mlp64"
+    rank: int = 32
+    alpha: float = 8.0
+
+    def __post_init__(self):
+        if self.encoder not in ENCODERS:
+            raise AdapterError(f"unknown AU encoder {self.encoder!r}; known: {', '.join(sorted(ENCODERS))}")
+        if not isinstance(self.rank, int) or self.rank < 1:
+            raise AdapterError(f"rank must be a whole number of at least 1, not {self.rank!r}")
+        if not self.alpha > 0:
+            raise AdapterError(f"alpha must be above 0, not {self.alpha!r}")
+
+    @property
+    def tokens(self) -> int:
+        """AU tokens that each cross-attention sees."""
+        return ENCODERS[self.encoder].tokens
+
+
+def install(unet: UNet2DConditionModel, config: AdapterConfig, seed: int = 0) -> None:
+    """Give `unet` an untrained adapter: AU encoder, decoupled cross-attention and LoRA.
+
+    The AU keys and values start as copies of the text keys and values, LoRA with gaussian initialisation
+    (drawn, like the encoder, from `seed` alone). Afterwards only the adapter's parameters require gradients.
+    The UNet then wants `added_cond_kwargs={"image_embeds": [aus]}` with intensities of shape [N, 1, 12].
+
+    Raises AdapterError where the UNet already has an adapter, ValueError where it is too narrow.
+    """
+    if unet.encoder_hid_proj is not None:
+        raise AdapterError(_NOT_PLAIN)
+    attentions = _cross_attentions(unet)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = ENCODERS[config.encoder](_cross_width(unet))
+        encoder.config = config
+        processors = dict(unet.attn_processors)
+        for name, attention in attentions.items():
+            width, hidden = attention.to_k.in_features, attention.to_k.out_features
+            processor = IPAdapterAttnProcessor2_0(hidden, width, num_tokens=[config.tokens], scale=[1.0])
+            processor.to_k_ip[0].weight.data.copy_(attention.to_k.weight.data)
+            processor.to_v_ip[0].weight.data.copy_(attention.to_v.weight.data)
+            processors[f"{name}.processor"] = processor.to(unet.device, unet.dtype)
+        unet.set_attn_processor(processors)
+        unet.encoder_hid_proj = MultiIPAdapterImageProjection([encoder]).to(unet.device, unet.dtype)
+        unet.register_to_config(encoder_hid_dim_type="ip_image_proj")
+        unet.add_adapter(_lora_config(config), adapter_name=LORA_NAME)
+    unet.requires_grad_(False)
+    for parameter in adapter_parameters(unet).values():
+        parameter.requires_grad_(True)
+
+
+def installed(unet: UNet2DConditionModel) -> AdapterConfig | None:
+    """The configuration of the adapter that `unet` carries, None for a plain base.
+
+    Raises AdapterError where a part of the adapter has been replaced, as `fuse_qkv_projections`,
+    `enable_attention_slicing`, `load_ip_adapter` and `set_attn_processor` do.
+    """
+    encoder = _encoder(unet)
+    if encoder is None:
+        return None
+    for name, attention in _cross_attentions(unet).items():
+        if not isinstance(attention.processor, IPAdapterAttnProcessor2_0):
+            other = type(attention.processor).__name__
+            raise AdapterError(
+                f"the adapter's attention processor at {name} was replaced by {other}: fused projections, "
+                "attention slicing and other processors cannot be used with an adapter"
+            )
+    if LORA_NAME not in getattr(unet, "peft_config", {}):
+        raise AdapterError("the adapter's LoRA was removed from the UNet; load the adapter into a fresh base")
+    return encoder.config
+
+
+def set_scale(unet: UNet2DConditionModel, scale: float) -> None:
+    """Weigh the AU attention by `scale` (λ_AU of the paper: 1 as trained, 0 leaves only LoRA)."""
+    for attention in _cross_attentions(unet).values():
+        attention.processor.scale[-1] = float(scale)
+
+
+def adapter_parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:
+    """All parameters of the installed adapter by names that do not change: AU parts first, then LoRA."""
+    parameters = _au_parameters(unet)
+    parameters.update((name, p) for name, p in unet.named_parameters() if f".{LORA_NAME}." in name)
+    return parameters
+
+
+def trainable_parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:
+    """Those of `adapter_parameters` that require gradients: all after `install`, none after `load`."""
+    return {name: p for name, p in adapter_parameters(unet).items() if p.requires_grad}
+
+
+def save(
+    unet: UNet2DConditionModel, folder: Path | str, base: Mapping[str, str | None] | None = None
+) -> None:
+    """Write the adapter of `unet` into `folder`: a record, the AU parts and the LoRA.
+
+    `base` names the base model (id, revision, fingerprint) for the record. The LoRA file is in the form that
+    diffusers' `load_lora_weights` reads, with alpha. Equal adapters give equal bytes.
+
+    Raises AdapterError where `unet` has no adapter.
+    """
+    config = installed(unet)
+    if config is None:
+        raise AdapterError("nothing to save: the UNet has no adapter")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    au = {name: p.detach().contiguous() for name, p in _au_parameters(unet).items()}
+    save_file(au, folder / WEIGHTS_FILE)
+    lora = {name: value.contiguous() for name, value in _lora_state(unet).items()}
+    StableDiffusionPipeline.save_lora_weights(
+        folder, lora, weight_name=LORA_FILE, unet_lora_adapter_metadata=_lora_metadata(config)
+    )
+    record = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        **asdict(config),
+        "tokens": config.tokens,
+        "cross_attention_dim": _cross_width(unet),
+        "base": {**(base or {}), "key_norms": _key_norms(unet)},
+    }
+    (folder / CONFIG_FILE).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+
+
+def load(unet: UNet2DConditionModel, folder: Path | str) -> AdapterConfig:
+    """Install the adapter saved in `folder` into a plain `unet`, frozen; its output equals the trained one's.
+
+    Warns where the base has other weights than the one it was trained on. Raises AdapterError, and leaves the
+    UNet plain, where a file is missing, of another kind or version, or does not fit the base.
+    """
+    folder = Path(folder)
+    record = read_record(folder)
+    config = AdapterConfig(record["encoder"], record["rank"], record["alpha"])
+    if unet.encoder_hid_proj is not None:
+        raise AdapterError(_NOT_PLAIN)
+    width = _cross_width(unet)
+    if record["cross_attention_dim"] != width:
+        raise AdapterError(
+            f"{folder}: the adapter was trained on a base with cross-attention width "
+            f"{record['cross_attention_dim']}, this base has {width}"
+        )
+    au, lora = _read_tensors(folder / WEIGHTS_FILE), _read_tensors(folder / LORA_FILE)
+    _check_shapes(_au_shapes(unet, config), au, folder / WEIGHTS_FILE)
+    _check_shapes(_lora_shapes(unet, config), lora, folder / LORA_FILE)
+    _warn_of_another_base(unet, record, folder)
+
+    install(unet, config)
+    with torch.no_grad():
+        for name, parameter in _au_parameters(unet).items():
+            parameter.copy_(au[name])
+    lora = {name.removeprefix("unet."): value for name, value in lora.items()}
+    set_peft_model_state_dict(unet, lora, adapter_name=LORA_NAME)
+    unet.requires_grad_(False)
+    return config
+
+
+def read_record(folder: Path | str) -> dict:
+    """A saved adapter's adapter.json. Raises AdapterError where it is missing or of another kind."""
+    path = Path(folder) / CONFIG_FILE
+    if not path.is_file():
+        raise AdapterError(f"no adapter in {folder}: {CONFIG_FILE} is missing")
+    try:
+        record = json.loads(path.read_text())
+    except ValueError as error:
+        raise AdapterError(f"{path} is not JSON: {error}") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise AdapterError(f"{path} does not describe a {FORMAT}")
+    if record.get("version") != FORMAT_VERSION:
+        version = record.get("version")
+        raise AdapterError(f"{path} has format version {version}, this code reads {FORMAT_VERSION}")
+    missing = {"encoder", "rank", "alpha", "cross_attention_dim", "base"} - record.keys()
+    if missing:
+        raise AdapterError(f"{path} lacks {', '.join(sorted(missing))}")
+    return record
+
+
+def _cross_attentions(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
+    names = [name.removesuffix(".processor") for name in unet.attn_processors]
+    found = {name: unet.get_submodule(name) for name in names if unet.get_submodule(name).is_cross_attention}
+    if not found:
+        raise AdapterError("the UNet has no cross-attention for an adapter to join")
+    return found
+
+
+def _cross_width(unet: UNet2DConditionModel) -> int:
+    widths = {attention.to_k.in_features for attention in _cross_attentions(unet).values()}
+    if len(widths) > 1:
+        raise AdapterError(f"the UNet's cross-attentions have different widths: {sorted(widths)}")
+    return widths.pop()
+
+
+def _encoder(unet: UNet2DConditionModel) -> nn.Module | None:
+    projections = getattr(unet.encoder_hid_proj, "image_projection_layers", ())
+    return next((layer for layer in projections if isinstance(layer, tuple(ENCODERS.values()))), None)
+
+
+def _au_parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:
+    parameters = {f"encoder.{name}": p for name, p in _encoder(unet).named_parameters()}
+    for name, attention in _cross_attentions(unet).items():
+        parameters[f"{name}.to_k_ip.weight"] = attention.processor.to_k_ip[-1].weight
+        parameters[f"{name}.to_v_ip.weight"] = attention.processor.to_v_ip[-1].weight
+    return parameters
+
+
+def _au_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        encoder = ENCODERS[config.encoder](_cross_width(unet))
+    shapes = {f"encoder.{name}": tuple(p.shape) for name, p in encoder.named_parameters()}
+    for name, attention in _cross_attentions(unet).items():
+        shapes[f"{name}.to_k_ip.weight"] = tuple(attention.to_k.weight.shape)
+        shapes[f"{name}.to_v_ip.weight"] = tuple(attention.to_v.weight.shape)
+    return shapes
+
+
+def _lora_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    for name in unet.attn_processors:
+        for target in LORA_TARGETS:
+            path = f"{name.removesuffix('processor')}{target}"
+            linear = unet.get_submodule(path)
+            shapes[f"unet.{path}.lora_A.weight"] = (config.rank, linear.in_features)
+            shapes[f"unet.{path}.lora_B.weight"] = (linear.out_features, config.rank)
+    return shapes
+
+
+def _check_shapes(wanted: Mapping[str, tuple], found: Mapping[str, torch.Tensor], path: Path) -> None:
+    shapes = {name: tuple(value.shape) for name, value in found.items()}
+    wrong = sorted(n for n in wanted.keys() | shapes.keys() if wanted.get(n) != shapes.get(n))
+    if wrong:
+        raise AdapterError(f"{path}: {len(wrong)} tensors do not fit this base, the first is {wrong[0]}")
+
+
+def _lora_config(config: AdapterConfig) -> LoraConfig:
+    return LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        target_modules=list(LORA_TARGETS),
+        init_lora_weights="gaussian",
+    )
+
+
+def _lora_metadata(config: AdapterConfig) -> dict:
+    # peft keeps the targets as a set, whose order changes from run to run.
+    values = _lora_config(config).to_dict()
+    return {name: sorted(value) if isinstance(value, set) else value for name, value in values.items()}
+
+
+def _lora_state(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:
+    return get_peft_model_state_dict(unet, adapter_name=LORA_NAME)
+
+
+def _key_norms(unet: UNet2DConditionModel) -> list[float]:
+    """One number for each cross-attention, telling bases of equal shape apart whatever their precision."""
+    weights = [attention.to_k.weight for attention in _cross_attentions(unet).values()]
+    return [float(f"{weight.detach().double().norm().item():.6g}") for weight in weights]
+
+
+def _warn_of_another_base(unet: UNet2DConditionModel, record: Mapping, folder: Path) -> None:
+    trained_on = torch.tensor(record["base"].get("key_norms", []), dtype=torch.float64)
+    here = torch.tensor(_key_norms(unet), dtype=torch.float64)
+    if trained_on.shape != here.shape or not torch.allclose(trained_on, here, rtol=1e-4):
+        model = record["base"].get("model", "another base")
+        message = f"{folder}: the adapter was trained on {model}; this base has other weights"
+        warnings.warn(message, stacklevel=3)
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise AdapterError(f"no adapter in {path.parent}: {path.name} is missing") from error
+    except SafetensorError as error:
+        raise AdapterError(f"{path} is damaged: {error}") from error

@@ -1,0 +1,176 @@
+"""BLIP-2: yes/no questions about a picture, with a score, and captions. Thresholds live in `curation/`."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from inference import devices, weights
+from store.hashing import fingerprint
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+CODE_VERSION = "1"
+PROMPT = "Question: {question} Answer:"
+ANSWER_TOKENS = 5
+CAPTION_TOKENS = 30
+YES = (" yes", "yes", " Yes", "Yes", " YES", "YES")
+NO = (" no", "no", " No", "No", " NO", "NO")
+
+
+class Answer(NamedTuple):
+    """The greedy answer verbatim, and P(yes) / (P(yes) + P(no)) of its first token, 0-1."""
+
+    text: str
+    score: float
+
+
+class Blip2:
+    """`Blip2ForConditionalGeneration` from a hub id or a local folder; OPT and T5 language models alike.
+
+    The Q-Former does not see the prompt, so an image passes the vision tower and the Q-Former once for all
+    questions. `beams` affects captions only (the original library captions with 5, transformers with 1).
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike,
+        revision: str | None = None,
+        precision: str = "float32",
+        batch_size: int = 16,
+        device: str = "auto",
+        beams: int = 1,
+    ):
+        self.model, self.revision = str(model), revision
+        self.precision = devices.check_precision(precision)
+        self.batch_size, self.device, self.beams = batch_size, device, beams
+        self.calls = 0
+
+    @cached_property
+    def folder(self) -> os.PathLike:
+        """The model's files on this machine."""
+        return weights.resolve(self.model, self.revision)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of all that decides an answer or a caption, the prompt aside. Loads no model."""
+        return fingerprint(
+            kind="blip2",
+            code=CODE_VERSION,
+            weights=weights.content(self.folder),
+            precision=self.precision,
+            beams=self.beams,
+            tokens=[ANSWER_TOKENS, CAPTION_TOKENS],
+            template=PROMPT,
+        )
+
+    def ask(self, images: Sequence[Image.Image], question: str) -> list[Answer]:
+        """One Answer an image, in order."""
+        return [answers[question] for answers in self.ask_all(images, [question])]
+
+    def ask_all(self, images: Sequence[Image.Image], questions: Iterable[str]) -> list[dict[str, Answer]]:
+        """Every question about every image: a dict question → Answer an image, in order."""
+        questions = list(questions)
+        results = []
+        for batch in self._batches(images):
+            features = self._features(batch)
+            answers = {q: self._answer(features, PROMPT.format(question=q)) for q in questions}
+            results += [{q: answers[q][i] for q in questions} for i in range(len(batch))]
+        return results
+
+    def caption(self, images: Sequence[Image.Image]) -> list[str]:
+        """One caption an image, in order, without a prompt (paper, supplement)."""
+        captions = []
+        for batch in self._batches(images):
+            prompt = self._loaded.caption_prompt
+            out = self._generate(self._features(batch), prompt, CAPTION_TOKENS, num_beams=self.beams)
+            captions += self._decode(out.sequences)
+        return captions
+
+    def _batches(self, images: Sequence[Image.Image]) -> Iterator[Sequence[Image.Image]]:
+        for start in range(0, len(images), self.batch_size):
+            yield images[start : start + self.batch_size]
+
+    @cached_property
+    def _loaded(self) -> _Loaded:
+        return _Loaded(self.folder, devices.pick(self.device), devices.dtype(self.precision))
+
+    def _features(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Images → [N, query tokens, language width]."""
+        import torch
+
+        model, self.calls = self._loaded, self.calls + len(images)
+        pixels = model.processor.image_processor(list(images), return_tensors="pt").pixel_values
+        with torch.inference_mode():
+            return model.net.get_image_features(pixels.to(model.device, model.dtype)).pooler_output
+
+    def _answer(self, features: torch.Tensor, prompt: str) -> list[Answer]:
+        """The first token's yes/no odds and the greedy text, for one prompt over a batch."""
+        model = self._loaded
+        tokens = model.processor.tokenizer(prompt).input_ids
+        out = self._generate(features, tokens, ANSWER_TOKENS, output_logits=True)
+        logits = out.logits[0].float()
+        odds = logits[:, model.yes].logsumexp(-1) - logits[:, model.no].logsumexp(-1)
+        scores = odds.sigmoid().tolist()
+        if not all(map(math.isfinite, scores)):
+            raise FloatingPointError(f"{self.model} gave logits that are no numbers in {self.precision}")
+        return [Answer(text, score) for text, score in zip(self._decode(out.sequences), scores, strict=True)]
+
+    def _generate(self, features: torch.Tensor, tokens: list[int], new_tokens: int, **settings):
+        """Features in front of the prompt, as embeddings: then OPT too returns only what it adds."""
+        import torch
+
+        model = self._loaded
+        with torch.inference_mode():
+            ids = torch.tensor([tokens], device=features.device).expand(len(features), -1)
+            embeds = model.net.get_input_embeddings()(ids)
+            embeds = torch.cat([features.to(embeds.dtype), embeds], dim=1)
+            return model.net.language_model.generate(
+                inputs_embeds=embeds,
+                attention_mask=embeds.new_ones(embeds.shape[:2], dtype=torch.long),
+                max_new_tokens=new_tokens,
+                do_sample=False,
+                return_dict_in_generate=True,
+                pad_token_id=model.pad,
+                **settings,
+            )
+
+    def _decode(self, sequences: torch.Tensor) -> list[str]:
+        tokenizer = self._loaded.processor.tokenizer
+        return [text.strip() for text in tokenizer.batch_decode(sequences, skip_special_tokens=True)]
+
+
+class _Loaded:
+    """Network and processor, and what the tokenizer calls yes, no, padding and an empty prompt."""
+
+    def __init__(self, folder: os.PathLike, device: torch.device, dtype: torch.dtype):
+        from transformers import Blip2ForConditionalGeneration, Blip2Processor
+
+        self.device, self.dtype = device, dtype
+        self.processor = Blip2Processor.from_pretrained(folder, backend="pil", local_files_only=True)
+        net = Blip2ForConditionalGeneration.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True
+        )
+        self.net = net.to(device).eval()
+        tokenizer = self.processor.tokenizer
+        self.yes, self.no = _single_tokens(tokenizer, YES), _single_tokens(tokenizer, NO)
+        text = net.config.text_config
+        # As Blip2ForConditionalGeneration.generate begins a caption; T5 configurations may have no BOS.
+        begin = getattr(text, "bos_token_id", None)
+        self.caption_prompt = [begin] if begin is not None else tokenizer("").input_ids
+        pads = (text.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
+        self.pad = next((token for token in pads if token is not None), 0)
+
+
+def _single_tokens(tokenizer, words: Iterable[str]) -> list[int]:
+    """Ids of the words that the tokenizer writes as one token; ValueError if it has none."""
+    found = (tokenizer(word, add_special_tokens=False).input_ids for word in words)
+    ids = sorted({tokens[0] for tokens in found if len(tokens) == 1 and tokens[0] != tokenizer.unk_token_id})
+    if not ids:
+        raise ValueError(f"the tokenizer writes none of {list(words)} as one token: no yes/no score from it")
+    return ids

@@ -1,0 +1,165 @@
+"""Pictures from requests: a base, maybe an adapter, and one prompt, AU vector and seed a picture.
+
+Which pictures are wanted is the protocol's business, whether they are known already the memo's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inference import devices, weights
+from store.hashing import fingerprint
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from inference.pipeline import FineFacePipeline
+
+CODE_VERSION = "1"
+
+SCHEDULERS = {
+    "ddim": "DDIMScheduler",
+    "dpm": "DPMSolverMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "pndm": "PNDMScheduler",
+}
+"""Samplers without randomness of their own: the seed's initial noise alone decides."""
+
+PARTS = ("unet", "text_encoder", "vae")
+SMALL_PARTS = ("tokenizer", "scheduler")
+
+
+class Generator:
+    """A Stable Diffusion base (hub id or local folder), with the adapter saved in a folder or untouched.
+
+    Every picture has a generator of its own, seeded with its own seed, so neither its neighbours in a batch
+    nor the order of requests changes it (beyond rounding, about 1e-5 of a latent).
+    """
+
+    def __init__(
+        self,
+        base: str | os.PathLike,
+        revision: str | None = None,
+        *,
+        adapter: str | os.PathLike | None = None,
+        adapter_hash: str | None = None,
+        size: int = 512,
+        steps: int = 50,
+        scheduler: str = "ddim",
+        precision: str = "float32",
+        batch_size: int = 16,
+        device: str = "auto",
+    ):
+        if scheduler not in SCHEDULERS:
+            raise ValueError(f"scheduler {scheduler!r} is not one of {', '.join(SCHEDULERS)}")
+        if (adapter is None) != (adapter_hash is None):
+            raise ValueError("an adapter and the hash of its content go together")
+        self.base, self.revision = str(base), revision
+        self.adapter, self.adapter_hash = adapter, adapter_hash
+        self.size, self.steps, self.scheduler = size, steps, scheduler
+        self.precision = devices.check_precision(precision)
+        self.batch_size, self.device = batch_size, device
+        self.calls = 0
+
+    @cached_property
+    def folder(self) -> Path:
+        """The base's files on this machine."""
+        return base_folder(self.base, self.revision)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of all that decides a picture besides its request: base, adapter, sampler, steps. Loads no
+        model.
+        """
+        return fingerprint(
+            kind="generation",
+            code=CODE_VERSION,
+            base=base_content(self.base, self.revision),
+            adapter=self.adapter_hash,
+            size=self.size,
+            steps=self.steps,
+            scheduler=self.scheduler,
+            precision=self.precision,
+        )
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        aus: Sequence[Sequence[float]] | None,
+        seeds: Sequence[int],
+        guidance: float,
+    ) -> list[Image.Image]:
+        """One RGB picture, size × size, a prompt, in order.
+
+        `aus` holds one vector of 12 intensities a prompt (None without an adapter), `seeds` one seed a
+        prompt, `guidance` is the classifier-free guidance scale of all. Raises ValueError for lists of
+        unequal length.
+        """
+        import torch
+
+        if len(seeds) != len(prompts) or (aus is not None and len(aus) != len(prompts)):
+            raise ValueError(
+                f"{len(prompts)} prompts, {len(seeds)} seeds, {'no' if aus is None else len(aus)} AUs"
+            )
+        pictures: list[Image.Image] = []
+        for start in range(0, len(prompts), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            generators = [torch.Generator("cpu").manual_seed(int(seed)) for seed in seeds[part]]
+            with torch.inference_mode():
+                pictures += self._pipe(
+                    list(prompts[part]),
+                    aus=None if aus is None else [tuple(vector) for vector in aus[part]],
+                    generator=generators,
+                    guidance_scale=guidance,
+                    num_inference_steps=self.steps,
+                    height=self.size,
+                    width=self.size,
+                ).images
+        self.calls += len(prompts)
+        return pictures
+
+    @cached_property
+    def _pipe(self) -> FineFacePipeline:
+        import diffusers
+
+        from inference.pipeline import FineFacePipeline
+
+        pipe = FineFacePipeline.from_pretrained(
+            self.folder,
+            adapter=self.adapter,
+            torch_dtype=devices.dtype(self.precision),
+            use_safetensors=True,
+            local_files_only=True,
+        )
+        scheduler = getattr(diffusers, SCHEDULERS[self.scheduler])
+        pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
+        pipe.set_progress_bar_config(disable=True)
+        return pipe.to(devices.pick(self.device))
+
+
+def base_folder(base: str | os.PathLike, revision: str | None = None) -> Path:
+    """The local folder of a Stable Diffusion base (a folder or a hub id, then fetched when missing).
+
+    Raises `inference.weights.ModelNotFound`, naming the base.
+    """
+    folders = [weights.resolve(base, revision, subfolder=part) for part in PARTS]
+    root = folders[0].parent
+    if not (root / "model_index.json").is_file() and not weights.is_local(base):
+        from huggingface_hub import snapshot_download
+
+        small = ["model_index.json", *(f"{part}/*" for part in SMALL_PARTS)]
+        root = Path(snapshot_download(str(base), revision=revision, allow_patterns=small))
+    if not (root / "model_index.json").is_file():
+        raise weights.ModelNotFound(f"{root} holds no model_index.json: not a Stable Diffusion base")
+    return root
+
+
+def base_content(base: str | os.PathLike, revision: str | None = None) -> str:
+    """One hash over the files of a Stable Diffusion base that decide its pictures."""
+    root = base_folder(base, revision)
+    present = [part for part in (*PARTS, *SMALL_PARTS) if (root / part).is_dir()]
+    return fingerprint(parts={part: weights.content(root / part) for part in present})

@@ -1,0 +1,108 @@
+"""Where a model's files lie and which content they have. No torch: fingerprints must stay cheap."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from store.hashing import fingerprint, hash_file
+
+# What decides a model's output. Readmes, pictures and other frameworks' weights do not.
+SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".task")
+# Second copies of the same weights, never loaded here.
+VARIANTS = (".fp16.", ".non_ema.")
+
+
+class ModelNotFound(FileNotFoundError):
+    """The model is neither a local folder nor obtainable from the hub."""
+
+
+def is_local(model: str | os.PathLike) -> bool:
+    """Whether `model` is a folder on this machine; a hub id otherwise."""
+    return Path(model).expanduser().is_dir()
+
+
+def resolve(model: str | os.PathLike, revision: str | None = None, subfolder: str | None = None) -> Path:
+    """The local folder holding `model` (a folder or a hub id, then its snapshot, fetched when missing).
+
+    Raises ModelNotFound, naming the model, when it is neither.
+    """
+    if is_local(model):
+        folder = Path(model).expanduser().resolve()
+    else:
+        folder = _snapshot(str(model), revision, subfolder)
+    folder = folder / subfolder if subfolder else folder
+    if not (folder / "config.json").is_file():
+        raise ModelNotFound(f"{folder} holds no config.json: not a saved model")
+    return folder
+
+
+def _snapshot(model: str, revision: str | None, subfolder: str | None) -> Path:
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model):
+        raise ModelNotFound(f"model folder {model} does not exist")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:  # the cache first: an unchanged run must not need the network
+        folder = Path(snapshot_download(model, revision=revision, local_files_only=True))
+        if _complete(folder / (subfolder or "")):
+            return folder
+    except (LocalEntryNotFoundError, HFValidationError):
+        pass
+    within = f"{subfolder}/" if subfolder else ""
+    wanted = [f"{within}*{suffix}" for suffix in SUFFIXES]
+    ignored = [f"*{variant}*" for variant in VARIANTS]
+    try:
+        folder = Path(
+            snapshot_download(model, revision=revision, allow_patterns=wanted, ignore_patterns=ignored)
+        )
+    except Exception as error:  # offline, gated, misspelt: the hub raises a dozen kinds
+        at = f" at revision {revision}" if revision else ""
+        raise ModelNotFound(
+            f"model {model}{at} is no local folder, is not in the hub's cache, and could not be fetched "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    if not _complete(folder / (subfolder or "")):  # offline, the hub's client hands out what it has
+        raise ModelNotFound(f"model {model}: {folder} lacks {within}config.json or some of its safetensors")
+    return folder
+
+
+def _complete(folder: Path) -> bool:
+    """Whether a snapshot has its configuration and all its weights: a killed download leaves a part."""
+    if not (folder / "config.json").is_file():
+        return False
+    indices = list(folder.glob("*.safetensors.index.json"))
+    if not indices:
+        return any(folder.glob("*.safetensors"))
+    shards = {shard for index in indices for shard in json.loads(index.read_text())["weight_map"].values()}
+    return all((folder / shard).is_file() for shard in shards)
+
+
+def content(folder: Path) -> str:
+    """One hash over the names and contents of the files that decide the model's output.
+
+    Files directly in `folder` only. Hub caches name their large files by content: those are not read again.
+    """
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix in SUFFIXES
+        and path.is_file()
+        and not any(variant in path.name for variant in VARIANTS)
+    )
+    return _content(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+
+
+@lru_cache(maxsize=64)
+def _content(files: tuple[tuple[str, int, int], ...]) -> str:
+    return fingerprint(files={Path(path).name: _file_hash(Path(path)) for path, _, _ in files})
+
+
+def _file_hash(path: Path) -> str:
+    target = path.resolve()
+    if path.is_symlink() and target.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", target.name):
+        return target.name
+    return hash_file(path)

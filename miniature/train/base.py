@@ -1,0 +1,196 @@
+"""The miniature's text-to-image base: a StableDiffusionPipeline folder with a small UNet and text encoder.
+
+Every expression occurs in its pictures and none in its captions, as with photographs from the web: the base can draw
+each expression, and only an adapter can ask for one.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from miniature.train.progress import Checkpoint, Progress
+
+TEXT_WIDTH = 128
+CAPTION_DROPOUT = 0.1
+_LEARNING_RATE, _WARM_UP, _EMA = 1.8e-3, 100, 0.9985
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a worker reads: `latents` float16 [N, 8, 16, 16] scaled to deviation 1, `tokens` int64 [N, 40]."""
+
+    latents: Path
+    tokens: Path
+    empty: Path
+    vocabulary: int
+    start: int
+    end: int
+
+
+def build_unet():
+    """A 2.9 M-parameter UNet2DConditionModel with attention at 16, 8 and 4 px."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=8,
+        out_channels=8,
+        block_out_channels=(32, 64, 96),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D",) * 3,
+        up_block_types=("CrossAttnUpBlock2D",) * 3,
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=(2, 2, 3),
+        norm_num_groups=8,
+        use_linear_projection=True,
+    )
+
+
+def build_text_encoder(vocabulary: int, start: int, end: int):
+    """A three-layer CLIPTextModel, 128 wide."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=vocabulary,
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=2 * TEXT_WIDTH,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=40,
+            projection_dim=64,
+            hidden_act="gelu",
+            bos_token_id=start,
+            eos_token_id=end,
+            pad_token_id=end,
+        )
+    )
+
+
+def build_scheduler():
+    """Stable Diffusion's noise schedule, velocity prediction."""
+    from diffusers import DDPMScheduler
+
+    return DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        clip_sample=False,
+    )
+
+
+def train(
+    inputs: Inputs, folder: Path, work: Path, steps: int, batch: int = 48, processes: int = 2, seed: int = 0
+) -> None:
+    """Train UNet and text encoder together; their moving averages go to `folder`/unet and `folder`/text_encoder.
+
+    `batch` is that of one process. Two single-threaded processes are faster on two cores than one with two threads.
+    """
+    import torch.multiprocessing
+
+    torch.multiprocessing.spawn(
+        _worker, (inputs, folder, work, steps, batch, processes, seed), nprocs=processes
+    )
+
+
+def _worker(
+    rank: int, inputs: Inputs, folder: Path, work: Path, steps: int, batch: int, processes: int, seed: int
+) -> None:
+    import torch
+    from torch import distributed
+    from torch.nn import functional
+
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{work.absolute()}/rendezvous-{os.getppid()}",
+        rank=rank,
+        world_size=processes,
+    )
+    latents = np.load(inputs.latents, mmap_mode="r")
+    tokens, empty = torch.from_numpy(np.load(inputs.tokens)), torch.from_numpy(np.load(inputs.empty))
+    models = torch.nn.ModuleDict(
+        {"unet": build_unet(), "text": build_text_encoder(inputs.vocabulary, inputs.start, inputs.end)}
+    )
+    average = torch.optim.swa_utils.AveragedModel(
+        models,
+        avg_fn=lambda mean, new, count: mean + (new - mean) * (1 - min(_EMA, (1 + count) / (10 + count))),
+    )
+    weights = list(models.parameters())
+    optimiser = torch.optim.AdamW(weights, _LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    noise_schedule = build_scheduler()
+    checkpoint = Checkpoint(work / "base.pt", {"models": models, "average": average, "optimiser": optimiser})
+    progress = Progress("base", steps, checkpoint.restore(), quiet=rank > 0)
+    for step in progress:
+        warm = min(1.0, (step + 1) / _WARM_UP)
+        for group in optimiser.param_groups:
+            group["lr"] = _LEARNING_RATE * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / steps)))
+        rng = torch.Generator().manual_seed((seed * 1_000_003 + step) * processes + rank)
+        rows = np.sort(torch.randint(len(latents), (batch,), generator=rng).numpy())
+        clean = torch.from_numpy(latents[rows]).float()
+        text = torch.where(torch.rand(batch, 1, generator=rng) < CAPTION_DROPOUT, empty, tokens[rows])
+        noise = torch.randn(clean.shape, generator=rng)
+        order = torch.randperm(batch, generator=rng)
+        times = ((order + torch.rand(batch, generator=rng)) / batch * 1000).long()
+        noisy = noise_schedule.add_noise(clean, noise, times)
+        predicted = models["unet"](noisy, times, models["text"](text).last_hidden_state).sample
+        loss = functional.mse_loss(predicted, noise_schedule.get_velocity(clean, noise, times))
+        optimiser.zero_grad()
+        loss.backward()
+        _average_gradients(weights, processes)
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimiser.step()
+        average.update_parameters(models)
+        progress.log(loss.item())
+        if rank == 0 and checkpoint.due(step):
+            checkpoint.save(step + 1)
+            _save(average.module, folder)
+    if rank == 0:
+        _save(average.module, folder)
+    distributed.destroy_process_group()
+
+
+def _average_gradients(weights, processes: int) -> None:
+    import torch
+    from torch import distributed
+
+    flat = torch.cat([(w.grad if w.grad is not None else torch.zeros_like(w)).flatten() for w in weights])
+    distributed.all_reduce(flat)
+    flat /= processes
+    for weight, gradient in zip(weights, flat.split([w.numel() for w in weights]), strict=True):
+        weight.grad = gradient.view_as(weight)
+
+
+def _save(models, folder: Path) -> None:
+    models["unet"].save_pretrained(folder / "unet")
+    models["text"].save_pretrained(folder / "text_encoder")
+    build_scheduler().save_pretrained(folder / "scheduler")
+
+
+def assemble(folder: Path) -> None:
+    """Write model_index.json over the parts in `folder`, so that StableDiffusionPipeline.from_pretrained loads it."""
+    from diffusers import (
+        AutoencoderKL,
+        DPMSolverMultistepScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    StableDiffusionPipeline(
+        vae=AutoencoderKL.from_pretrained(folder / "vae"),
+        text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder"),
+        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+        unet=UNet2DConditionModel.from_pretrained(folder / "unet"),
+        scheduler=DPMSolverMultistepScheduler.from_config(build_scheduler().config),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)

@@ -1,0 +1,67 @@
+"""Progress lines and atomic checkpoints, shared by the trainings of the tiny models."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class Progress:
+    """Iterates over the steps from `first` to `steps`, printing smoothed loss, speed and time left."""
+
+    def __init__(self, name: str, steps: int, first: int = 0, every: int = 50, quiet: bool = False):
+        self.name, self.steps, self.first, self.every, self.quiet = name, steps, first, every, quiet
+        self.loss: float | None = None
+        self.step = first
+
+    def __iter__(self) -> Iterator[int]:
+        self.began = time.monotonic()
+        for self.step in range(self.first, self.steps):
+            yield self.step
+
+    def log(self, loss: float) -> None:
+        """Take one step's loss into the running mean; print every few steps."""
+        self.loss = loss if self.loss is None else 0.98 * self.loss + 0.02 * loss
+        done = self.step + 1 - self.first
+        if not self.quiet and (self.step + 1) % self.every == 0:
+            seconds = time.monotonic() - self.began
+            left = seconds / done * (self.steps - self.step - 1)
+            print(
+                f"{self.name} {self.step + 1}/{self.steps} loss {self.loss:.4f} "
+                f"{seconds:.0f} s, {left / 60:.1f} min left",
+                flush=True,
+            )
+
+
+class Checkpoint:
+    """State dictionaries of several objects and the next step, in one file that is replaced atomically."""
+
+    def __init__(self, path: Path, parts: dict, every: int = 200):
+        self.path, self.parts, self.every = path, parts, every
+
+    def due(self, step: int) -> bool:
+        return (step + 1) % self.every == 0
+
+    def save(self, next_step: int) -> None:
+        import torch
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        torch.save(
+            {"next_step": next_step, **{name: part.state_dict() for name, part in self.parts.items()}},
+            partial,
+        )
+        os.replace(partial, self.path)
+
+    def restore(self) -> int:
+        """Load the parts if a checkpoint exists; the step to go on from, 0 without one."""
+        import torch
+
+        if not self.path.exists():
+            return 0
+        state = torch.load(self.path, weights_only=True)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        return state["next_step"]

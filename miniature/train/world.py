@@ -1,0 +1,120 @@
+"""Training pictures for the tiny models: rendered in bulk, seeded, kept in the work folder. No training here."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from miniature.expressions import web_intensities
+from miniature.faces import caption, draw_identity, draw_shot, render
+
+SIZE = 64
+"""Side of every picture that the tiny models see, pixels."""
+_BLOCK = 500
+"""Pictures a worker renders at a time; a block's content depends on its seed alone."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """`images` uint8 [N, 64, 64, 3], `intensities` float32 [N, 12] in 0-5, `captions` N texts, `cartoons` bool [N]."""
+
+    images: np.ndarray
+    intensities: np.ndarray
+    captions: list[str]
+    cartoons: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def pictures(
+    work: Path,
+    name: str,
+    count: int,
+    seed: int,
+    *,
+    cartoons: float = 0.0,
+    photographed: float = 0.0,
+    processes: int = 2,
+) -> Pictures:
+    """Render `count` faces, or read them if `work` already holds them.
+
+    `cartoons` is the share drawn as flat cartoons (captioned "a cartoon of ..."). `photographed` is the share that
+    is rendered larger and comes down to 64 px through JPEG and resampling, as pictures of a data set do.
+    """
+    folder = work / "pictures" / f"{name}-{count}-{seed}-{cartoons}-{photographed}"
+    if not (folder / "complete").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        jobs = [
+            (seed, block, min(_BLOCK, count - block * _BLOCK), cartoons, photographed)
+            for block in range(-(-count // _BLOCK))
+        ]
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            blocks = pool.map(_render_block, jobs, chunksize=1)
+        np.save(folder / "images.npy", np.concatenate([block[0] for block in blocks]))
+        np.save(folder / "intensities.npy", np.concatenate([block[1] for block in blocks]))
+        np.save(folder / "cartoons.npy", np.concatenate([block[3] for block in blocks]))
+        (folder / "captions.json").write_text(json.dumps([text for block in blocks for text in block[2]]))
+        (folder / "complete").touch()
+    return Pictures(
+        np.load(folder / "images.npy", mmap_mode="r"),
+        np.load(folder / "intensities.npy"),
+        json.loads((folder / "captions.json").read_text()),
+        np.load(folder / "cartoons.npy"),
+    )
+
+
+def faceless(count: int, seed: int, faces: np.ndarray) -> np.ndarray:
+    """Pictures without a face, uint8 [count, 64, 64, 3]: scrambled faces, plain colours, gradients and noise."""
+    rng = np.random.default_rng([seed, 99])
+    out = np.empty((count, SIZE, SIZE, 3), np.uint8)
+    for row in range(count):
+        kind = rng.integers(3)
+        if kind == 0:
+            face = faces[rng.integers(len(faces))]
+            tiles = face.reshape(4, 16, 4, 16, 3).swapaxes(1, 2).reshape(16, 16, 16, 3)[rng.permutation(16)]
+            out[row] = tiles.reshape(4, 4, 16, 16, 3).swapaxes(1, 2).reshape(SIZE, SIZE, 3)
+        elif kind == 1:
+            corners = Image.fromarray(rng.integers(0, 256, (2, 2, 3), dtype=np.uint8))
+            out[row] = np.asarray(corners.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+        else:
+            cells = int(rng.choice([4, 8, 16, 64]))
+            noise = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+            out[row] = np.asarray(noise.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    return out
+
+
+def _render_block(job: tuple[int, int, int, float, float]):
+    seed, block, count, cartoon_share, photographed_share = job
+    rng = np.random.default_rng([seed, block])
+    intensities = web_intensities(rng, count)
+    cartoons = rng.random(count) < cartoon_share
+    photographed = rng.random(count) < photographed_share
+    images, captions = np.empty((count, SIZE, SIZE, 3), np.uint8), []
+    for row in range(count):
+        identity, shot = draw_identity(rng), draw_shot(rng)
+        style = "cartoon" if cartoons[row] else "photo"
+        side = int(rng.integers(SIZE, 129)) if photographed[row] else SIZE
+        pixels = render(identity, shot, intensities[row], (side, side), style)
+        images[row] = _photographed(pixels, int(rng.integers(85, 98))) if photographed[row] else pixels
+        text = caption(identity, rng)
+        captions.append(_as_cartoon(text) if cartoons[row] else text)
+    return images, intensities, captions, cartoons
+
+
+def _photographed(pixels: np.ndarray, quality: int) -> np.ndarray:
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0)
+    return np.asarray(Image.open(buffer).convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS))
+
+
+def _as_cartoon(text: str) -> str:
+    for opening in ("a photo of ", "a close-up of "):
+        text = text.removeprefix(opening)
+    return f"a cartoon of {text}"

@@ -1,0 +1,178 @@
+"""The `fineface` command. What a run does lives in `pipelines.runs`; heavy imports wait until they are
+needed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from pipelines.settings import Profile
+
+app = typer.Typer(
+    help="From raw face data to a measured action-unit adapter for Stable Diffusion.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ProfileName = Annotated[
+    str,
+    typer.Option("--profile", envvar="FINEFACE_PROFILE", help="miniature, paper, portraits, or a YAML file."),
+]
+Home = Annotated[
+    Path,
+    typer.Option(
+        "--home", envvar="FINEFACE_HOME", help="The one folder that holds all state.", file_okay=False
+    ),
+]
+DEFAULT_HOME = Path(".fineface")
+
+
+@app.command()
+def run(
+    profile: ProfileName = "miniature",
+    select: Annotated[
+        str | None,
+        typer.Option(help="Only these stages, as in Dagster: 'captions', 'captions+', 'group:data_set'."),
+    ] = None,
+    experiment: Annotated[
+        list[str] | None, typer.Option(help="Only this experiment; may be given several times.")
+    ] = None,
+    home: Home = DEFAULT_HOME,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of failed stages.")] = False,
+) -> None:
+    """Materialise the graph, paying only for what is new, and print results and report.
+
+    Killed or failed runs go on where they were: run again.
+    """
+    settings = _load(profile, home)
+    from pipelines import runs
+    from pipelines.console import Console
+
+    console = Console(say=_say, verbose=verbose)
+    _say(f"fineface · profile {profile} · home {home}")
+    for folder in _friendly(runs.write_raw_data, settings):
+        _say(f"wrote the raw data in {folder}")
+    with runs.instance(home.absolute()) as instance:
+        outcome = _friendly(
+            runs.run,
+            settings,
+            home.absolute(),
+            instance,
+            select=select,
+            experiments=experiment or (),
+            listener=console.listener,
+        )
+    if not outcome.failed:
+        _results(home)
+    _say(f"\n{console.total()}")
+    if outcome.failed:
+        _fail(f"failed: {', '.join(outcome.failed)}. What was computed is kept; run again to go on.")
+
+
+@app.command()
+def status(profile: ProfileName = "miniature", home: Home = DEFAULT_HOME) -> None:
+    """What is there: every stage's version, rows and age, the memos, the latest runs."""
+    _load(profile, home)
+    from pipelines import overview, runs
+
+    with runs.instance(home.absolute()) as instance:
+        _say(overview.text(home.absolute(), instance))
+
+
+@app.command()
+def ui(
+    profile: ProfileName = "miniature",
+    home: Home = DEFAULT_HOME,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
+) -> None:
+    """Dagster's web interface and daemon on http://127.0.0.1:PORT, with the history of runs by command."""
+    _load(profile, home)
+    from pipelines import runs
+
+    runs.dagster_home(home.absolute())
+    location = ["-m", "pipelines.definitions", "--working-directory", str(Path.cwd())]
+    command = [sys.executable, "-m", "dagster", "dev", *location, "-h", "127.0.0.1", "-p", str(port)]
+    try:
+        raise typer.Exit(subprocess.call(command))
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+@app.command()
+def why(
+    sample_id: Annotated[str, typer.Argument(help="For example affectnet/3/ab12.jpg or disfa/SN001/00012.")],
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Where a sample's label came from: its row in every stage, and the samples that set its scale."""
+    import provenance.why
+    from store import Store, StoreError
+
+    try:
+        _say(str(provenance.why.why(Store(home.absolute()), sample_id)))
+    except (provenance.why.UnknownSample, StoreError) as error:
+        _fail(str(error.args[0] if error.args else error))
+
+
+def _load(profile: str, home: Path) -> Profile:
+    """The profile, and both settings in the environment for whatever loads the definitions."""
+    from pipelines import profiles
+
+    home = home.expanduser().absolute()
+    os.environ |= {"FINEFACE_PROFILE": _absolute(profile), "FINEFACE_HOME": str(home)}
+    try:
+        return profiles.load(profile, home)
+    except profiles.ProfileError as error:
+        _fail(str(error))
+
+
+def _absolute(profile: str) -> str:
+    """A path as an absolute one, a name as it is."""
+    from pipelines import profiles
+
+    return profile if profile in profiles.names() else str(Path(profile).expanduser().absolute())
+
+
+def _friendly(function, *arguments, **options):
+    """`function(…)`, its user errors as one line."""
+    from pipelines.runs import NothingSelected
+
+    try:
+        return function(*arguments, **options)
+    except (NothingSelected, ImportError, OSError) as error:
+        _fail(str(error))
+
+
+def _results(home: Path) -> None:
+    from store import Store
+
+    store = Store(home.absolute())
+    if store.version("results") is None:
+        return
+    from evaluation import tables
+
+    _say("\n" + tables.text(store.read("results")))
+    report = home.absolute() / "report.html"
+    if report.exists():
+        _say(f"\nreport: {report}")
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+    sys.stdout.flush()
+
+
+def _fail(text: str) -> NoReturn:
+    typer.secho(text, err=True, fg="red")
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

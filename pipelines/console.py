@@ -1,0 +1,82 @@
+"""What `fineface` prints: a line a stage as it ends, progress while it runs, what went wrong. No running
+here.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dagster import DagsterEventType
+from dagster._core.events.log import EventLogEntry
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Console:
+    """Prints the events of runs through `say` and adds up the model calls."""
+
+    say: Say
+    verbose: bool = False
+    calls: int = 0
+    reused: int = 0
+    stages: int = 0
+    _started: dict[str, float] = field(default_factory=dict)
+
+    def listener(self, job: str, partition: str | None) -> Callable[[EventLogEntry], None]:
+        """What the events of one run go to; prints the run's headline."""
+        self.say(f"\n{job}" + (f" {partition}" if partition else ""))
+        self._started.clear()
+        return self._hear
+
+    def total(self) -> str:
+        """One line: model calls made and reused."""
+        return f"{self.stages} stages; model calls: {self.calls:,} made, {self.reused:,} reused"
+
+    def _hear(self, entry: EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None:
+            if entry.level >= logging.INFO:
+                self.say(f"    {entry.user_message}")
+            return
+        if event.event_type == DagsterEventType.STEP_START:
+            self._started[event.step_key or ""] = time.monotonic()
+        elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
+            self._materialised(event)
+        elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
+            self._checked(event.asset_check_evaluation_data)
+        elif event.event_type == DagsterEventType.STEP_FAILURE:
+            self._failed(event)
+        elif event.event_type in (DagsterEventType.STEP_UP_FOR_RETRY, DagsterEventType.STEP_RESTARTED):
+            self.say(f"    {event.message}")
+
+    def _materialised(self, event: Any) -> None:
+        found = {key: value.value for key, value in event.materialization.metadata.items()}
+        seconds = time.monotonic() - self._started.get(event.step_key or "", time.monotonic())
+        columns = [f"{found.get('dagster/row_count', 0):>9,} rows"]
+        if found.get("dropped"):
+            columns.append(f"{found['kept']:,} kept, {found['dropped']:,} dropped")
+        if "model_calls" in found:
+            columns.append(f"{found['model_calls']:,} model calls, {found['reused']:,} reused")
+            self.calls += found["model_calls"]
+            self.reused += found["reused"]
+        self.stages += 1
+        name = event.asset_key.to_user_string()
+        self.say(f"  {name:<18}{columns[0]}  {'; '.join(columns[1:]):<58}{seconds:>7.1f} s")
+
+    def _checked(self, check: Any) -> None:
+        if not check.passed:
+            facts = ", ".join(f"{key} {value.value}" for key, value in check.metadata.items())
+            self.say(f"    check {check.check_name} of {check.asset_key.to_user_string()} failed: {facts}")
+
+    def _failed(self, event: Any) -> None:
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        self.say(f"  {event.step_key} FAILED: {error.message.strip() if error else event.message}")
+        if self.verbose and error is not None:
+            self.say(error.to_string())

@@ -1,0 +1,51 @@
+"""The code location: assets, checks, jobs and resources of one profile and one home. Imports no model
+package.
+
+FINEFACE_PROFILE (default: miniature) and FINEFACE_HOME (default: .fineface) say which.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dagster as dg
+
+import assets
+from pipelines import automation, jobs, profiles
+from pipelines.resources import StageTables
+from pipelines.settings import Profile
+from store import Store
+
+DEFAULT_PROFILE, DEFAULT_HOME = "miniature", ".fineface"
+
+
+def build(profile: Profile, home: Path) -> dg.Definitions:
+    """The definitions of `profile` with all state under `home`."""
+    store = Store(home)
+    experiments = dg.StaticPartitionsDefinition(sorted(profile.experiments))
+    found = assets.load(experiments)
+    return dg.Definitions(
+        assets=dg.map_asset_specs(automation.on_real_change, found.assets),
+        asset_checks=found.checks,
+        jobs=[jobs.raw, *jobs.PHASES],
+        schedules=[automation.NIGHTLY],
+        resources={
+            "store": store,
+            "profile": profile,
+            "io_manager": StageTables(store, profile.name),
+        },
+        executor=dg.in_process_executor,
+    )
+
+
+def home_folder(home: str | os.PathLike | None = None) -> Path:
+    """`home`, else FINEFACE_HOME, else `.fineface` in the working directory; absolute."""
+    return Path(home or os.environ.get("FINEFACE_HOME") or DEFAULT_HOME).expanduser().absolute()
+
+
+@dg.definitions
+def definitions() -> dg.Definitions:
+    """What the Dagster tools load."""
+    home = home_folder()
+    return build(profiles.load(os.environ.get("FINEFACE_PROFILE") or DEFAULT_PROFILE, home), home)

@@ -1,0 +1,22 @@
+"""The jobs: the data set, one experiment, the comparison. `fineface run` runs them in this order."""
+
+import dagster as dg
+
+RAW = dg.AssetSelection.assets("raw_affectnet", "raw_disfa", "raw_folder")
+
+raw = dg.define_asset_job("read_raw_data", RAW, description="Read the raw data, and only that.")
+data_set = dg.define_asset_job(
+    "data_set",
+    dg.AssetSelection.groups("data_set"),
+    description="From raw data to the training set's latents.",
+)
+experiment = dg.define_asset_job(
+    "experiment",
+    dg.AssetSelection.groups("experiment"),
+    description="Train, generate and measure one experiment (a partition).",
+)
+comparison = dg.define_asset_job(
+    "comparison", dg.AssetSelection.groups("results"), description="Tables, figures and the report."
+)
+
+PHASES = (data_set, experiment, comparison)

@@ -1,0 +1,174 @@
+"""Reading profiles: the YAML files here or one's own. What they may say stands in `pipelines.settings`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from pipelines.settings import Profile
+
+FOLDER = Path(__file__).parent
+HOUSE = FOLDER.resolve().parent.parent
+"""The folder that holds the packages; `${house}` in a profile."""
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_CHOICES = ("provider", "method")
+
+File = tuple[Path, dict[str, Any]]
+
+
+class ProfileError(ValueError):
+    """A profile cannot be used; the message names the file and the key."""
+
+
+def names() -> list[str]:
+    """The profiles that come with the house."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load(name: str, home: Path) -> Profile:
+    """The profile `name` (one of `names()`, or the path of a YAML file) with `${…}` expanded.
+
+    `${home}` is `home`, `${house}` the folder of the packages, `${profile}` the folder of the YAML file that
+    says it, `${NAME}` the environment variable NAME, `${NAME:-text}` the same with a default. A profile with
+    `extends` changes single keys of another; one that names another provider or method starts that section
+    afresh, and an experiment set to null is removed. Raises ProfileError, naming file and key, for an unknown
+    profile, key, provider or variable, and for a value of the wrong type.
+    """
+    files = _files(name)
+    merged: dict[str, Any] = {}
+    for path, content in reversed(files):
+        merged = _merge(merged, _expand(content, lambda key, match, p=path: _folder(match, p)))
+    merged = _expand(merged, lambda key, match: _value(key, match, home, files))
+    experiments = merged.get("experiments")
+    if isinstance(experiments, dict):
+        merged["experiments"] = {key: value for key, value in experiments.items() if value is not None}
+    try:
+        return Profile(**{**merged, "name": name})
+    except ValidationError as error:
+        problems = [_explain(problem, merged, files) for problem in error.errors()]
+        raise ProfileError("\n".join(problems)) from None
+
+
+def _files(name: str) -> list[File]:
+    """The profile's own file first, then those it extends."""
+    files: list[File] = []
+    wanted: str | None = name
+    folder = Path.cwd()
+    while wanted is not None:
+        path = _find(wanted, folder)
+        if any(path == seen for seen, _ in files):
+            raise ProfileError(f"{path}: extends itself, through {' → '.join(str(p) for p, _ in files)}")
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise ProfileError(f"{path}: not valid YAML: {error}") from None
+        if not isinstance(content, dict):
+            raise ProfileError(f"{path}: a profile is a mapping of keys, this file is not")
+        if "name" in content:
+            raise ProfileError(f"{path}: unknown key 'name' (a profile is called what its file is called)")
+        wanted = content.pop("extends", None)
+        files.append((path, content))
+        folder = path.parent
+    return files
+
+
+def _find(name: str, folder: Path) -> Path:
+    inside = FOLDER / f"{name}.yaml"
+    if inside.is_file():
+        return inside
+    path = Path(name).expanduser()
+    path = path if path.is_absolute() else folder / path
+    if path.is_file():
+        return path.resolve()
+    raise ProfileError(f"no profile {name!r}: neither a file nor one of {', '.join(names())}")
+
+
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict) and not _another_choice(old, value):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _another_choice(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether `new` picks another provider or method: then nothing of `old` applies."""
+    return any(choice in old and choice in new and old[choice] != new[choice] for choice in _CHOICES)
+
+
+def _expand(value: Any, replace: Any, key: tuple[str, ...] = ()) -> Any:
+    """`value` with `replace(key, match)` for every `${…}` in every text; None leaves it as it stands."""
+    if isinstance(value, dict):
+        return {name: _expand(part, replace, (*key, str(name))) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_expand(part, replace, (*key, str(index))) for index, part in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    return _VARIABLE.sub(lambda match: replace(key, match) or match.group(0), value)
+
+
+def _folder(match: re.Match[str], path: Path) -> str | None:
+    return str(path.parent) if match.group(1) == "profile" else None
+
+
+def _value(key: tuple[str, ...], match: re.Match[str], home: Path, files: list[File]) -> str:
+    variable, default = match.groups()
+    own = {"home": str(home), "house": str(HOUSE)}
+    found = own.get(variable) or os.environ.get(variable) or default
+    if found is None:
+        path = _origin(key, files)
+        raise ProfileError(f"{path}: {'.'.join(key)}: the environment variable {variable} is not set")
+    return found
+
+
+def _explain(problem: Mapping[str, Any], merged: Mapping[str, Any], files: list[File]) -> str:
+    """One line on a pydantic error: the file that says it, the key as written there, what is wrong."""
+    key = _without_tags(problem["loc"], merged)
+    dotted, path = ".".join(key), _origin(key, files)
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: unknown key '{dotted}'"
+    if problem["type"] == "missing":
+        return f"{path}: '{dotted}' is missing"
+    return f"{path}: {dotted}: {problem['msg']}"
+
+
+def _without_tags(location: tuple[int | str, ...], content: Any) -> tuple[str, ...]:
+    """`location` less the union tags that pydantic adds (`photorealism.blip2.model`)."""
+    key: list[str] = []
+    for part in location:
+        if isinstance(content, dict) and part not in content and part in map(content.get, _CHOICES):
+            continue
+        key.append(str(part))
+        if isinstance(content, dict):
+            content = content.get(part)
+        elif isinstance(content, list) and isinstance(part, int) and part < len(content):
+            content = content[part]
+        else:
+            content = None
+    return tuple(key)
+
+
+def _origin(key: tuple[str, ...], files: list[File]) -> Path:
+    """The file that says `key`, or else the most of it; the profile's own when none is better."""
+
+    def depth(content: Any) -> int:
+        for count, part in enumerate(key):
+            if isinstance(content, dict) and part in content:
+                content = content[part]
+            elif isinstance(content, list) and part.isdigit() and int(part) < len(content):
+                content = content[int(part)]
+            else:
+                return count
+        return len(key)
+
+    return max(files, key=lambda file: depth(file[1]))[0]

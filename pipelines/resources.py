@@ -1,0 +1,62 @@
+"""What assets are handed at run time: the store, the profile, and tables as arguments. No stage logic."""
+
+from __future__ import annotations
+
+import json
+
+import dagster as dg
+import polars as pl
+
+from store import Store
+from store.errors import MissingTable
+from store.hashing import hash_frame
+
+
+class StageTables(dg.IOManager):
+    """Stage tables as the arguments and results of assets.
+
+    Every Delta commit carries what made it: run id, code version, data version, and the version of each
+    upstream table as it was read. A partition is a table of its own, `<asset>/<experiment>`; an asset without
+    partitions that reads a partitioned one gets the rows of all experiments materialised so far.
+    """
+
+    def __init__(self, store: Store, profile: str):
+        self._store, self._profile = store, profile
+        self._read: dict[tuple[str, str], dict[str, int | None]] = {}
+
+    def load_input(self, context: dg.InputContext) -> pl.DataFrame:
+        """The latest version of the upstream table. Raises MissingTable if it was never materialised."""
+        name = "/".join(context.asset_key.path)
+        stages = [f"{name}/{key}" for key in _partitions(context)] or [name]
+        frames = []
+        for stage in stages:
+            version = self._store.version(stage)
+            if version is None and len(stages) > 1:
+                continue
+            frames.append(self._store.read(stage, version=version))
+            self._note(context, stage, version)
+        if not frames:
+            raise MissingTable(f"none of {', '.join(stages)} was materialised so far")
+        return pl.concat(frames, how="diagonal_relaxed")
+
+    def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
+        """Write the table; a frame that is equal to the last version makes no new one."""
+        name = "/".join(context.asset_key.path)
+        stage = f"{name}/{context.partition_key}" if context.has_asset_partitions else name
+        commit = {
+            "run_id": context.run_id,
+            "code_version": context.asset_spec.code_version or "",
+            "data_version": hash_frame(obj),
+            "profile": self._profile,
+            "upstream": json.dumps(self._read.pop((context.run_id, context.step_key), {}), sort_keys=True),
+        }
+        version = self._store.write(stage, obj, commit)
+        context.add_output_metadata({"table": stage, "table_version": version})
+
+    def _note(self, context: dg.InputContext, stage: str, version: int | None) -> None:
+        run_id, step = context.step_context.run_id, context.step_context.step.key
+        self._read.setdefault((run_id, step), {})[stage] = version
+
+
+def _partitions(context: dg.InputContext) -> list[str]:
+    return list(context.asset_partition_keys) if context.has_asset_partitions else []

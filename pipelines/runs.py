@@ -1,0 +1,194 @@
+"""Runs by command: the jobs one after another in this process, recorded in the same Dagster home as the UI's.
+
+What is printed lives in `pipelines.console`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+import dagster as dg
+import psutil
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.events.log import EventLogEntry
+
+from pipelines import definitions, jobs
+from pipelines.settings import Profile
+
+PROCESS_TAG = "fineface/process"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+UNFINISHED = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.NOT_STARTED]
+
+DAGSTER_YAML = """\
+# Dagster's own state (runs, events, schedules) lies beside this file. Written once; yours to change.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+concurrency:
+  pools:
+    granularity: op
+    default_limit: 1          # one stage at a time holds the accelerator
+run_monitoring:
+  enabled: true
+  free_slots_after_run_end_seconds: 60
+"""
+
+Listener = Callable[[EventLogEntry], None]
+
+
+@dataclass
+class Outcome:
+    """What ran: run ids by phase and partition, and those that failed."""
+
+    succeeded: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+class NothingSelected(ValueError):
+    """A selection that names no asset, or an experiment that the profile has not."""
+
+
+@contextmanager
+def instance(home: Path) -> Iterator[DagsterInstance]:
+    """The Dagster instance of `home`, at `home/dagster`; the one that the UI shows."""
+    folder = dagster_home(home)
+    with DagsterInstance.from_config(str(folder)) as opened:
+        yield opened
+
+
+def dagster_home(home: Path) -> Path:
+    """`home/dagster` with its dagster.yaml; also put into the environment, for child processes."""
+    folder = home / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "dagster.yaml"
+    if not config.exists():
+        config.write_text(DAGSTER_YAML, encoding="utf-8")
+    os.environ["DAGSTER_HOME"] = str(folder)
+    return folder
+
+
+def run(
+    profile: Profile,
+    home: Path,
+    opened: DagsterInstance,
+    *,
+    select: str | None = None,
+    experiments: Sequence[str] = (),
+    listener: Callable[[str, str | None], Listener] | None = None,
+) -> Outcome:
+    """Materialise what `select` names (default: everything) for `experiments` (default: all), in graph order.
+
+    A failure in the data set ends the run; one in an experiment does not stop the others. `listener` is
+    called with the job's name and the partition before each run and returns what its events go to. Raises
+    NothingSelected.
+    """
+    found = definitions.build(profile, home)
+    wanted = selected(found, select)
+    if unknown := sorted(set(experiments) - set(profile.experiments)):
+        raise NothingSelected(
+            f"no experiment {', '.join(unknown)}; there are {', '.join(profile.experiments)}"
+        )
+    close_dead_runs(opened)
+    outcome = Outcome()
+    for phase in jobs.PHASES:
+        job = found.resolve_job_def(phase.name)
+        keys = [key for key in job.asset_layer.executable_asset_keys if key in wanted]
+        if not keys:
+            continue
+        partitions = list(experiments or profile.experiments) if phase is jobs.experiment else [None]
+        for partition in partitions:
+            name = phase.name if partition is None else f"{phase.name} {partition}"
+            run_id = str(uuid.uuid4())
+            if listener is not None:
+                opened.add_event_listener(run_id, listener(phase.name, partition))
+            result = job.execute_in_process(
+                run_config=QUIET,
+                instance=opened,
+                partition_key=partition,
+                asset_selection=keys,
+                raise_on_error=False,
+                run_id=run_id,
+                tags={PROCESS_TAG: this_process()},
+            )
+            (outcome.succeeded if result.success else outcome.failed).append(name)
+        if outcome.failed and phase is jobs.data_set:
+            break
+    return outcome
+
+
+def selected(found: dg.Definitions, select: str | None) -> set[dg.AssetKey]:
+    """The assets that the Dagster selection `select` names ("au_annotation+", "group:data_set", "raw_disfa, captions"); all if None."""
+    graph = found.resolve_asset_graph()
+    if select is None:
+        return set(graph.materializable_asset_keys)
+    try:
+        keys = dg.AssetSelection.from_string(select.replace(",", " or ")).resolve(graph)
+    except Exception as error:  # the parser raises several kinds
+        raise NothingSelected(f"cannot select {select!r}: {error}") from None
+    if not keys:
+        known = ", ".join(sorted(key.to_user_string() for key in graph.materializable_asset_keys))
+        raise NothingSelected(f"{select!r} selects nothing; there are {known}")
+    return set(keys)
+
+
+def close_dead_runs(opened: DagsterInstance) -> list[str]:
+    """Mark runs by command whose process is gone (kill -9, power) as failed, and free what they held; their
+    ids.
+    """
+    closed = []
+    for run in opened.get_runs(RunsFilter(statuses=UNFINISHED)):
+        process = run.tags.get(PROCESS_TAG)
+        if process is not None and not alive(process):
+            _close(opened, run)
+            closed.append(run.run_id)
+    return closed
+
+
+def _close(opened: DagsterInstance, run: DagsterRun) -> None:
+    opened.report_run_failed(
+        run, "Its process ended without a word (killed?). Run again: it goes on from the memo."
+    )
+    opened.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def this_process() -> str:
+    """A name of this process that no later one has: host, process id, start time."""
+    return _name(psutil.Process())
+
+
+def alive(process: str) -> bool:
+    """Whether the process so named still runs; true for another host's, of which nothing is known."""
+    host, pid, _ = process.rsplit(":", 2)
+    if host != platform.node():
+        return True
+    try:
+        return _name(psutil.Process(int(pid))) == process
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _name(process: psutil.Process) -> str:
+    return f"{platform.node()}:{process.pid}:{process.create_time():.2f}"
+
+
+def write_raw_data(profile: Profile) -> list[Path]:
+    """Call the profile's `raw_writer`, if it has one and a raw folder is absent; the folders written.
+
+    The writer is `module:function`; it is called with the folder above the raw folders and leaves alone what
+    is there.
+    """
+    absent = [folder for _, folder in profile.raw if folder is not None and not folder.exists()]
+    if profile.raw_writer is None or not absent:
+        return []
+    module, _, function = profile.raw_writer.partition(":")
+    for above in sorted({folder.parent for folder in absent}):
+        getattr(import_module(module), function)(above)
+    return absent

@@ -1,0 +1,211 @@
+"""What a profile may say, field by field. Reading the YAML files lives in `pipelines.profiles`.
+
+A profile is the only difference between the miniature and the paper's scale: ids, sizes, step counts.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Raw(_Settings):
+    """Where the raw data lies. A source that is null is not used; its table is empty and says so."""
+
+    affectnet: Path | None = Field(None, description="An AffectNet 2017 tree: images and CSV file lists.")
+    disfa: Path | None = Field(None, description="A DISFA tree: videos or frame folders, and label files.")
+    folder: Path | None = Field(
+        None, description="Any folder of portraits, with or without sidecar .txt files."
+    )
+
+
+class Resolution(_Settings):
+    """Which photographs are large enough (paper, supplement: both sides ≥ 512)."""
+
+    min_side: int = Field(ge=1, description="Smallest width and height kept, in pixels.")
+    inclusive: bool = Field(True, description="Whether a side of exactly min_side is kept.")
+
+
+class BlipPhotorealism(_Settings):
+    """Two questions to BLIP-2 about every photograph (paper, supplement)."""
+
+    provider: Literal["blip2"]
+    model: str = Field(description="Hub id or local folder of a Blip2ForConditionalGeneration.")
+    revision: str | None = Field(None, description="Revision of a hub id.")
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch_size: int = Field(16, ge=1, description="Images a forward pass.")
+    questions: dict[Literal["cartoon", "real"], str] = Field(
+        description="The wording of the question about cartoons and of the one about photographs."
+    )
+    thresholds: dict[Literal["cartoon", "real"], float] = Field(
+        description="Dropped when P(yes) to cartoon is above its threshold, or P(yes) to real below its own."
+    )
+
+    @field_validator("questions", "thresholds")
+    @classmethod
+    def _both(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if missing := {"cartoon", "real"} - set(value):
+            raise ValueError(f"{', '.join(sorted(missing))} is missing")
+        return value
+
+
+class VouchedPhotorealism(_Settings):
+    """A person says that all photographs are real; recorded with every row, no model asked."""
+
+    provider: Literal["vouched"]
+    by: str = Field(min_length=1, description="Who vouches.")
+
+
+class AUEstimator(_Settings):
+    """Who reads the action units off a picture, for labels and for the evaluation alike."""
+
+    provider: Literal["conv", "mediapipe", "libreface"]
+    model: str | None = Field(None, description="Local folder or file of weights; null: the provider's own.")
+    batch_size: int | None = Field(None, ge=1, description="Images a forward pass; null: the provider's own.")
+
+
+class Corrections(_Settings):
+    """The statistical corrections of the web photographs' intensities."""
+
+    recipe: Literal["paper", "reference", "calibrated"] = Field(description="docs/recipe.md describes each.")
+
+
+class Disfa(_Settings):
+    """Which DISFA frames are used."""
+
+    no_au_share: float = Field(0.1, ge=0, le=1, description="Share kept of the frames with no active AU.")
+    seed: int = Field(0, description="Seed of that draw.")
+    exclude_faulty: bool = Field(True, description="Whether frames of the faulty-tracking log are dropped.")
+    cameras: list[Literal["left", "right"]] = Field(["left"], min_length=1, description="Videos used.")
+
+
+class BlipCaptions(_Settings):
+    """Captions from BLIP-2 without a prompt."""
+
+    provider: Literal["blip2"]
+    model: str = Field(description="Hub id or local folder of a Blip2ForConditionalGeneration.")
+    revision: str | None = Field(None, description="Revision of a hub id.")
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch_size: int = Field(16, ge=1, description="Images a forward pass.")
+
+
+class SidecarCaptions(_Settings):
+    """Captions from the `.txt` file beside each image."""
+
+    provider: Literal["sidecar"]
+
+
+class Split(_Settings):
+    """Shares of the training set held out; DISFA by subject, photographs by content hash."""
+
+    validation: float = Field(0.05, ge=0, lt=0.5, description="Share held out to watch the training.")
+    test: float = Field(0.05, ge=0, lt=0.5, description="Share held out for good.")
+    seed: int = Field(0, description="Seed of the draw.")
+
+
+class Base(_Settings):
+    """The text-to-image model that adapters steer."""
+
+    model: str = Field(description="Hub id or local folder of a StableDiffusionPipeline.")
+    revision: str | None = Field(None, description="Revision of a hub id.")
+    size: int = Field(ge=8, description="Side of its square pictures, in pixels.")
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch_size: int = Field(16, ge=1, description="Images encoded a forward pass.")
+
+
+class Smoothing(_Settings):
+    """Distribution smoothing of the labels while training (paper, section on smoothing)."""
+
+    variance: float = Field(0.2, ge=0, description="Variance of the Gaussian noise added to every intensity.")
+    round_probability: float = Field(0.2, ge=0, le=1, description="Probability that a value is rounded.")
+
+
+class AdapterExperiment(_Settings):
+    """An AU adapter trained on the training set."""
+
+    method: Literal["adapter"]
+    encoder: str = Field(description="AU encoder (paper, Table 2), e.g. res_mlp64.")
+    rank: int = Field(32, ge=1, description="LoRA rank.")
+    alpha: float = Field(8, gt=0, description="LoRA alpha.")
+    steps: int = Field(ge=1, description="Optimiser steps.")
+    batch_size: int = Field(ge=1, description="Samples an optimiser step, all processes together.")
+    learning_rate: float = Field(gt=0)
+    seed: int = Field(0, description="Seed of initialisation, data order and noise.")
+    processes: int = Field(1, ge=1, description="Processes that train together.")
+    smoothing: Smoothing = Smoothing()
+    text_dropout: float = Field(0.1, ge=0, le=1, description="Share of samples trained without text and AUs.")
+    checkpoint_every: int = Field(500, ge=1, description="Steps between checkpoints.")
+    sample_every: int = Field(500, ge=1, description="Steps between sample pictures.")
+
+
+class TextExperiment(_Settings):
+    """The untouched base with the AUs written into the prompt (paper, Table 1: SD)."""
+
+    method: Literal["text"]
+
+
+Experiment = Annotated[AdapterExperiment | TextExperiment, Field(discriminator="method")]
+
+
+class Evaluation(_Settings):
+    """How an experiment is generated and measured."""
+
+    protocol: Literal["miniature", "paper"] = Field(description="The table of prompts and AU vectors.")
+    competitor: str | None = Field(
+        None, description="Experiment that the others are compared with; null: none."
+    )
+    prompts: int | None = Field(None, ge=1, description="Use the first so many prompts only; null: all 15.")
+    guidance_candidates: list[float] = Field(min_length=1, description="Scales tried on validation prompts.")
+    steps: int = Field(ge=1, description="Denoising steps.")
+    scheduler: Literal["ddim", "dpm", "euler", "pndm"] = Field(description="Sampler.")
+    clip: str = Field(description="Hub id or local folder of the CLIPModel that measures CLIP-I.")
+    clip_revision: str | None = Field(None, description="Revision of a hub id.")
+    batch_size: int = Field(16, ge=1, description="Pictures generated at once.")
+    chunk: int = Field(128, ge=1, description="Pictures generated between two writes of the memo.")
+
+
+class Profile(_Settings):
+    """One profile. Every key is documented in docs/profiles.md."""
+
+    name: str = Field(description="Name or path the profile was asked for by.")
+    title: str = Field("FineFace", description="Title of the report.")
+    notice: str = Field("", description="What a reader of the report must know before the first number.")
+    raw: Raw
+    raw_writer: str | None = Field(
+        None, description="`module:function` called with the folder above the raw folders if one is absent."
+    )
+    limits: dict[Literal["quarantined", "no_face"], float] = Field(
+        {"quarantined": 0.05, "no_face": 0.2}, description="Shares above which a check warns."
+    )
+    chunk: int = Field(256, ge=1, description="Images a model reads between two writes of its memo.")
+    resolution: Resolution
+    photorealism: Annotated[BlipPhotorealism | VouchedPhotorealism, Field(discriminator="provider")]
+    au_estimator: AUEstimator
+    corrections: Corrections
+    disfa: Disfa = Disfa()
+    captions: Annotated[BlipCaptions | SidecarCaptions, Field(discriminator="provider")]
+    split: Split = Split()
+    base: Base
+    experiments: dict[str, Experiment] = Field(min_length=1, description="Named experiments, the partitions.")
+    evaluation: Evaluation
+
+    @field_validator("experiments")
+    @classmethod
+    def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
+                raise ValueError(f"experiment name {name!r}: lower-case letters, digits, '_', '-', '.' only")
+        return value
+
+    @model_validator(mode="after")
+    def _competitor(self) -> Profile:
+        if self.evaluation.competitor not in (None, *self.experiments):
+            raise ValueError(f"evaluation.competitor: no experiment {self.evaluation.competitor!r}")
+        return self

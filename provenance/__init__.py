@@ -1,0 +1,1 @@
+"""Questions to the tables: where a label came from. Reads stage tables only; computes and writes nothing."""

@@ -1,0 +1,245 @@
+"""Why a sample is what it is: its row in every stage, the commits that wrote them, the samples that set its
+scale.
+
+What a sample reached, and how two versions differ, are other questions.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+import facs
+from store import MissingTable, Store
+
+RAW_STAGES = ("raw_affectnet", "raw_disfa", "raw_folder")
+WEB_STAGES = ("resolution", "photorealism", "au_annotation", "au_statistics", "au_corrections")
+"""Stages of web photographs only; DISFA frames bring their labels along."""
+STATISTICS = "au_statistics"
+LAST_STAGES = ("captions", "training_set", "latents")
+
+_TOLD_ELSEWHERE = {"sample_id", "source", "keep", "reason"}
+_LONGEST = 100
+
+
+class UnknownSample(LookupError):
+    """A sample of which no stage table has a row."""
+
+
+@dataclass(frozen=True)
+class Setter:
+    """The sample that set one end of the scale of an AU at one step of the correction."""
+
+    au: int
+    step: str
+    end: str
+    value: float
+    sample_id: str | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A sample at one stage. `version` is None when the table was never written; `row` is None when the
+    table has no row of the sample. `metadata` is that of the commit, `stale` names the inputs that have
+    newer versions now."""
+
+    stage: str
+    version: int | None = None
+    timestamp: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    row: Mapping[str, Any] | None = None
+    setters: Sequence[Setter] = ()
+    stale: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def model(self) -> str | None:
+        """Fingerprint of the model behind the row, if one was asked."""
+        return (self.row or {}).get("model") or self.metadata.get("model")
+
+
+@dataclass(frozen=True)
+class Trail:
+    """The steps of a sample, first to last. `str(trail)` is a plain-text account."""
+
+    sample_id: str
+    steps: tuple[Step, ...]
+
+    @property
+    def dropped(self) -> Step | None:
+        """The step at which the sample was dropped, None if it was not."""
+        return next((step for step in self.steps if step.row and step.row.get("keep") is False), None)
+
+    def __getitem__(self, stage: str) -> Step:
+        for step in self.steps:
+            if step.stage == stage:
+                return step
+        raise KeyError(stage)
+
+    def __str__(self) -> str:
+        return render(self)
+
+
+def why(store: Store, sample_id: str, versions: Mapping[str, int] | None = None) -> Trail:
+    """The trail of `sample_id` through the stages of its source.
+
+    Every stage is read at its latest version, or at the one `versions` gives; a stage given there also pins
+    the versions that its commit names as its inputs (metadata `upstream`, a JSON object of stage to
+    version), so `{"training_set": 3}` explains the labels a model of that version saw. Missing tables and
+    missing rows are steps too. Raises UnknownSample if no table has the sample, MissingTable for a version
+    that does not exist.
+    """
+    stages = stages_of(sample_id)
+    pinned = _pin(store, stages, dict(versions or {}))
+    steps = tuple(_step(store, stage, sample_id, pinned.get(stage)) for stage in stages)
+    if not any(step.row for step in steps):
+        looked = [step.stage for step in steps if step.version is not None] or [
+            "none, no stage is written yet"
+        ]
+        raise UnknownSample(
+            f"no stage of {store.home} has the sample {sample_id!r}; looked in {', '.join(looked)}"
+        )
+    if all(step.stage not in RAW_STAGES for step in steps if step.row):
+        return Trail(sample_id, steps)
+    found = [step for step in steps if step.stage not in RAW_STAGES or step.row]
+    return Trail(sample_id, tuple(found))
+
+
+def stages_of(sample_id: str) -> tuple[str, ...]:
+    """The stages that may have a row of this sample, in order, by the source its id begins with."""
+    source = sample_id.split("/")[0]
+    raw = (f"raw_{source}",) if f"raw_{source}" in RAW_STAGES else RAW_STAGES
+    return (*raw, *(() if source == "disfa" else WEB_STAGES), *LAST_STAGES)
+
+
+def _pin(store: Store, stages: Sequence[str], pinned: dict[str, int]) -> dict[str, int]:
+    for stage in reversed(stages):
+        if stage in pinned:
+            entry = _entry(store, stage, pinned[stage])
+            for upstream, version in _upstream(entry["metadata"]).items():
+                latest = store.version(upstream)
+                # A table that was removed or rebuilt since no longer has that version: tell what there is.
+                if latest is not None and version <= latest:
+                    pinned.setdefault(upstream, version)
+    return pinned
+
+
+def _entry(store: Store, stage: str, version: int) -> dict[str, Any]:
+    for entry in store.history(stage):
+        if entry["version"] == version:
+            return entry
+    raise MissingTable(f"stage {stage!r} has no version {version} in {store.home}")
+
+
+def _upstream(metadata: Mapping[str, str]) -> dict[str, int]:
+    try:
+        found = json.loads(metadata.get("upstream", "{}"))
+        return {str(stage): int(version) for stage, version in found.items() if version is not None}
+    except (ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _step(store: Store, stage: str, sample_id: str, version: int | None) -> Step:
+    latest = store.version(stage)
+    if latest is None:
+        return Step(stage)
+    version = latest if version is None else version
+    entry = _entry(store, stage, version)
+    stale = {}
+    for upstream, used in _upstream(entry["metadata"]).items():
+        newest = store.version(upstream)
+        if newest is not None and newest > used:
+            stale[upstream] = (used, newest)
+    row, setters = None, ()
+    if stage == STATISTICS:
+        setters = tuple(_setters(store.read(stage, version)))
+    else:
+        rows = store.read_where(stage, pl.col("sample_id") == sample_id, version)
+        row = rows.row(0, named=True) if rows.height else None
+    return Step(stage, version, entry["timestamp"], entry["metadata"], row, setters, stale)
+
+
+def _setters(statistics: pl.DataFrame) -> list[Setter]:
+    setters = []
+    for row in statistics.iter_rows(named=True):
+        for end in ("minimum", "maximum"):
+            value, sample = row.get(end), row.get(f"{end}_sample_id")
+            if value is not None:
+                setters.append(Setter(_au(row["au"]), row.get("step") or "", end, value, sample))
+    return setters
+
+
+def _au(value: Any) -> int:
+    return facs.number(value) if isinstance(value, str) else int(value)
+
+
+def render(trail: Trail) -> str:
+    """The trail as plain text: a paragraph a stage, nulls left out, long values cut."""
+    lines = [trail.sample_id]
+    over = False
+    for step in trail.steps:
+        lines += ["", *_headline(step, over)]
+        if step.row is not None:
+            lines += [f"  {line}" for line in _verdict(step.row) + _values(step.row)]
+            over = over or step.row.get("keep") is False
+        if not over:
+            lines += [f"  {line}" for line in _scale(step.setters)]
+    return "\n".join(lines)
+
+
+def _headline(step: Step, over: bool) -> list[str]:
+    if step.version is None:
+        return [f"{step.stage}: this table has not been written"]
+    lines = [f"{step.stage}, version {step.version} of {step.timestamp:%Y-%m-%d %H:%M:%S} UTC"]
+    told = {name: value for name, value in step.metadata.items() if name not in ("content_hash", "rows")}
+    if told:
+        lines.append(
+            "  commit: " + ", ".join(f"{name} {_short(value)}" for name, value in sorted(told.items()))
+        )
+    for upstream, (used, newest) in step.stale.items():
+        lines.append(f"  written from version {used} of {upstream}; that is at version {newest} now")
+    if step.row is None and step.stage != STATISTICS:
+        lines.append("  no row: the sample was dropped before" if over else "  no row of this sample")
+    return lines
+
+
+def _verdict(row: Mapping[str, Any]) -> list[str]:
+    if row.get("keep") is False:
+        return [f"DROPPED: {row.get('reason') or 'no reason given'}"]
+    return [f"kept: {row['reason']}"] if row.get("reason") else []
+
+
+def _values(row: Mapping[str, Any]) -> list[str]:
+    lines, told = [], set(_TOLD_ELSEWHERE)
+    for prefix, title in (("au", "action units"), ("label_au", "manual labels")):
+        columns = [f"{prefix}{au}" for au in facs.ACTION_UNITS if f"{prefix}{au}" in row]
+        told.update(columns)
+        given = {au: row[f"{prefix}{au}"] for au in facs.ACTION_UNITS if row.get(f"{prefix}{au}") is not None}
+        if given:
+            unknown = [f"AU{name.removeprefix(prefix)}" for name in columns if row[name] is None]
+            text = facs.describe(facs.parse(given)) + (f" (none for {', '.join(unknown)})" if unknown else "")
+            lines.append(f"{title}: {text}")
+    for au in facs.ACTION_UNITS:
+        chain = [(part, row.get(f"au{au}_{part}")) for part in ("raw", "power", "scaled")]
+        told.update(f"au{au}_{part}" for part, _ in chain)
+        chain = [
+            (part, value) for part, value in [*chain, ("final", row.get(f"au{au}"))] if value is not None
+        ]
+        if len(chain) > 1 and any(value for _, value in chain):
+            lines.append(f"AU{au}: " + " → ".join(f"{part} {_short(value)}" for part, value in chain))
+    others = ((name, value) for name, value in row.items() if name not in told and value is not None)
+    return lines + [f"{name}: {_short(value)}" for name, value in others]
+
+
+def _scale(setters: Sequence[Setter]) -> list[str]:
+    return [
+        f"AU{one.au} {one.step}: {one.end} {_short(one.value)} set by {one.sample_id or 'unknown'}"
+        for one in setters
+    ]
+
+
+def _short(value: Any) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

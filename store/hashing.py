@@ -1,0 +1,264 @@
+"""Hashes that name content: bytes, files, folders, frames, settings. All are blake2b-128, 32 hex digits.
+
+Nothing here decides what a key is made of; that is the business of each stage.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from store.schema import storable
+
+if TYPE_CHECKING:
+    from store.memo import Progress
+    from store.store import Store
+
+DIGEST_BYTES = 16
+_BATCH = 8192
+
+
+def _blake() -> "hashlib._Hash":
+    return hashlib.blake2b(digest_size=DIGEST_BYTES)
+
+
+def hash_bytes(data: bytes) -> str:
+    """Hash of `data`."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def hash_file(path: str | os.PathLike) -> str:
+    """Hash of the bytes of a file; equals `hash_bytes` of them. Raises OSError if it cannot be read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, _blake).hexdigest()
+
+
+def hash_files(paths: Iterable[str | os.PathLike], workers: int | None = None) -> list[str]:
+    """Hashes of many files, in the order of `paths`, read by `workers` threads (default: up to 8). Raises
+    OSError naming the first file that cannot be read."""
+    return _map_files(hash_file, paths, workers)
+
+
+def _map_files(function: Callable[[Any], Any], paths: Iterable[Any], workers: int | None) -> list[Any]:
+    workers = workers or min(8, os.cpu_count() or 1)
+    paths, results = iter(paths), []
+    with ThreadPoolExecutor(workers, thread_name_prefix="hash") as pool:
+        while batch := list(itertools.islice(paths, _BATCH)):
+            results.extend(pool.map(function, batch))
+    return results
+
+
+def hash_folder(
+    folder: str | os.PathLike,
+    patterns: Sequence[str] = ("**/*",),
+    hash_files: Callable[[list[Path]], Sequence[str]] = hash_files,
+) -> str:
+    """Hash of the files of `folder` that match one of the glob `patterns`: their relative names and
+    contents.
+
+    For model weights: `hash_folder(model, ["**/*.safetensors", "**/*.json"])`. Hidden files and
+    `__pycache__` do not count. Pass `HashCache(store).hash_files` to read unchanged files only once. Raises
+    FileNotFoundError if nothing matches.
+    """
+    folder = Path(folder)
+    names = {
+        path.relative_to(folder).as_posix()
+        for pattern in patterns
+        for path in folder.glob(pattern)
+        if path.is_file()
+    }
+    names = sorted(name for name in names if not any(_ignored(part) for part in name.split("/")))
+    if not names:
+        raise FileNotFoundError(f"no file in {folder} matches {', '.join(patterns)}")
+    hashes = hash_files([folder / name for name in names])
+    return fingerprint(files=[list(pair) for pair in zip(names, hashes, strict=True)])
+
+
+def _ignored(part: str) -> bool:
+    return part.startswith(".") or part == "__pycache__"
+
+
+def fingerprint(**parts: Any) -> str:
+    """Hash of named settings, by value: the order of names does not count, and 5 equals 5.0.
+
+    Values are None, bool, int, float, str, and lists, tuples and string-keyed dicts of these. Raises
+    TypeError or ValueError, naming the part, for anything else (NaN, paths, arrays).
+    """
+    canonical = {name: _canonical(value, name) for name, value in parts.items()}
+    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hash_bytes(text.encode())
+
+
+def _canonical(value: Any, where: str) -> Any:
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"fingerprint: {where} is {value}")
+        return int(value) if value.is_integer() else float(value)
+    if isinstance(value, list | tuple):
+        return [_canonical(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        if odd := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"fingerprint: {where} has the key {odd[0]!r}, which is no string")
+        return {key: _canonical(item, f"{where}.{key}") for key, item in value.items()}
+    raise TypeError(f"fingerprint: {where} is a {type(value).__name__}, not a plain value")
+
+
+def hash_frame(frame: pl.DataFrame) -> str:
+    """Hash of a frame: column names, stored types, row order and values; not its chunks or its process.
+
+    A frame and what `Store.read` returns of it have the same hash. −0.0 counts as 0.0 and all NaN are one.
+    Raises UnstorableColumn like `Store.write`.
+    """
+    digest = _blake()
+    frame = storable(frame, "hash_frame").rechunk()
+    digest.update(json.dumps([frame.height, *map(str, frame.columns)]).encode())
+    for column in frame.iter_columns():
+        _feed(digest, column)
+    return digest.hexdigest()
+
+
+def _feed(digest: "hashlib._Hash", column: pl.Series) -> None:
+    dtype = column.dtype
+    digest.update(f"|{dtype}|{len(column)}|".encode())
+    digest.update(np.packbits(column.is_null().to_numpy()).tobytes())
+    if dtype == pl.Boolean:
+        digest.update(np.packbits(column.fill_null(False).to_numpy()).tobytes())
+    elif dtype == pl.String:
+        filled = column.fill_null("")
+        digest.update(_integers(filled.str.len_bytes()))
+        digest.update((filled.str.join("").item() or "").encode())
+    elif dtype == pl.Binary:
+        filled = column.fill_null(b"")
+        digest.update(_integers(filled.bin.size()))
+        digest.update(b"".join(filled.to_list()))
+    elif dtype.is_float():
+        values = column.fill_null(0.0).to_numpy() + 0.0
+        values = np.where(np.isnan(values), np.array(np.nan, values.dtype), values)
+        digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
+    elif dtype == pl.Decimal:
+        _feed(digest, column.cast(pl.String))
+    elif isinstance(dtype, pl.List):
+        lengths = column.list.len().fill_null(0)
+        digest.update(_integers(lengths))
+        _feed(digest, column.filter(lengths > 0).explode())
+    elif isinstance(dtype, pl.Struct):
+        for field in dtype.fields:
+            digest.update(json.dumps(field.name).encode())
+            _feed(digest, column.struct.field(field.name))
+    else:
+        digest.update(_integers(column.to_physical().fill_null(0)))
+
+
+def _integers(column: pl.Series) -> bytes:
+    return column.cast(pl.Int64).to_numpy().astype("<i8").tobytes()
+
+
+class HashCache:
+    """Content hashes of files, kept by (path, size, modification time): an unchanged file is not read
+    again."""
+
+    CHUNK = 8192
+    # A file that changes twice within one tick of the file system's clock keeps its time: wait for the next.
+    TICK, COARSE_TICK = 0.05, 2.0
+
+    def __init__(self, store: "Store") -> None:
+        self._memo = store.memo("file_hashes", schema={"path": pl.String(), "hash": pl.String()})
+
+    def hash_files(
+        self,
+        paths: Iterable[str | os.PathLike],
+        workers: int | None = None,
+        progress: "Callable[[Progress], None] | None" = None,
+    ) -> list[str]:
+        """Hashes of `paths`, in their order. Raises OSError naming the first file that cannot be read or that
+        changes while it is being read; the others are kept."""
+        hashes, errors = self._hash(paths, workers, progress)
+        if errors:
+            raise errors[0]
+        return hashes
+
+    def hash_readable_files(
+        self,
+        paths: Iterable[str | os.PathLike],
+        workers: int | None = None,
+        progress: "Callable[[Progress], None] | None" = None,
+    ) -> list[str | None]:
+        """Like `hash_files`, but None in the place of a file that cannot be read."""
+        return self._hash(paths, workers, progress)[0]
+
+    def _hash(
+        self, paths: Iterable[str | os.PathLike], workers: int | None, progress: Any
+    ) -> tuple[list[str | None], list[OSError]]:
+        files, errors = [os.path.abspath(path) for path in paths], []
+        keys = [_key_or_error(file) for file in files]
+        errors += [key for key in keys if isinstance(key, OSError)]
+        by_key = {key: file for key, file in zip(keys, files, strict=True) if isinstance(key, str)}
+
+        def compute(requests: pl.DataFrame) -> pl.DataFrame:
+            wanted = requests["key"].to_list()
+            self._wait_for_tick(wanted)
+            rows = []
+            hashes = _map_files(_hash_with_key, [by_key[key] for key in wanted], workers)
+            for key, found in zip(wanted, hashes, strict=True):
+                if isinstance(found, OSError):
+                    errors.append(found)
+                elif found[0] == key:
+                    rows.append((key, os.fsencode(by_key[key]).decode(errors="replace"), found[1]))
+                else:
+                    errors.append(OSError(f"changed while being hashed: {by_key[key]}"))
+            return pl.DataFrame(rows, schema=dict.fromkeys(("key", "path", "hash"), pl.String), orient="row")
+
+        requests = pl.DataFrame({"key": list(by_key)}, schema={"key": pl.String})
+        found = self._memo.get_or_compute(
+            requests, compute, chunk=self.CHUNK, progress=progress, partial=True
+        )
+        hashes = dict(found.frame.select("key", "hash").iter_rows())
+        return [hashes.get(key) if isinstance(key, str) else None for key in keys], errors
+
+    def hash_folder(self, folder: str | os.PathLike, patterns: Sequence[str] = ("**/*",)) -> str:
+        """`hash_folder` through this cache."""
+        return hash_folder(folder, patterns, self.hash_files)
+
+    def _wait_for_tick(self, keys: list[str]) -> None:
+        now, wait = time.time(), 0.0
+        for key in keys:
+            modified = int(key.split("-", 1)[1].rsplit("-", 1)[0])
+            tick = self.COARSE_TICK if modified % 1_000_000_000 == 0 else self.TICK
+            if -tick < (age := now - modified / 1e9) < tick:
+                wait = max(wait, tick - age)
+        if wait:
+            time.sleep(min(wait, self.COARSE_TICK))
+
+
+def _file_key(path: str) -> str:
+    status = os.stat(path)
+    return f"{status.st_size}-{status.st_mtime_ns}-{hash_bytes(os.fsencode(path))}"
+
+
+def _key_or_error(path: str) -> str | OSError:
+    try:
+        return _file_key(path)
+    except OSError as error:
+        return error
+
+
+def _hash_with_key(path: str) -> tuple[str, str] | OSError:
+    """The hash of a file and, taken after reading, its key."""
+    try:
+        digest = hash_file(path)
+        return _file_key(path), digest
+    except OSError as error:
+        return error

@@ -1,0 +1,226 @@
+"""Memo tables: results of expensive, pure functions, kept for ever under the hash of what determines them.
+
+What belongs into a key is the caller's business; so is the function. A memo only ever grows.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from store.delta import Delta
+from store.errors import ComputeError
+from store.schema import conform, storable
+
+COMPUTED_AT = "computed_at"
+"""Hidden column: when a row was appended. Of two rows with one key the older is the result."""
+
+COMPACT_ABOVE = 8
+COMPACT_DURING = 64
+_WEEK_HOURS = 7 * 24
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is: `done` of `total` keys computed in `seconds`; `rate` in keys a second, `eta` in
+    seconds."""
+
+    done: int
+    total: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        return self.done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def eta(self) -> float:
+        return (self.total - self.done) / self.rate if self.rate else float("inf")
+
+    def __str__(self) -> str:
+        share = 100 * self.done / self.total if self.total else 100
+        left = f", {_duration(self.eta)} left" if self.done < self.total and self.rate else ""
+        return f"{self.done:,} of {self.total:,} ({share:.0f} %), {self.rate:.3g} a second{left}"
+
+
+def _duration(seconds: float) -> str:
+    seconds = round(seconds)
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {seconds % 60:02d} s" if minutes else f"{seconds} s"
+
+
+@dataclass(frozen=True)
+class MemoResult:
+    """`frame`: `key` and the results, one row a distinct key, in the order of the requests. `computed` +
+    `reused` is its height."""
+
+    frame: pl.DataFrame
+    computed: int
+    reused: int
+
+
+class Memo:
+    """The memo `name` in `folder`. `schema` (result columns, without `key`) types all-null chunks and empty
+    results; with it the results have exactly these columns."""
+
+    def __init__(self, folder: Path, name: str, schema: Mapping[str, pl.DataType] | None = None) -> None:
+        self.name, self.folder = name, folder
+        self.schema = None if schema is None else dict(pl.Schema(schema))
+        # The log of a memo is never travelled: old entries may go once their files are gone.
+        self._delta = Delta(folder, f"memo {name!r}")
+
+    def get_or_compute(
+        self,
+        requests: pl.DataFrame,
+        compute: Callable[[pl.DataFrame], pl.DataFrame],
+        *,
+        chunk: int,
+        progress: Callable[[Progress], None] | None = None,
+        partial: bool = False,
+    ) -> MemoResult:
+        """The results of all keys of `requests`, computing those that are not known yet.
+
+        `requests` has a column `key` (str) and what `compute` needs; of equal keys the first row counts.
+        `compute` gets at most `chunk` rows and returns `key` and the results, one row a key, in any order;
+        each chunk is appended at once, so a killed run loses at most one. It is not called when nothing is
+        missing, so it may load its model when first called. `progress` is called after each chunk. Two
+        processes may compute at the same time; both then work, and the older row wins.
+
+        With `partial`, `compute` may leave keys out: the result then lacks them, and they are asked for
+        again next time.
+
+        Raises ValueError for bad requests, ComputeError naming the keys when `compute` breaks its promise,
+        UnstorableColumn for results no table can hold, CorruptTable.
+        """
+        if chunk < 1:
+            raise ValueError(f"memo {self.name!r}: chunk must be at least 1, not {chunk}")
+        wanted = self._distinct(requests)
+        table = self._delta.open()
+        known = self._known(table)
+        missing = wanted.join(known, on="key", how="anti", maintain_order="left")
+        started, answered = time.monotonic(), 0
+        for offset in range(0, missing.height, chunk):
+            part = missing.slice(offset, chunk)
+            rows = self._checked(part, compute(part), partial)
+            answered += rows.height
+            if rows.height:
+                table = self._append(rows, table)
+            if progress:
+                done = min(offset + chunk, missing.height)
+                progress(Progress(done, missing.height, time.monotonic() - started))
+            if (offset // chunk) % COMPACT_DURING == COMPACT_DURING - 1 and table is not None:
+                self._compact(table)
+        if missing.height:
+            self.compact()
+        keys = wanted.select("key")
+        frame = keys.join(self.read(keys["key"]), on="key", how="inner", maintain_order="left")
+        return MemoResult(frame, answered, wanted.height - missing.height)
+
+    def read(self, keys: pl.Series | None = None) -> pl.DataFrame:
+        """The known rows (of `keys`, default all), one a key, in no promised order, without `computed_at`."""
+        table = self._delta.open()
+        if table is None:
+            return pl.DataFrame(schema={"key": pl.String, **(self.schema or {})})
+        lazy = self._delta.scan(table)
+        if keys is not None:
+            lazy = lazy.join(pl.LazyFrame({"key": keys}), on="key", how="semi")
+        rows = self._delta.collect(lazy)
+        if rows["key"].n_unique() < rows.height:
+            rows = rows.sort(COMPUTED_AT, maintain_order=True).unique(
+                "key", keep="first", maintain_order=True
+            )
+        if self.schema is not None:
+            rows = conform(rows, {"key": pl.String(), **self.schema}, f"memo {self.name!r}")
+            return rows.select("key", *self.schema)
+        return rows.drop(COMPUTED_AT)
+
+    def __len__(self) -> int:
+        """How many distinct keys are known."""
+        return self._known(self._delta.open()).height
+
+    def __bool__(self) -> bool:
+        return True  # an empty memo is still a memo: `if memo` asks whether one was given
+
+    def compact(self) -> bool:
+        """Joins the files of many small chunks into few; whether it did. Leaves the table as it is when
+        another process is compacting."""
+        table = self._delta.open()
+        return table is not None and len(self._delta.files(table)) > COMPACT_ABOVE and self._compact(table)
+
+    def repair(self) -> list[str]:
+        """Forgets the rows whose data files are missing or cut short, so that only these are computed again.
+        Returns the names of the forgotten files."""
+        table = self._delta.open()
+        if table is None:
+            return []
+        return self._delta.drop_broken_files(table)
+
+    def _known(self, table: DeltaTable | None) -> pl.DataFrame:
+        if table is None:
+            return pl.DataFrame(schema={"key": pl.String})
+        return self._delta.collect(self._delta.scan(table).select("key").unique())
+
+    def _distinct(self, requests: pl.DataFrame) -> pl.DataFrame:
+        if requests.schema.get("key") != pl.String:
+            found = requests.schema.get("key", "absent")
+            raise ValueError(f"memo {self.name!r}: requests need a column 'key' of strings; it is {found}")
+        if requests["key"].null_count():
+            raise ValueError(f"memo {self.name!r}: {requests['key'].null_count()} requests have no key")
+        return requests.unique("key", keep="first", maintain_order=True)
+
+    def _checked(self, part: pl.DataFrame, rows: pl.DataFrame, partial: bool) -> pl.DataFrame:
+        what = f"memo {self.name!r}"
+        if not isinstance(rows, pl.DataFrame) or rows.schema.get("key") != pl.String:
+            found = rows.schema if isinstance(rows, pl.DataFrame) else type(rows).__name__
+            raise ComputeError(
+                f"{what}: compute must return a frame with a column 'key' of strings, not {found}"
+            )
+        if COMPUTED_AT in rows.columns:
+            raise ComputeError(f"{what}: the column name {COMPUTED_AT!r} is taken")
+        absent = part.join(rows, on="key", how="anti")["key"]
+        for keys, fault in (
+            (absent.clear() if partial else absent, "returned no row for"),
+            (rows.join(part, on="key", how="anti")["key"], "returned rows nobody asked for:"),
+            (rows.filter(rows["key"].is_duplicated())["key"].unique(), "returned several rows for"),
+        ):
+            if len(keys):
+                named = ", ".join(map(repr, keys.sort().head(5).to_list()))
+                more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
+                raise ComputeError(f"{what}: compute {fault} {named}{more}")
+        if self.schema is not None:
+            if unknown := [name for name in rows.columns if name != "key" and name not in self.schema]:
+                raise ComputeError(
+                    f"{what}: compute returned columns outside the schema: {', '.join(unknown)}"
+                )
+            rows = conform(rows, {"key": pl.String(), **self.schema}, what)
+        return rows
+
+    def _append(self, rows: pl.DataFrame, table: DeltaTable | None) -> DeltaTable:
+        now = pl.lit(datetime.now(UTC), dtype=pl.Datetime("us", "UTC")).alias(COMPUTED_AT)
+        rows, current = rows.with_columns(now), [table]
+
+        def attempt() -> DeltaTable:
+            if current[0] is None:
+                current[0] = self._delta.open()
+            opened, current[0] = current[0], None
+            schema = {} if opened is None else self._delta.schema(opened)
+            frame = storable(conform(rows, schema, self._delta.what), self._delta.what)
+            new = opened is not None and bool(set(frame.columns) - set(schema))
+            return self._delta.write(frame, opened, overwrite=False, new_columns=new)
+
+        return self._delta.retry(attempt)
+
+    def _compact(self, table: DeltaTable) -> bool:
+        try:
+            table.optimize.compact()
+            table.vacuum(retention_hours=_WEEK_HOURS, dry_run=False)
+        except DeltaError:
+            return False
+        return True

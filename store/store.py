@@ -1,0 +1,182 @@
+"""Where a project keeps its state: stage tables, memo tables and content-named files under one home
+folder."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from os import PathLike, path
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from store.delta import Delta
+from store.errors import MissingTable, StoreError
+from store.files import Files
+from store.hashing import hash_frame
+from store.memo import Memo
+from store.schema import storable
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_PREFIX = "fineface."
+_CONTENT_HASH, _ROWS = "content_hash", "rows"
+# Every version of a stage stays readable: deltalake would otherwise drop log entries after 30 days.
+_KEEP_ALL = {
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.logRetentionDuration": "interval 36500 days",
+    "delta.deletedFileRetentionDuration": "interval 36500 days",
+}
+
+
+class Store:
+    """All state under `home`: `tables/<stage>/`, `memo/<name>/` (both Delta) and
+    `files/<kind>/ab/<hash><suffix>`.
+
+    Nothing is created before the first write. Raises ValueError for a home that Delta cannot address: one of
+    % # ? [ ] or a backslash is in its path.
+    """
+
+    def __init__(self, home: str | PathLike) -> None:
+        self.home = Path(path.abspath(home))
+        if odd := sorted(set("%[]#?\\") & set(str(self.home))):
+            raise ValueError(f"a store cannot live in {self.home}: its path contains {' '.join(odd)}")
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.home)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Store) and self.home == other.home
+
+    def __hash__(self) -> int:
+        return hash(self.home)
+
+    def write(self, stage: str, frame: pl.DataFrame, metadata: Mapping[str, Any] | None = None) -> int:
+        """Makes `frame` the latest version of `stage`, whole; the version.
+
+        Unchanged content (schema, order of rows, values) writes nothing and returns the current version;
+        its commit keeps the metadata of the run that first wrote it. `metadata` (run id, code version,
+        recipe, upstream …) goes into the commit; values that are not strings become JSON. Unsigned integers
+        are stored wider, categories as strings, arrays as lists. Raises UnstorableColumn, CorruptTable, and
+        StoreError when another process keeps committing.
+        """
+        delta = self._stage(stage)
+        frame = storable(frame, delta.what)
+        entries = {name: _text(value) for name, value in (metadata or {}).items()}
+        entries |= {_CONTENT_HASH: hash_frame(frame), _ROWS: str(frame.height)}
+        tagged = {_PREFIX + name: value for name, value in entries.items()}
+
+        def attempt() -> int:
+            table = delta.open()
+            if table is not None:
+                commits = delta.history(table, limit=1)
+                known = commits[0].get(_PREFIX + _CONTENT_HASH) if commits else None
+                if known == entries[_CONTENT_HASH] and delta.intact(table):
+                    return table.version()
+            return delta.write(frame, table, overwrite=True, metadata=tagged).version()
+
+        return delta.retry(attempt)
+
+    def read(
+        self, stage: str, version: int | None = None, columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """The rows of `stage` as written, at `version` (default: latest), only `columns` if given.
+
+        Raises MissingTable, CorruptTable, and StoreError for a column the stage has not."""
+        return self._collect(stage, self.scan(stage, version), columns)
+
+    def scan(self, stage: str, version: int | None = None) -> pl.LazyFrame:
+        """Like `read`, lazily. Errors of the data files then come from polars."""
+        delta = self._stage(stage)
+        return delta.scan(self._existing(stage, version))
+
+    def read_where(self, stage: str, predicate: pl.Expr, version: int | None = None) -> pl.DataFrame:
+        """The rows of `stage` for which `predicate` holds. Raises like `read`."""
+        return self._stage(stage).collect(self.scan(stage, version).filter(predicate))
+
+    def version(self, stage: str) -> int | None:
+        """The latest version of `stage`, None if it was never written. Raises CorruptTable."""
+        table = self._stage(stage).open()
+        return None if table is None else table.version()
+
+    def history(self, stage: str) -> list[dict[str, Any]]:
+        """The versions of `stage`, newest first: `version`, `timestamp` (UTC), `metadata` (as given to
+        `write`, plus `content_hash` and `rows`). Raises MissingTable, CorruptTable."""
+        delta = self._stage(stage)
+        return [_entry(commit) for commit in delta.history(self._existing(stage, None))]
+
+    def content_hash(self, stage: str, version: int | None = None) -> str:
+        """`hash_frame` of the stage, from its commit (no data is read). For data versions."""
+        latest = self._existing(stage, version).version()
+        for entry in self.history(stage):
+            if entry["version"] == latest and _CONTENT_HASH in entry["metadata"]:
+                return entry["metadata"][_CONTENT_HASH]
+        return hash_frame(self.read(stage, version))
+
+    def stages(self, under: str | None = None) -> list[str]:
+        """Names of the stages written so far, sorted; `under="adapter"`: only `adapter/…`."""
+        root = self.home / "tables"
+        found = (log.parent.relative_to(root).as_posix() for log in root.glob("**/_delta_log"))
+        return sorted(
+            stage for stage in found if (not under or stage.startswith(f"{under}/")) and _is_name(stage)
+        )
+
+    def memo(self, name: str, schema: Mapping[str, pl.DataType] | None = None) -> Memo:
+        """The memo `name`; `schema`: its result columns, see Memo."""
+        return Memo(self.home / "memo" / _checked(name, "memo"), name, schema)
+
+    def files(self, kind: str) -> Files:
+        """The content-named files of `kind`."""
+        return Files(self.home / "files" / _checked(kind, "kind of files"), kind)
+
+    def _stage(self, stage: str) -> Delta:
+        folder = self.home / "tables" / _checked(stage, "stage")
+        for parent in folder.relative_to(self.home / "tables").parents[:-1]:
+            if (self.home / "tables" / parent / "_delta_log").exists():
+                raise StoreError(f"stage {stage!r} would lie inside the table of stage {parent.as_posix()!r}")
+        return Delta(folder, f"stage {stage!r}", _KEEP_ALL)
+
+    def _existing(self, stage: str, version: int | None):
+        delta = self._stage(stage)
+        table = delta.open()
+        if table is None:
+            raise MissingTable(f"stage {stage!r} has not been written in {self.home}")
+        if version is None or version == table.version():
+            return table
+        if not 0 <= version < table.version():
+            raise MissingTable(
+                f"stage {stage!r} has no version {version} in {self.home}; the latest is {table.version()}"
+            )
+        return delta.open(version)
+
+    def _collect(self, stage: str, lazy: pl.LazyFrame, columns: Sequence[str] | None) -> pl.DataFrame:
+        if columns is not None:
+            known = lazy.collect_schema().names()
+            if unknown := [name for name in columns if name not in known]:
+                raise StoreError(
+                    f"stage {stage!r} has no column {', '.join(unknown)}; it has {', '.join(known)}"
+                )
+            lazy = lazy.select(columns)
+        return self._stage(stage).collect(lazy)
+
+
+def _checked(name: str, what: str) -> str:
+    if not _is_name(name):
+        raise ValueError(f"{name!r} cannot name a {what}: letters, digits, _ . + - and / between parts")
+    return name
+
+
+def _is_name(name: str) -> bool:
+    return isinstance(name, str) and all(_NAME.fullmatch(part) for part in name.split("/"))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+def _entry(commit: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {
+        name.removeprefix(_PREFIX): value for name, value in commit.items() if name.startswith(_PREFIX)
+    }
+    timestamp = datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)
+    return {"version": commit["version"], "timestamp": timestamp, "metadata": metadata}

@@ -1,0 +1,362 @@
+"""DISFA: films and extracted frames joined with labels, and every way in which they fail to match."""
+
+import polars as pl
+import pytest
+from tiny_raw import change_line, disfa_labels, picture, video, write
+
+from curation import frames
+from curation.frames import RawDataError
+from curation.sources import disfa, disfa_pictures
+from curation.sources.disfa_labels import FAULTY_FRAMES
+from store.files import Files
+from store.hashing import hash_files
+
+
+def read(folder, **settings):
+    files = Files(folder.parent / "files", "frames")
+    return disfa.read(folder, files, hash_files, folder.parent / "index", **settings)
+
+
+def film(folder, subject="SN003", frames=8, side="Left", **settings):
+    return video(folder / f"Video_{side}Camera" / f"{side}Video{subject}_comp.avi", frames, **settings)
+
+
+def stills(folder, subject, numbers, suffix=".png"):
+    for number in numbers:
+        write(folder / "Frames" / subject / f"{number:05}{suffix}", picture(number))
+
+
+def reasons(table):
+    return dict(table.filter(~pl.col("keep")).select("sample_id", "reason").iter_rows())
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A folder with labels of one subject, 8 frames, AU12 as strong as the frame's number modulo 6."""
+    disfa_labels(tmp_path / "raw", "SN003", 8, lambda au, frame: frame % 6 if au == 12 else 0)
+    return tmp_path / "raw"
+
+
+def labels_file(raw, au, subject="SN003"):
+    return raw / "ActionUnit_Labels" / subject / f"{subject}_au{au}.txt"
+
+
+# films
+
+
+def test_a_film_and_its_labels_become_frames(raw):
+    film(raw)
+    table = read(raw)
+    assert table.schema == frames.SCHEMA
+    assert table["sample_id"].to_list() == [f"disfa/SN003/{n:05}" for n in range(1, 9)]
+    assert table["label_au12"].to_list() == [1, 2, 3, 4, 5, 0, 1, 2]
+    assert table["label_au1"].to_list() == [0] * 8
+    row = table.row(4, named=True)
+    assert (row["subject"], row["frame"], row["source"], row["origin"]) == (
+        "SN003", 5, "disfa", "LeftVideoSN003_comp.avi#5",
+    )  # fmt: skip
+    assert (row["width"], row["height"], row["keep"], row["reason"]) == (32, 32, True, None)
+    assert table["content_hash"].to_list() == hash_files(table["path"].to_list())
+    assert table["content_hash"].n_unique() == 8
+
+
+def test_frames_come_in_the_order_of_the_film(raw):
+    from PIL import Image
+
+    film(raw)
+    brightness = [sum(Image.open(path).convert("L").getdata()) for path in read(raw)["path"]]
+    assert brightness == sorted(brightness)
+
+
+def test_a_film_is_decoded_once_even_under_another_name(raw, monkeypatch):
+    from curation.sources import video as decoder
+
+    path = film(raw)
+    first = read(raw)
+    path.rename(path.with_name("LeftVideoSN003_copy.avi"))
+    monkeypatch.setattr(decoder, "_decoded", lambda *_: pytest.fail("decoded again"))
+    second = read(raw)
+    assert first.drop("origin").equals(second.drop("origin"))
+
+
+def test_a_decoding_that_was_cut_short_starts_again_and_a_lost_frame_is_made_again(raw, tmp_path):
+    film(raw)
+    first = read(raw)
+    (index,) = (tmp_path / "index").iterdir()
+    index.write_text(index.read_text()[:40])
+    assert read(raw).equals(first)
+    lost = first["path"][3]
+    __import__("os").remove(lost)
+    assert read(raw).equals(first)
+    assert __import__("os").path.exists(lost)
+    assert [path.suffix for path in (tmp_path / "index").iterdir()] == [".json"]
+
+
+def test_labels_without_a_frame_and_frames_without_a_label_are_reported(raw):
+    film(raw, frames=7)
+    film(raw, "SN004", frames=2)
+    disfa_labels(raw, "SN004", 1)
+    found = reasons(read(raw))
+    assert found == {
+        "disfa/SN003/00008": "no frame: SN003_au1.txt:8 labels frame 8, LeftVideoSN003_comp.avi gives 7 frames",
+        "disfa/SN004/00002": "no label: LeftVideoSN004_comp.avi#2 is frame 2, which SN004_au1.txt does not have",
+    }
+
+
+def test_a_subject_without_labels_or_without_pictures_is_reported(raw):
+    film(raw, "SN004", frames=1)
+    table = read(raw)
+    assert frames.reasons(table) == {"no frame": 8, "no label": 1}
+    assert table.filter(subject="SN003")["reason"][0].endswith("SN003 has no video and no frames")
+    assert table.filter(subject="SN003")["path"].null_count() == 8
+
+
+def test_a_cut_off_film_gives_its_frames_and_the_rest_is_reported(tmp_path):
+    raw = tmp_path / "raw"
+    disfa_labels(raw, "SN003", 60)
+    path = film(raw, frames=60)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    table = read(raw)
+    kept = table.filter("keep")
+    assert 10 < kept.height < 45
+    assert kept["frame"].to_list() == list(range(1, kept.height + 1))
+    last = table.row(59, named=True)
+    assert last["reason"].startswith(
+        "no frame: SN003_au1.txt:60 labels frame 60, LeftVideoSN003_comp.avi gives "
+    )
+    assert "of 60 frames" in last["reason"]
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "mjpeg"])
+def test_damage_in_the_middle_never_shifts_later_frames(tmp_path, codec):
+    raw, whole = tmp_path / "raw", tmp_path / "whole"
+    for folder in (raw, whole):
+        disfa_labels(folder, "SN003", 48)
+        film(folder, frames=48, codec=codec, gop=6)
+    path = film(raw, frames=48, codec=codec, gop=6)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 600] = bytes(600)
+    path.write_bytes(content)
+    sound = dict(read(whole).select("frame", "content_hash").iter_rows())
+    table = read(raw)
+    found = table.filter("keep")
+    same = sum(
+        sound[frame] == content for frame, content in found.select("frame", "content_hash").iter_rows()
+    )
+    assert found.height < 48 or same < 48
+    assert same >= 15
+    # every frame after the damage that is given again is the frame of that number, not of a neighbour
+    by_content = {content: frame for frame, content in sound.items()}
+    for frame, content in found.select("frame", "content_hash").iter_rows():
+        assert by_content.get(content, frame) == frame
+
+
+@pytest.mark.parametrize("content", [b"", b"no film at all", b"RIFF\x00\x00\x00\x00AVI LIST"])
+def test_a_film_that_cannot_be_opened_is_the_reason_of_its_labels(raw, content):
+    write(raw / "Video_LeftCamera" / "LeftVideoSN003_comp.avi", content)
+    table = read(raw)
+    assert frames.reasons(table) == {"no frame": 8}
+    assert (
+        "LeftVideoSN003_comp.avi cannot be opened" in table["reason"][0]
+        or "gives no frame" in table["reason"][0]
+    )
+
+
+def test_the_right_camera_has_ids_of_its_own(raw):
+    film(raw)
+    film(raw, side="Right", shade=80)
+    table = read(raw, cameras=["left", "right"])
+    assert table["keep"].all() and table.height == 16
+    assert table["sample_id"][8] == "disfa/SN003/right/00001"
+    assert table["subject"].unique().to_list() == ["SN003"]
+    assert read(raw, cameras=["right"])["sample_id"][0] == "disfa/SN003/right/00001"
+
+
+def test_a_second_film_of_a_subject_is_left_alone_and_said(raw):
+    film(raw)
+    video(raw / "Video_LeftCamera" / "LeftVideoSN003_later.avi", 3)
+    found = reasons(read(raw))
+    assert list(found.values()) == [
+        "second video: Video_LeftCamera/LeftVideoSN003_later.avi beside Video_LeftCamera/LeftVideoSN003_comp.avi"
+    ]
+
+
+# labels
+
+
+def test_label_lines_that_are_wrong_are_quarantined_by_file_and_line(raw):
+    film(raw)
+    change_line(labels_file(raw, 4), 1, "1")
+    change_line(labels_file(raw, 4), 2, "2,x")
+    change_line(labels_file(raw, 5), 3, "3,7")
+    change_line(labels_file(raw, 6), 4, "4,1,1")
+    change_line(labels_file(raw, 9), 5, "5,1.5")
+    change_line(labels_file(raw, 9), 6, None)
+    assert reasons(read(raw)) == {
+        "disfa/SN003/00001": "short label line: SN003_au4.txt:1 '1'",
+        "disfa/SN003/00002": "label line not numeric: SN003_au4.txt:2 '2,x'",
+        "disfa/SN003/00003": "label out of range: SN003_au5.txt:3 '3,7'",
+        "disfa/SN003/00004": "long label line: SN003_au6.txt:4 '4,1,1'",
+        "disfa/SN003/00005": "label out of range: SN003_au9.txt:5 '5,1.5'",
+        "disfa/SN003/00006": "no label: frame 6 is not in SN003_au9.txt",
+    }
+
+
+def test_a_line_that_names_no_frame_has_a_row_of_its_own(raw):
+    film(raw)
+    change_line(labels_file(raw, 26), 8, "eight,1")
+    assert reasons(read(raw)) == {
+        "disfa/SN003/00008": "no label: frame 8 is not in SN003_au26.txt",
+        "disfa/SN003_au26.txt:8": "label line not numeric: SN003_au26.txt:8 'eight,1'",
+    }
+
+
+def test_a_line_twice_is_reported_and_a_contradiction_drops_the_frame(raw):
+    film(raw)
+    with labels_file(raw, 1).open("a") as file:
+        file.write("2,0\n3,4\n")
+    table = read(raw)
+    assert reasons(table) == {
+        "disfa/SN003/00003": "conflicting label lines: SN003_au1.txt:3 and SN003_au1.txt:10 differ on frame 3",
+        "disfa/SN003_au1.txt:9": "duplicate label line: SN003_au1.txt:9 names frame 2 again",
+        "disfa/SN003_au1.txt:10": "duplicate label line: SN003_au1.txt:10 names frame 3 again",
+    }
+    assert table.filter(sample_id="disfa/SN003/00002")["label_au1"].to_list() == [0]
+
+
+def test_the_action_unit_comes_from_the_name_of_the_file(tmp_path):
+    # in a listing au12 and au15 stand before au2: position would mix them up
+    disfa_labels(
+        tmp_path / "raw", "SN003", 2, lambda au, frame: {2: 1, 12: 2, 15: 3, 20: 4, 25: 5}.get(au, 0)
+    )
+    film(tmp_path / "raw", frames=2)
+    row = read(tmp_path / "raw").row(0, named=True)
+    assert [row[f"label_au{au}"] for au in (2, 12, 15, 20, 25, 1)] == [1, 2, 3, 4, 5, 0]
+
+
+def test_a_missing_label_file_drops_the_frames_of_its_subject(raw):
+    film(raw)
+    labels_file(raw, 17).unlink()
+    assert frames.reasons(read(raw)) == {"no label": 8}
+    assert reasons(read(raw))["disfa/SN003/00001"] == "no label: frame 1 is not in SN003_au17.txt"
+
+
+def test_separators_line_ends_and_blank_lines_do_not_matter(raw):
+    film(raw)
+    labels_file(raw, 12).write_bytes(b"\xef\xbb\xbf" + b"\r\n\r\n".join(b"%d \t3" % n for n in range(1, 9)))
+    table = read(raw)
+    assert table["keep"].all() and table["label_au12"].to_list() == [3] * 8
+
+
+# faulty frames
+
+
+def test_frames_of_the_tracking_log_are_excluded_unless_asked_for(tmp_path):
+    raw = tmp_path / "raw"
+    disfa_labels(raw, "SN003", 5)
+    film(raw, frames=5)
+    faulty = {"SN003": [(2, 3), (5, 9)], "SN004": [(1, 1)]}
+    assert read(raw, faulty=faulty)["keep"].to_list() == [True, False, False, True, False]
+    assert read(raw, faulty=faulty)["reason"][1] == "faulty frame (tracking log)"
+    assert read(raw, faulty=faulty, exclude_faulty=False)["keep"].all()
+    assert read(raw)["keep"].all()
+
+
+def test_the_tracking_log_is_that_of_disfa():
+    assert FAULTY_FRAMES["SN021"][5] == (1862, 2477) and FAULTY_FRAMES["SN011"][-1] == (4830, 4845)
+    assert len(FAULTY_FRAMES) == 13 and sum(map(len, FAULTY_FRAMES.values())) == 36
+    assert all(first <= last <= 4845 for spans in FAULTY_FRAMES.values() for first, last in spans)
+
+
+# frames extracted before
+
+
+@pytest.mark.parametrize(("first", "evidence"), [(0, "there is a frame 0"), (1, "the last label is 8")])
+def test_extracted_frames_counted_from_0_or_1_meet_the_same_labels(raw, first, evidence):
+    stills(raw, "SN003", range(first, first + 8))
+    said = []
+    table = read(raw, say=said.append)
+    assert table["keep"].all() and table["frame"].to_list() == list(range(1, 9))
+    assert table["content_hash"].to_list() == hash_files(
+        [raw / "Frames" / "SN003" / f"{n:05}.png" for n in range(first, first + 8)]
+    )
+    assert table["origin"][0] == f"Frames/SN003/{first:05}.png (files counted from {first})"
+    assert len(said) == 1 and evidence in said[0]
+
+
+def test_without_own_evidence_a_subject_counts_like_the_others(tmp_path):
+    raw = tmp_path / "raw"
+    for subject in ("SN003", "SN004"):
+        disfa_labels(raw, subject, 8)
+    stills(raw, "SN003", range(0, 8))
+    stills(raw, "SN004", range(1, 6))  # frame 0 is lost, and so are the last ones
+    assert read(raw).filter(subject="SN004").filter("keep")["frame"].to_list() == [2, 3, 4, 5, 6]
+
+
+def test_numbering_without_evidence_is_an_error_that_a_setting_solves(raw):
+    stills(raw, "SN003", [3, 4, 5])
+    with pytest.raises(RawDataError, match=r"SN003 \(left camera, 3 to 5\).*set first_frame"):
+        read(raw)
+    assert read(raw, first_frame=0).filter("keep")["frame"].to_list() == [4, 5, 6]
+    assert read(raw, first_frame=1).filter("keep")["frame"].to_list() == [3, 4, 5]
+    with pytest.raises(ValueError, match="first_frame is 0 or 1"):
+        disfa_pictures.decide({}, {}, 2, print)
+
+
+def test_bad_extracted_frames_are_quarantined(raw):
+    stills(raw, "SN003", [1, 2, 4, 8])
+    write(raw / "Frames" / "SN003" / "00003.png", picture(3, noise=True)[:-200])
+    write(raw / "Frames" / "SN003" / "00004.jpg", picture(4, form="JPEG"))
+    write(raw / "Frames" / "SN003" / "thumbnail.png", picture(9))
+    found = reasons(read(raw))
+    assert found["disfa/SN003/00003"].startswith("truncated image: ")
+    assert (
+        found["disfa/Frames/SN003/00004.png"]
+        == "duplicate frame: Frames/SN003/00004.png beside Frames/SN003/00004.jpg"
+    )
+    assert found["disfa/Frames/SN003/thumbnail.png"] == "no frame number: Frames/SN003/thumbnail.png"
+    assert found["disfa/SN003/00005"] == (
+        "no frame: SN003_au1.txt:5 labels frame 5, Frames/SN003 does not have it"
+    )
+    assert sorted(found)[:3] and len(found) == 6  # and frames 6 and 7
+
+
+def test_a_film_goes_before_extracted_frames_of_the_same_subject(raw):
+    film(raw)
+    stills(raw, "SN003", range(8))
+    table = read(raw)
+    assert table.height == 8 and table["origin"][0] == "LeftVideoSN003_comp.avi#1"
+
+
+# the folder as a whole
+
+
+def test_what_is_missing_as_a_whole_is_named(tmp_path, raw):
+    with pytest.raises(RawDataError, match=r"no folder .*nowhere"):
+        read(tmp_path / "nowhere")
+    with pytest.raises(RawDataError, match=r"no pictures of the left camera in .*LeftVideoSN001_comp\.avi"):
+        read(raw)
+    film(raw)
+    with pytest.raises(RawDataError, match="no pictures of the right camera"):
+        read(raw, cameras=["left", "right"])
+    with pytest.raises(ValueError, match="cameras are some of left, right"):
+        read(raw, cameras=["middle"])
+    for path in (raw / "ActionUnit_Labels" / "SN003").iterdir():
+        path.write_text("\n")
+    with pytest.raises(RawDataError, match="all label files .* are empty"):
+        read(raw)
+    for path in (raw / "ActionUnit_Labels" / "SN003").iterdir():
+        path.unlink()
+    with pytest.raises(RawDataError, match=r"no label file named like SN001_au1\.txt in .*ActionUnit_Labels"):
+        read(raw)
+
+
+def test_the_table_does_not_depend_on_the_order_on_disk(tmp_path):
+    tables = []
+    for name, subjects in (("one", ("SN003", "SN010")), ("two", ("SN010", "SN003"))):
+        for subject in subjects:
+            disfa_labels(tmp_path / name / "raw", subject, 3)
+            film(tmp_path / name / "raw", subject, 3, shade=int(subject[2:]))
+        tables.append(read(tmp_path / name / "raw").drop("path"))
+    assert tables[0].equals(tables[1])

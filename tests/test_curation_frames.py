@@ -1,0 +1,163 @@
+"""Probing pictures, quarantine, the frames table, counts by reason."""
+
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import polars as pl
+import pytest
+from PIL import Image
+from tiny_raw import picture, write
+
+from curation import frames
+from store.hashing import hash_files
+from store.store import Store
+
+
+def test_a_sound_picture_has_its_size_and_no_problem(tmp_path):
+    for form, suffix in (
+        ("PNG", ".png"),
+        ("JPEG", ".JPG"),
+        ("BMP", ".bmp"),
+        ("TIFF", ".TIF"),
+        ("WEBP", ".webp"),
+    ):
+        path = write(tmp_path / f"a{suffix}", picture(form=form))
+        assert frames.probe(path) == frames.Probe(16, 12, None)
+
+
+def test_the_size_is_that_of_the_picture_as_seen(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.jpg", exif=exif)
+    assert frames.probe(tmp_path / "a.jpg") == frames.Probe(12, 16, None)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP"])
+def test_a_cut_off_picture_is_found_by_decoding(tmp_path, form):
+    content = picture(noise=True, width=64, height=64, form=form)
+    found = frames.probe(write(tmp_path / "a", content[: len(content) * 2 // 3]))
+    assert found.width == 64 and found.problem.startswith("truncated image: ")
+
+
+def test_each_kind_of_bad_file_has_its_code(tmp_path):
+    content = bytearray(picture(noise=True, width=64, height=64))
+    content[60] ^= 0xFF  # inside the compressed pixels
+    cases = {
+        "missing file": tmp_path / "none.png",
+        "empty file": write(tmp_path / "empty.jpg", b""),
+        "not a picture": write(tmp_path / "text.jpg", b"<html>404 not found</html>"),
+        "corrupt image": write(tmp_path / "bits.png", bytes(content)),
+        "unreadable file": tmp_path,
+    }
+    for code, path in cases.items():
+        assert frames.probe(path).problem.split(":")[0] == code
+
+
+def test_a_decompression_bomb_is_refused_undecoded(tmp_path):
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    for side, said in ((11_000, "11000x11000"), (60_000, "more than")):
+        header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+        bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        (found,) = frames.probe_files([write(tmp_path / "bomb.png", bomb + chunk(b"IEND", b""))])
+        assert found.problem.startswith("too many pixels: ") and said in found.problem
+
+
+def test_many_files_are_probed_in_order(tmp_path):
+    paths = [write(tmp_path / f"{i}.png", picture(i, width=i + 1)) for i in range(20)]
+    assert [found.width for found in frames.probe_files(paths, workers=4)] == list(range(1, 21))
+
+
+def rows_of(paths: list[Path]) -> pl.DataFrame:
+    return pl.DataFrame({"path": [str(path) for path in paths]}).with_columns(
+        pl.lit(True).alias("keep"), pl.lit(None, dtype=pl.String).alias("reason")
+    )
+
+
+def test_pictures_get_hash_and_size_and_bad_ones_are_quarantined_by_path(tmp_path):
+    good, bad = write(tmp_path / "a.png", picture()), write(tmp_path / "b.png", picture(noise=True)[:-200])
+    rows = rows_of([good, bad]).vstack(
+        rows_of([good]).with_columns(keep=False, reason=pl.lit("short line: x"))
+    )
+    found = frames.with_pictures(rows, hash_files)
+    assert found["content_hash"].to_list() == [*hash_files([good, bad]), None]
+    assert found["keep"].to_list() == [True, False, False]
+    assert found["reason"][1].startswith(f"truncated image: {bad}: ")
+    assert found["reason"][2] == "short line: x"
+
+
+def test_with_a_memo_content_probed_before_is_not_decoded_again(tmp_path, monkeypatch):
+    def probe():
+        memo = Store(tmp_path / "home").memo("probes", frames.PROBE_SCHEMA)
+        paths = sorted((tmp_path / "raw").iterdir())
+        return frames.with_pictures(rows_of(paths), hash_files, memo)
+
+    write(tmp_path / "raw" / "a.png", picture(1))
+    write(tmp_path / "raw" / "b.png", picture(2, noise=True)[:-200])
+    first = probe()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "raw" / name).rename(tmp_path / "raw" / f"new_{name}")
+    monkeypatch.setattr(frames, "probe_files", lambda paths: pytest.fail(f"decoded {paths} again"))
+    second = probe()
+    assert first["width"].to_list() == second["width"].to_list() == [16, 16]
+    assert "/new_b.png: " in second["reason"][1]  # the reason names today's file
+
+
+def test_an_unreadable_file_does_not_stop_the_others(tmp_path):
+    paths = [write(tmp_path / "a.png", picture(1)), tmp_path / "gone.png"]
+    found = frames.with_pictures(rows_of(paths), hash_files)
+    assert found["keep"].to_list() == [True, False]
+    assert found["reason"][1] == f"unreadable file: {paths[1]}"
+
+
+def test_no_picture_at_all_needs_no_hashing():
+    found = frames.with_pictures(rows_of([]), lambda paths: pytest.fail("hashed nothing"))
+    assert found.is_empty() and found["width"].dtype == pl.Int64
+
+
+def test_the_first_reason_stays():
+    rows = pl.DataFrame({"n": [1, 2, 3]}).with_columns(
+        keep=pl.lit(True), reason=pl.lit(None, dtype=pl.String)
+    )
+    rows = frames.quarantine(rows, pl.col("n") > 1, "first: yes")
+    rows = frames.quarantine(rows, pl.col("n") > 2, "second: yes")
+    assert rows["reason"].to_list() == [None, "first: yes", "first: yes"]
+
+
+def test_a_finished_table_has_the_schema_and_is_sorted():
+    part = pl.DataFrame(
+        {"sample_id": ["b", "a"], "keep": [True, False], "reason": [None, "no label"], "other": [1, 2]}
+    )
+    table = frames.finished([part, part.with_columns(sample_id=pl.lit("c") + pl.col("sample_id"))])
+    assert table.schema == frames.SCHEMA
+    assert table["sample_id"].to_list() == ["a", "b", "ca", "cb"]
+    assert frames.finished([]).schema == frames.SCHEMA
+
+
+def test_a_table_with_an_id_twice_or_a_mute_drop_is_a_readers_error():
+    part = pl.DataFrame({"sample_id": ["a", "a"], "keep": [True, True]})
+    with pytest.raises(ValueError, match="not unique"):
+        frames.finished(part)
+    with pytest.raises(ValueError, match="without a reason"):
+        frames.finished(pl.DataFrame({"sample_id": ["a"], "keep": [False]}))
+
+
+def test_reasons_are_counted_by_the_code_before_the_colon():
+    table = pl.DataFrame(
+        {
+            "keep": [True, False, False, False, False],
+            "reason": [None, "too small: width 3 < 4", "no label", "too small: width 2 < 4: odd", None],
+        }
+    )
+    assert frames.reasons(table) == {"too small": 2, "no label": 1, "no reason given": 1}
+    assert frames.reasons(table.head(1)) == {}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_without_permission_is_unreadable(tmp_path):
+    path = write(tmp_path / "a.png", picture())
+    path.chmod(0)
+    assert frames.probe(path).problem.startswith("unreadable file: ")

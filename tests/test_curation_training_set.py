@@ -1,0 +1,196 @@
+"""Drawing frames without an active AU, and assembling the training set."""
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from curation import training_set
+from curation.frames import LABELS
+from facs import COLUMNS
+
+
+def disfa(subjects: int, frames: int, active: int = 0) -> pl.DataFrame:
+    """Frames of subjects; the first `active` of each have AU12."""
+    rows = [(f"SN{s:03}", f) for s in range(subjects) for f in range(frames)]
+    table = pl.DataFrame(rows, schema={"subject": pl.String, "frame": pl.Int64}, orient="row")
+    return table.with_columns(
+        pl.format("disfa/{}/{}", "subject", pl.col("frame").cast(pl.String).str.zfill(5)).alias("sample_id"),
+        pl.lit("disfa").alias("source"),
+        pl.format("/x/{}/{}.png", "subject", "frame").alias("path"),
+        pl.format("hash-{}-{}", "subject", "frame").alias("content_hash"),
+        *(pl.lit(0.0).alias(label) for label in LABELS),
+    ).with_columns(pl.when(pl.col("frame") < active).then(3.0).otherwise(0.0).alias("label_au12"))
+
+
+def web(count: int, source: str = "affectnet") -> pl.DataFrame:
+    table = pl.DataFrame({"number": range(count)})
+    return table.select(
+        pl.format("{}/1/{}.jpg", pl.lit(source), pl.col("number").cast(pl.String).str.zfill(4)).alias(
+            "sample_id"
+        ),
+        pl.lit(source).alias("source"),
+        pl.format("/web/{}.jpg", "number").alias("path"),
+        pl.format("webhash-{}", "number").alias("content_hash"),
+        *(pl.lit(float(i % 6)).alias(column) for i, column in enumerate(COLUMNS)),
+    )
+
+
+def captions(*tables: pl.DataFrame) -> pl.DataFrame:
+    ids = pl.concat([table.select("sample_id") for table in tables])
+    return ids.with_columns(pl.format("a picture of {}", "sample_id").alias("caption"))
+
+
+# the draw
+
+
+def test_active_frames_stay_and_about_a_tenth_of_the_others():
+    table = training_set.draw_no_au(disfa(27, 400, active=100), 0.1, seed=0)
+    active, idle = table.filter(pl.col("frame") < 100), table.filter(pl.col("frame") >= 100)
+    assert active["keep"].all()
+    assert abs(idle["keep"].mean() - 0.1) < 0.01  # 8100 rows: three standard deviations
+    assert idle.filter(~pl.col("keep"))["reason"].unique().to_list() == ["no active AU, not drawn (10 %)"]
+    every = idle.group_by("subject").agg(pl.col("keep").sum())["keep"]
+    assert every.min() > 5  # no subject is left out
+
+
+def test_another_subject_another_order_or_an_earlier_drop_changes_nothing_for_the_rest():
+    small, large = (training_set.draw_no_au(disfa(n, 50), 0.3, seed=7) for n in (3, 4))
+    assert_frame_equal(small, large.head(small.height))
+    turned = training_set.draw_no_au(disfa(3, 50).reverse(), 0.3, seed=7)
+    assert_frame_equal(small, turned.reverse())
+    dropped = disfa(3, 50).with_columns(keep=pl.col("frame") > 10, reason=pl.lit("no label"))
+    drawn = training_set.draw_no_au(dropped, 0.3, seed=7)
+    assert drawn.filter(pl.col("frame") <= 10)["reason"].unique().to_list() == ["no label"]
+    assert_frame_equal(
+        drawn.filter(pl.col("frame") > 10).select("sample_id", "keep"),
+        small.filter(pl.col("frame") > 10).select("sample_id", "keep"),
+    )
+
+
+def test_the_seed_and_the_share_decide():
+    table = disfa(4, 100)
+    one, two = (training_set.draw_no_au(table, 0.5, seed)["keep"] for seed in (0, 1))
+    assert 0.3 < (one == two).mean() < 0.7
+    assert training_set.draw_no_au(table, 1.0)["keep"].all()
+    assert not training_set.draw_no_au(table, 0.0)["keep"].any()
+    few, more = (training_set.draw_no_au(table, share)["keep"] for share in (0.1, 0.4))
+    assert (few & more == few).all()  # a larger share keeps what a smaller one kept
+    with pytest.raises(ValueError, match=r"share is within \[0, 1\]"):
+        training_set.draw_no_au(table, 1.5)
+    with pytest.raises(ValueError, match="without column label_au4"):
+        training_set.draw_no_au(table.drop("label_au4"))
+
+
+def test_the_draw_is_the_same_on_every_machine():
+    # blake2b, not Python's hash, which changes with each process
+    ids = pl.Series(["disfa/SN001/00001", "disfa/SN001/00002"])
+    assert training_set.lot(ids, "no active AU 0") == training_set.lot(ids, "no active AU 0")
+    assert [round(x, 6) for x in training_set.lot(ids, "no active AU 0")] == LOTS
+
+
+LOTS = [0.0, 0.0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.text(), max_size=30), st.text(max_size=5))
+def test_lots_are_within_0_and_1(ids, salt):
+    assert all(0 <= number < 1 for number in training_set.lot(pl.Series(ids, dtype=pl.String), salt))
+
+
+# the assembly
+
+
+def test_both_sources_become_one_table():
+    one, two = web(3), disfa(1, 2, active=2)
+    table = training_set.assemble(one, two, captions(one, two))
+    assert table.schema == training_set.SCHEMA
+    assert table["sample_id"].to_list() == [*one["sample_id"], *two["sample_id"]]
+    assert table["keep"].all() and table["split"].is_in(["train", "validation", "test"]).all()
+    assert table.row(0, named=True)["au2"] == 1.0 and table["au12"].to_list()[3:] == [3.0, 3.0]
+    assert table["caption"][0] == "a picture of affectnet/1/0000.jpg"
+    assert table["subject"].to_list() == [None, None, None, "SN000", "SN000"]
+
+
+def test_a_source_that_is_not_used_is_left_out():
+    assert training_set.assemble(web(3), None, captions(web(3)))["source"].unique().to_list() == ["affectnet"]
+    assert training_set.assemble(None, disfa(1, 2), captions(disfa(1, 2))).height == 2
+    with pytest.raises(ValueError, match="no source"):
+        training_set.assemble(None, None, captions(web(1)))
+
+
+def test_rows_that_a_stage_dropped_do_not_come_back():
+    one = web(3).with_columns(keep=pl.Series([True, False, None]), reason=pl.lit("too weak: x"))
+    table = training_set.assemble(one, None, captions(one))
+    assert table["sample_id"].to_list() == ["affectnet/1/0000.jpg"] and table["reason"].null_count() == 1
+
+
+def test_no_subject_is_in_two_splits_and_shares_are_about_kept():
+    table = disfa(200, 3, active=3)
+    result = training_set.assemble(
+        None, table, captions(table), shares={"train": 0.8, "validation": 0.1, "test": 0.1}
+    )
+    splits = result.group_by("subject").agg(
+        pl.col("split").n_unique().alias("splits"), pl.col("split").first()
+    )
+    assert splits["splits"].max() == 1
+    counts = dict(splits["split"].value_counts().iter_rows())
+    assert counts["train"] > 140 and counts["validation"] > 5 and counts["test"] > 5
+    more = disfa(201, 3, active=3)
+    shares = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    again = training_set.assemble(None, more, captions(more), shares=shares)
+    assert_frame_equal(again.filter(pl.col("subject") != "SN200"), result)
+
+
+def test_web_pictures_are_split_by_content_and_folders_of_frames_by_subject():
+    table = web(400)
+    result = training_set.assemble(table, None, captions(table), shares={"train": 0.5, "test": 0.5})
+    assert 150 < (result["split"] == "train").sum() < 250
+    renamed = table.with_columns(sample_id=pl.lit("new") + pl.col("sample_id"))
+    after = training_set.assemble(renamed, None, captions(renamed), shares={"train": 0.5, "test": 0.5})
+    assert after["split"].equals(result["split"])
+    clip = web(50, "folder").with_columns(subject=pl.lit("clip1"))
+    assert training_set.assemble(clip, None, captions(clip))["split"].n_unique() == 1
+
+
+def test_the_same_picture_counts_once():
+    one, two = web(2), web(2, "folder")  # the same contents
+    frames = disfa(1, 2, active=2).with_columns(content_hash=pl.lit("webhash-1"))
+    table = training_set.assemble(pl.concat([one, two]), frames, captions(one, two, frames))
+    assert table.filter("keep")["sample_id"].to_list() == ["affectnet/1/0000.jpg", "affectnet/1/0001.jpg"]
+    dropped = table.filter(~pl.col("keep"))
+    assert dropped["split"].null_count() == 4
+    assert dropped["reason"][0] == "duplicate picture: same content as affectnet/1/0001.jpg"
+
+
+def test_a_picture_without_caption_is_dropped_and_makes_no_duplicate():
+    one = web(2).with_columns(content_hash=pl.lit("same"))
+    said = captions(one).with_columns(caption=pl.Series([" ", "a man"]))
+    table = training_set.assemble(one, None, said)
+    assert table["reason"].to_list() == ["no caption", None] and table["split"][0] is None
+    assert training_set.assemble(one, None, said.clear())["keep"].any() is False
+
+
+def test_an_unsupported_action_unit_stays_null():
+    one = web(2).with_columns(au9=pl.lit(None, dtype=pl.Float64))
+    assert training_set.assemble(one, None, captions(one))["au9"].null_count() == 2
+
+
+def test_bad_input_is_refused():
+    one = web(2)
+    with pytest.raises(ValueError, match="captions have sample ids twice: affectnet/1/0000"):
+        training_set.assemble(one, None, captions(one, one))
+    with pytest.raises(ValueError, match="sources have sample ids twice"):
+        training_set.assemble(pl.concat([one, one]), None, captions(one))
+    with pytest.raises(ValueError, match="add up to 1"):
+        training_set.assemble(one, None, captions(one), shares={"train": 0.5})
+    with pytest.raises(ValueError, match="without column path"):
+        training_set.assemble(one.drop("path"), None, captions(one))
+
+
+def test_the_order_of_rows_changes_nothing():
+    one, two = web(20), disfa(3, 5, active=5)
+    table = training_set.assemble(one, two, captions(one, two))
+    turned = training_set.assemble(one.reverse(), two.reverse(), captions(two, one))
+    assert_frame_equal(table, turned)

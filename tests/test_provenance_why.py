@@ -1,0 +1,188 @@
+import json
+
+import polars as pl
+import pytest
+
+import facs
+from provenance.why import UnknownSample, render, stages_of, why
+from store import MissingTable, Store
+
+KEPT, DROPPED = "affectnet/1/a.jpg", "affectnet/1/b.jpg"
+FRAME = "disfa/SN001/00012"
+
+
+def units(**given):
+    return {name: given.get(name, 0.0) for name in facs.COLUMNS}
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "home")
+    _fill(store)
+    return store
+
+
+def _table(*rows):
+    base = {"source": "affectnet", "keep": True, "reason": None}
+    schema = {"reason": pl.String}
+    frame = pl.DataFrame([{**base, **row} for row in rows], schema_overrides=schema, infer_schema_length=None)
+    return frame.with_columns(pl.selectors.by_dtype(pl.Null).cast(pl.Float64))
+
+
+def _fill(store):
+    store.write(
+        "raw_affectnet",
+        _table(
+            {"sample_id": KEPT, "origin": "training.csv:2", "content_hash": "aa", "landmarks": "1;2;" * 200},
+            {"sample_id": DROPPED, "origin": "training.csv:3", "content_hash": "bb", "landmarks": None},
+        ),
+        {"run_id": "run-1", "code_version": "c1"},
+    )
+    store.write(
+        "raw_disfa",
+        _table(
+            {"sample_id": FRAME, "source": "disfa", "subject": "SN001", "label_au12": 3.0, "label_au4": 0.0}
+        ),
+        {"run_id": "run-1"},
+    )
+    store.write(
+        "resolution",
+        _table(
+            {"sample_id": KEPT, "width": 64},
+            {"sample_id": DROPPED, "width": 48, "keep": False, "reason": "width 48 < 64"},
+        ),
+        {"run_id": "run-2", "upstream": {"raw_affectnet": 0}},
+    )
+    store.write(
+        "au_annotation",
+        _table({"sample_id": KEPT, "model": "estimator-77", **units(au4=2.0, au12=3.25), "au9": None}),
+        {"run_id": "run-2", "upstream": {"resolution": 0}},
+    )
+    store.write(
+        "au_statistics",
+        pl.DataFrame(
+            {
+                "recipe": ["paper"],
+                "step": ["power"],
+                "au": [4],
+                "minimum": [0.0],
+                "maximum": [13.1],
+                "minimum_sample_id": ["affectnet/7/low.jpg"],
+                "maximum_sample_id": ["affectnet/9/high.jpg"],
+                "samples": [812],
+            }
+        ),
+        {"run_id": "run-2", "recipe": "paper"},
+    )
+    corrected = units(au4=1.328, au12=3.25) | {"au4_raw": 2.0, "au4_power": 3.482, "au4_scaled": 1.328}
+    store.write(
+        "au_corrections", _table({"sample_id": KEPT, **corrected}), {"run_id": "run-2", "recipe": "paper"}
+    )
+    store.write(
+        "training_set",
+        _table({"sample_id": KEPT, **units(au4=1.328, au12=3.25), "caption": "a woman", "split": "train"}),
+        {"run_id": "run-2", "upstream": {"raw_affectnet": 0, "au_annotation": 0, "captions": 0}},
+    )
+
+
+def test_trail_follows_the_stages_in_order(store):
+    trail = why(store, KEPT)
+    assert [step.stage for step in trail.steps] == [
+        "raw_affectnet", "resolution", "photorealism", "au_annotation", "au_statistics", "au_corrections",
+        "captions", "training_set", "latents",
+    ]  # fmt: skip
+    assert trail["raw_affectnet"].row["origin"] == "training.csv:2"
+    assert trail["raw_affectnet"].metadata["code_version"] == "c1"
+    assert trail["resolution"].version == 0 and trail["resolution"].metadata["run_id"] == "run-2"
+    assert trail["au_annotation"].model == "estimator-77"
+    assert trail["training_set"].row["au4"] == 1.328
+    assert trail.dropped is None
+
+
+def test_trail_names_the_samples_that_set_the_scale(store):
+    low, high = why(store, KEPT)["au_statistics"].setters
+    assert (low.au, low.step, low.end, low.value, low.sample_id) == (
+        4, "power", "minimum", 0.0, "affectnet/7/low.jpg",
+    )  # fmt: skip
+    assert (high.end, high.value, high.sample_id) == ("maximum", 13.1, "affectnet/9/high.jpg")
+
+
+def test_text_tells_the_whole_story(store):
+    text = str(why(store, KEPT))
+    assert text.startswith(KEPT)
+    for part in (
+        "raw_affectnet, version 0 of 20",
+        "commit: code_version c1, run_id run-1",
+        "origin: training.csv:2",
+        "photorealism: this table has not been written",
+        "action units: AU4=2 AU12=3.25 (none for AU9)",
+        "model: estimator-77",
+        "AU4 power: maximum 13.1 set by affectnet/9/high.jpg",
+        "AU4: raw 2 → power 3.482 → scaled 1.328 → final 1.328",
+        "caption: a woman",
+        "latents: this table has not been written",
+    ):
+        assert part in text, part
+    assert max(map(len, text.splitlines())) < 160, "long values are cut"
+    assert "None" not in text and "content_hash aa" not in text
+
+
+def test_a_dropped_sample_says_where_and_why(store):
+    trail = why(store, DROPPED)
+    assert trail.dropped.stage == "resolution" and trail.dropped.row["reason"] == "width 48 < 64"
+    text = render(trail)
+    assert "DROPPED: width 48 < 64" in text
+    assert "set by" not in text, "no scale was applied to it"
+    assert text.index("DROPPED") < text.index("no row: the sample was dropped before")
+    assert trail["training_set"].row is None and trail["training_set"].version == 0
+
+
+def test_a_disfa_frame_skips_the_stages_of_web_photographs(store):
+    trail = why(store, FRAME)
+    assert [step.stage for step in trail.steps] == ["raw_disfa", "captions", "training_set", "latents"]
+    text = str(trail)
+    assert "manual labels: AU12=3" in text
+    assert "no row of this sample" in text
+
+
+def test_an_id_of_unknown_source_is_looked_up_everywhere(store):
+    assert stages_of("x/1")[:3] == ("raw_affectnet", "raw_disfa", "raw_folder")
+    store.write("raw_folder", _table({"sample_id": "x/1", "source": "folder"}))
+    assert [step.stage for step in why(store, "x/1").steps][:2] == ["raw_folder", "resolution"]
+
+
+def test_unknown_sample_names_the_tables_that_were_searched(store, tmp_path):
+    with pytest.raises(
+        UnknownSample, match=r"'affectnet/9/z\.jpg'; looked in raw_affectnet, resolution, au_annot"
+    ):
+        why(store, "affectnet/9/z.jpg")
+    with pytest.raises(UnknownSample, match="no stage is written yet"):
+        why(Store(tmp_path / "empty"), KEPT)
+
+
+def test_newer_inputs_are_pointed_out(store):
+    store.write("resolution", _table({"sample_id": KEPT, "width": 65}), {"run_id": "run-3"})
+    step = why(store, KEPT)["au_annotation"]
+    assert step.stale == {"resolution": (0, 1)}
+    assert "written from version 0 of resolution; that is at version 1 now" in str(why(store, KEPT))
+
+
+def test_an_old_version_is_explained_by_the_inputs_it_had(store):
+    store.write(
+        "raw_affectnet", _table({"sample_id": KEPT, "origin": "training.csv:99"}), {"run_id": "run-3"}
+    )
+    store.write("au_annotation", _table({"sample_id": KEPT, **units(au4=4.5)}), {"run_id": "run-3"})
+    store.write("training_set", _table({"sample_id": KEPT, **units(au4=4.4)}), {"run_id": "run-3"})
+    now, then = why(store, KEPT), why(store, KEPT, {"training_set": 0})
+    assert now["training_set"].row["au4"] == 4.4 and then["training_set"].row["au4"] == 1.328
+    assert now["au_annotation"].row["au4"] == 4.5 and then["au_annotation"].row["au4"] == 2.0
+    assert then["raw_affectnet"].row["origin"] == "training.csv:2"
+    assert then["captions"].version is None
+    with pytest.raises(MissingTable, match="'training_set' has no version 7"):
+        why(store, KEPT, {"training_set": 7})
+
+
+@pytest.mark.parametrize("upstream", ["not json", "[1]", json.dumps({"a": None}), json.dumps({"a": "x"})])
+def test_metadata_of_other_writers_does_not_break_the_trail(store, upstream):
+    store.write("captions", _table({"sample_id": KEPT, "caption": "other"}), {"upstream": upstream})
+    assert why(store, KEPT)["captions"].stale == {}

@@ -1,0 +1,333 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from store import ComputeError, CorruptTable, Progress, Store, UnstorableColumn
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "home")
+
+
+def requests(*keys):
+    return pl.DataFrame(
+        {"key": list(keys), "n": list(range(len(keys)))}, schema={"key": pl.String, "n": pl.Int64}
+    )
+
+
+class Doubler:
+    """Answers `n * 2`, and remembers which keys it was asked for."""
+
+    def __init__(self):
+        self.chunks = []
+
+    def __call__(self, chunk):
+        self.chunks.append(chunk["key"].to_list())
+        return chunk.select("key", double=pl.col("n") * 2).reverse()
+
+
+def never(chunk):
+    raise AssertionError(f"called for {chunk['key'].to_list()}")
+
+
+def test_each_distinct_key_is_computed_once_in_request_order(store):
+    doubler = Doubler()
+    result = store.memo("m").get_or_compute(requests("c", "a", "c", "b"), doubler, chunk=2)
+    assert doubler.chunks == [["c", "a"], ["b"]]
+    assert result.frame.rows() == [("c", 0), ("a", 2), ("b", 6)]
+    assert result.frame.columns == ["key", "double"]
+    assert (result.computed, result.reused) == (3, 0)
+
+
+def test_known_keys_are_reused_and_the_model_is_not_even_loaded(store):
+    store.memo("m").get_or_compute(requests("a", "b"), Doubler(), chunk=10)
+    again = store.memo("m").get_or_compute(requests("b", "a"), never, chunk=10, progress=never)
+    assert again.frame.rows() == [("b", 2), ("a", 0)]
+    assert (again.computed, again.reused) == (0, 2)
+    doubler = Doubler()
+    more = store.memo("m").get_or_compute(requests("b", "x", "a"), doubler, chunk=10)
+    assert doubler.chunks == [["x"]]
+    assert (more.computed, more.reused) == (1, 2) and more.frame["key"].to_list() == ["b", "x", "a"]
+
+
+def test_memos_do_not_share_keys(store):
+    store.memo("one").get_or_compute(requests("a"), Doubler(), chunk=1)
+    doubler = Doubler()
+    store.memo("two").get_or_compute(requests("a"), doubler, chunk=1)
+    assert doubler.chunks == [["a"]]
+
+
+def test_no_requests_call_nothing_and_give_an_empty_frame(store):
+    memo = store.memo("m")
+    assert memo.get_or_compute(requests(), never, chunk=1).frame.schema == {"key": pl.String}
+    memo.get_or_compute(requests("a"), Doubler(), chunk=1)
+    assert memo.get_or_compute(requests(), never, chunk=1).frame.schema == {
+        "key": pl.String,
+        "double": pl.Int64,
+    }
+    typed = store.memo("typed", schema={"score": pl.Float64})
+    assert typed.get_or_compute(requests(), never, chunk=1).frame.schema == {
+        "key": pl.String,
+        "score": pl.Float64,
+    }
+
+
+def test_a_failing_chunk_keeps_the_chunks_before_it(store):
+    def fail_at_c(chunk):
+        if "c" in chunk["key"]:
+            raise RuntimeError("out of memory")
+        return Doubler()(chunk)
+
+    memo = store.memo("m")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        memo.get_or_compute(requests(*"abcd"), fail_at_c, chunk=2)
+    assert len(memo) == 2
+    doubler = Doubler()
+    assert memo.get_or_compute(requests(*"abcd"), doubler, chunk=2).reused == 2
+    assert doubler.chunks == [["c", "d"]]
+
+
+# --- what compute may return
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda c: c.head(1), r"'m': compute returned no row for 'b', 'c'"),
+        (lambda c: pl.concat([c, c.head(1)]), "several rows for 'a'"),
+        (lambda c: c.with_columns(key=pl.col("key") + "!"), "no row for 'a', 'b', 'c'"),
+        (lambda c: pl.concat([c, c.head(1).with_columns(key=pl.lit("z"))]), "nobody asked for: 'z'"),
+        (lambda c: c.drop("key"), "a column 'key'"),
+        (lambda c: c.with_columns(key=pl.lit(1)), "a column 'key'"),
+        (lambda c: None, "not NoneType"),
+        (lambda c: c.with_columns(computed_at=pl.lit(1)), "'computed_at' is taken"),
+        (lambda c: c.with_columns(faces=pl.lit(None)), r"faces \(Null\)"),
+    ],
+)
+def test_broken_answers_are_refused_and_nothing_is_stored(store, answer, message):
+    memo = store.memo("m")
+    with pytest.raises((ComputeError, UnstorableColumn), match=message):
+        memo.get_or_compute(requests("a", "b", "c"), answer, chunk=5)
+    assert len(memo) == 0 and memo, "an empty memo is no missing memo"
+
+
+def test_many_faulty_keys_are_cut_short(store):
+    with pytest.raises(ComputeError, match="and 15 more"):
+        store.memo("m").get_or_compute(requests(*map(str, range(20))), lambda c: c.clear(), chunk=50)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (pl.DataFrame({"id": ["a"]}), "column 'key' of strings; it is absent"),
+        (pl.DataFrame({"key": [1]}), "it is Int64"),
+        (pl.DataFrame({"key": ["a", None]}), "1 requests have no key"),
+    ],
+)
+def test_bad_requests_are_refused(store, bad, message):
+    with pytest.raises(ValueError, match=message):
+        store.memo("m").get_or_compute(bad, never, chunk=1)
+
+
+def test_chunk_must_be_positive(store):
+    with pytest.raises(ValueError, match="chunk"):
+        store.memo("m").get_or_compute(requests("a"), never, chunk=0)
+
+
+def test_later_chunks_may_be_all_null_or_narrower(store):
+    answers = iter([[0.5, 1.5], [None, None], [2, 3]])
+    memo = store.memo("m")
+    result = memo.get_or_compute(
+        requests(*"abcdef"), lambda c: c.select("key").with_columns(score=pl.Series(next(answers))), chunk=2
+    )
+    assert result.frame["score"].to_list() == [0.5, 1.5, None, None, 2.0, 3.0]
+
+
+def test_a_schema_types_an_all_null_first_chunk(store):
+    memo = store.memo("m", schema={"faces": pl.Int64, "reason": pl.String})
+    result = memo.get_or_compute(
+        requests("a"), lambda c: c.select("key").with_columns(faces=None, reason=pl.lit("no face")), chunk=1
+    )
+    assert result.frame.schema == {"key": pl.String, "faces": pl.Int64, "reason": pl.String}
+    with pytest.raises(ComputeError, match="outside the schema: n"):
+        memo.get_or_compute(requests("b"), lambda c: c, chunk=1)
+
+
+def test_a_column_cannot_change_its_type_with_loss(store):
+    memo = store.memo("m")
+    memo.get_or_compute(requests("a"), lambda c: c.select("key", v=pl.lit(1, pl.Int64)), chunk=1)
+    with pytest.raises(UnstorableColumn, match="'v' was Int64 so far and is Float64 now"):
+        memo.get_or_compute(requests("b"), lambda c: c.select("key", v=pl.lit(1.5)), chunk=1)
+
+
+def test_a_new_version_of_the_code_may_add_a_column(store):
+    memo = store.memo("m")
+    memo.get_or_compute(requests("v1"), lambda c: c.select("key", v=pl.lit(1)), chunk=1)
+    vectors = pl.Series([[0.5, 1.0]], dtype=pl.Array(pl.Float32, 2))
+    result = memo.get_or_compute(requests("v1", "v2"), lambda c: c.select("key", vector=vectors), chunk=1)
+    assert result.frame.rows() == [("v1", 1, None), ("v2", None, [0.5, 1.0])]
+    assert store.memo("m", schema={"v": pl.Int64}).read().columns == ["key", "v"]
+
+
+def test_a_partial_answer_is_asked_for_again(store):
+    memo = store.memo("m")
+    even = memo.get_or_compute(
+        requests(*"abcd"), lambda c: c.filter(pl.col("n") % 2 == 0), chunk=1, partial=True
+    )
+    assert even.frame["key"].to_list() == ["a", "c"] and (even.computed, even.reused) == (2, 0)
+    doubler = Doubler()
+    result = memo.get_or_compute(requests(*"abcd"), lambda c: doubler(c).select("key"), chunk=5, partial=True)
+    assert doubler.chunks == [["b", "d"]] and (result.computed, result.reused) == (2, 2)
+    nothing = store.memo("empty").get_or_compute(requests("a"), lambda c: c.clear(), chunk=1, partial=True)
+    assert nothing.frame.height == nothing.computed == 0
+
+
+# --- progress
+
+
+def test_progress_counts_missing_keys_only(store):
+    memo, seen = store.memo("m"), []
+    memo.get_or_compute(requests("a"), Doubler(), chunk=1)
+    memo.get_or_compute(requests(*"abcdef"), Doubler(), chunk=2, progress=seen.append)
+    assert [(step.done, step.total) for step in seen] == [(2, 5), (4, 5), (5, 5)]
+    assert seen[-1].eta == 0 and seen[0].rate > 0
+
+
+def test_progress_reads_well():
+    assert str(Progress(1200, 4800, 60.0)) == "1,200 of 4,800 (25 %), 20 a second, 3 min 00 s left"
+    assert str(Progress(10, 10, 5.0)) == "10 of 10 (100 %), 2 a second"
+    assert str(Progress(1, 7201, 1.0)).endswith("2 h 00 min left")
+    assert "inf" not in str(Progress(0, 10, 0.0))
+
+
+# --- files
+
+
+def test_many_chunks_end_in_few_files(store):
+    memo = store.memo("m")
+    keys = [f"k{n}" for n in range(150)]
+    first = memo.get_or_compute(requests(*keys), Doubler(), chunk=2)
+    assert len(memo._delta.files(memo._delta.open())) <= 8
+    assert first.frame["double"].to_list() == [2 * n for n in range(150)]
+    assert_frame_equal(memo.get_or_compute(requests(*keys), never, chunk=2).frame, first.frame)
+
+
+def test_lost_file_is_named_and_repair_forgets_only_its_rows(store):
+    memo = store.memo("m")
+    memo.get_or_compute(requests(*"abcd"), Doubler(), chunk=2)
+    lost = memo._delta.files(memo._delta.open())[0]
+    lost.write_bytes(lost.read_bytes()[:10])
+    with pytest.raises(CorruptTable, match=rf"memo 'm' cannot be read: {lost}"):
+        memo.get_or_compute(requests("a"), never, chunk=1)
+    assert memo.repair() == [lost.name]
+    assert memo.get_or_compute(requests(*"abcd"), Doubler(), chunk=2).computed == 2
+
+
+def test_half_written_files_are_never_read(store):
+    memo = store.memo("m")
+    memo.get_or_compute(requests("a"), Doubler(), chunk=1)
+    folder = store.home / "memo" / "m"
+    (folder / "part-00000-half.snappy.parquet").write_bytes(b"PAR1 half")
+    (folder / "_delta_log" / "_commit_77.json.tmp").write_text('{"add": ')
+    assert memo.get_or_compute(requests("a", "b"), Doubler(), chunk=1).computed == 1
+
+
+# --- processes
+
+WORKER = """
+import os, sys, time
+import polars as pl
+from pathlib import Path
+from store import Store
+
+home, tag, keys, pause = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+
+def compute(chunk):
+    with open(home / f"asked-{tag}", "a") as log:
+        log.writelines(key + "\\n" for key in chunk["key"])
+    time.sleep(pause)
+    return chunk.select("key", square=pl.col("n") ** 2, by=pl.lit(tag))
+
+frame = pl.DataFrame({"key": [f"k{n:03}" for n in range(keys)], "n": range(keys)})
+Store(home).memo("m").get_or_compute(frame, compute, chunk=4)
+"""
+
+
+def _start(home, tag, keys, pause):
+    Path(home).mkdir(parents=True, exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(home), tag, str(keys), str(pause)],
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+
+
+def _asked(home, tag):
+    log = Path(home) / f"asked-{tag}"
+    return log.read_text().split() if log.exists() else []
+
+
+def _result(home):
+    rows = Store(home).memo("m").read().sort("key")
+    assert rows["key"].is_unique().all()
+    return rows.drop("by")
+
+
+@pytest.mark.parametrize("after_chunks", [1, 5])
+def test_sigkill_loses_at_most_the_chunk_in_work(tmp_path, after_chunks):
+    killed, whole, keys = tmp_path / "killed", tmp_path / "whole", 40
+    process = _start(killed, "first", keys, 0.03)
+    deadline = time.monotonic() + 30
+    while len(_asked(killed, "first")) <= 4 * after_chunks:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    begun = len(_asked(killed, "first"))
+    assert 0 < begun < keys
+    kept = len(Store(killed).memo("m"))
+    assert begun - 4 <= kept <= begun
+
+    assert _start(killed, "second", keys, 0).wait() == 0
+    assert len(_asked(killed, "second")) == keys - kept
+    assert _start(whole, "first", keys, 0).wait() == 0
+    assert_frame_equal(_result(killed), _result(whole))
+
+
+def test_two_processes_append_at_once(tmp_path):
+    running = [_start(tmp_path, tag, 60, 0.005) for tag in ("one", "two")]
+    assert [process.wait(timeout=60) for process in running] == [0, 0]
+    memo = Store(tmp_path).memo("m")
+    frame = pl.DataFrame({"key": [f"k{n:03}" for n in range(60)]})
+    result = memo.get_or_compute(frame, never, chunk=4).frame
+    assert result["key"].to_list() == frame["key"].to_list()
+    assert result["square"].to_list() == [n**2 for n in range(60)]
+    assert _result(tmp_path).height == len(memo) == 60
+
+
+def test_of_two_answers_to_one_key_the_older_wins_before_and_after_compaction(store):
+    memo = store.memo("m")
+    for answer in ("old", "new"):
+        memo._append(pl.DataFrame({"key": ["a"], "answer": [answer]}), memo._delta.open())
+    assert memo.read().rows() == [("a", "old")] and len(memo) == 1
+    memo._compact(memo._delta.open())
+    assert memo.read().rows() == [("a", "old")]
+    assert memo.get_or_compute(requests("a"), never, chunk=1).frame.rows() == [("a", "old")]
+
+
+def test_looking_up_450_000_keys_is_fast(store):
+    keys = pl.DataFrame({"key": pl.Series(range(450_000)).cast(pl.String).str.zfill(32)})
+    memo = store.memo("m")
+    memo.get_or_compute(keys, lambda c: c.with_columns(v=pl.lit(1.0)), chunk=150_000)
+    started = time.perf_counter()
+    result = memo.get_or_compute(keys, never, chunk=1000)
+    seconds = time.perf_counter() - started
+    assert result.reused == 450_000 and result.frame["key"].equals(keys["key"])
+    assert seconds < 5, f"{seconds:.1f} s"
