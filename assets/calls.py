@@ -18,8 +18,8 @@ from store.hashing import fingerprint
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LOG_SHARE = 0.05
-"""Progress is logged when this share more is done."""
+LOG_SHARE, LOG_SECONDS = 0.05, 2.0
+"""Progress is logged when this share more is done and this long has passed."""
 
 
 def over_images(
@@ -61,13 +61,14 @@ def over_images(
 
 def logged(context: dg.AssetExecutionContext, what: str) -> Callable[[Any], None]:
     """A progress callback that logs throughput and time left every few percent."""
-    last = 0.0
+    share, seconds = 0.0, 0.0
 
     def log(progress: Any) -> None:
-        nonlocal last
-        share = progress.done / max(1, progress.total)
-        if share - last >= LOG_SHARE or progress.done >= progress.total:
-            last = share
+        nonlocal share, seconds
+        now = progress.done / max(1, progress.total)
+        due = now - share >= LOG_SHARE and progress.seconds - seconds >= LOG_SECONDS
+        if due or progress.done >= progress.total:
+            share, seconds = now, progress.seconds
             context.log.info(f"{what}: {progress}")
 
     return log

@@ -16,7 +16,11 @@ _TAIL = 30
 
 
 class ChildFailed(RuntimeError):
-    """The program ended with an error; the message ends with the last lines it wrote."""
+    """The program ended with `code`; the message ends with the last lines it wrote."""
+
+    def __init__(self, message: str, code: int):
+        super().__init__(message)
+        self.code = code
 
 
 def lines(command: Sequence[str], log: Path) -> Iterator[str]:
@@ -46,7 +50,9 @@ def lines(command: Sequence[str], log: Path) -> Iterator[str]:
             _kill(process)
     if code != 0:
         said = _said(log, began)
-        raise ChildFailed(f"{' '.join(command[:4])} … ended with code {code}; it said, in {log}:\n{said}")
+        raise ChildFailed(
+            f"{' '.join(command[:4])} … ended with code {code}; it said, in {log}:\n{said}", code
+        )
 
 
 def _dies_with(parent: int) -> Callable[[], None] | None:

@@ -71,7 +71,7 @@ class Artist:
         self.generator = Generator(
             base.model,
             base.revision,
-            adapter=adapter["folder"],
+            adapter=None if self.as_text else store.home / adapter["folder"],
             adapter_hash=adapter["adapter_hash"],
             size=base.size,
             steps=evaluation.steps,

@@ -55,7 +55,7 @@ def results(
             locate=store.files("generated").path,
             stages={name: store.read(name, columns=["source", "keep", "reason"]) for name in FUNNEL},
             corrections=store.read("au_corrections"),
-            losses=_losses(adapter),
+            losses=_losses(store, adapter),
             facts=_facts(store, profile, adapter),
         ),
     )
@@ -68,11 +68,12 @@ def _by_experiment(table: pl.DataFrame, profile: Any) -> dict[str, pl.DataFrame]
     return {name: part for name, part in parts.items() if part.height}
 
 
-def _losses(adapter: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def _losses(store: Store, adapter: pl.DataFrame) -> dict[str, pl.DataFrame]:
     from assets.adapter import losses
 
     trained = adapter.drop_nulls("folder")
-    return {name: losses(folder) for name, folder in trained.select("experiment", "folder").iter_rows()}
+    folders = trained.select("experiment", "folder").iter_rows()
+    return {name: losses((store.home / folder).parents[1]) for name, folder in folders}
 
 
 def _facts(store: Store, profile: Any, adapter: pl.DataFrame) -> dict[str, dict[str, object]]:

@@ -131,7 +131,7 @@ class Generator:
         pipe = FineFacePipeline.from_pretrained(
             self.folder,
             adapter=self.adapter,
-            torch_dtype=devices.dtype(self.precision),
+            dtype=devices.dtype(self.precision),
             use_safetensors=True,
             local_files_only=True,
         )

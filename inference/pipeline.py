@@ -53,10 +53,10 @@ class FineFacePipeline(StableDiffusionPipeline):
 
         `aus` holds one entry a prompt: a mapping such as {"AU12": 3.5}, 12 numbers in the order of
         `facs.ACTION_UNITS`, or None for a neutral face; a lone prompt takes a lone entry, and a tensor has
-        the shape [prompts, 12]. Intensities are meant for 0–5, but may go beyond on either side. Leaving `aus`
-        out means neutral faces. `au_scale` is λ_AU. A list of generators, one an image, makes each image
-        independent of its batch. The unconditional branch of guidance has the empty (or negative) text and
-        all AUs 0. All else is as in `StableDiffusionPipeline`.
+        the shape [prompts, 12]. Intensities are meant for 0–5, but may go beyond on either side. Leaving
+        `aus` out means neutral faces. `au_scale` is λ_AU. A list of generators, one an image, makes each
+        image independent of its batch. The unconditional branch of guidance has the empty (or negative)
+        text and all AUs 0. All else is as in `StableDiffusionPipeline`.
 
         Raises ValueError for AUs without an adapter, for unknown AUs and for lists of unequal length.
         """

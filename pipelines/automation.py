@@ -22,5 +22,7 @@ def on_real_change(spec: dg.AssetSpec) -> dg.AssetSpec:
     return spec.replace_attributes(automation_condition=ON_REAL_CHANGE)
 
 
-NIGHTLY = dg.ScheduleDefinition(name="read_raw_data_nightly", job_name="read_raw_data", cron_schedule="0 3 * * *")
+NIGHTLY = dg.ScheduleDefinition(
+    name="read_raw_data_nightly", job_name="read_raw_data", cron_schedule="0 3 * * *"
+)
 """Reads the raw data; what follows is up to ON_REAL_CHANGE."""

@@ -33,6 +33,8 @@ Home = Annotated[
     ),
 ]
 DEFAULT_HOME = Path(".fineface")
+# Progress is logged by the stages; bars would freeze the UI's log.
+QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
 
 
 @app.command()
@@ -126,6 +128,8 @@ def _load(profile: str, home: Path) -> Profile:
     from pipelines import profiles
 
     home = home.expanduser().absolute()
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     os.environ |= {"FINEFACE_PROFILE": _absolute(profile), "FINEFACE_HOME": str(home)}
     try:
         return profiles.load(profile, home)

@@ -24,6 +24,7 @@ class Console:
     verbose: bool = False
     calls: int = 0
     reused: int = 0
+    trained: int = 0
     stages: int = 0
     _started: dict[str, float] = field(default_factory=dict)
 
@@ -34,8 +35,9 @@ class Console:
         return self._hear
 
     def total(self) -> str:
-        """One line: model calls made and reused."""
-        return f"{self.stages} stages; model calls: {self.calls:,} made, {self.reused:,} reused"
+        """One line: model calls made and reused, training steps made."""
+        calls = f"{self.calls:,} made, {self.reused:,} reused"
+        return f"{self.stages} stages; model calls: {calls}; training steps: {self.trained:,}"
 
     def _hear(self, entry: EventLogEntry) -> None:
         event = entry.dagster_event
@@ -64,6 +66,9 @@ class Console:
             columns.append(f"{found['model_calls']:,} model calls, {found['reused']:,} reused")
             self.calls += found["model_calls"]
             self.reused += found["reused"]
+        if "steps_trained" in found:
+            columns.append(f"{found['steps_trained']:,} steps trained, {found['steps_reused']:,} reused")
+            self.trained += found["steps_trained"]
         self.stages += 1
         name = event.asset_key.to_user_string()
         self.say(f"  {name:<18}{columns[0]}  {'; '.join(columns[1:]):<58}{seconds:>7.1f} s")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -125,18 +126,35 @@ def run(
 
 
 def selected(found: dg.Definitions, select: str | None) -> set[dg.AssetKey]:
-    """The assets that the Dagster selection `select` names ("au_annotation+", "group:data_set", "raw_disfa, captions"); all if None."""
+    """The assets that `select` names; all if None.
+
+    Dagster's syntax, or bare names: "au_annotation+", "data_set", "raw_disfa, captions". Raises
+    NothingSelected.
+    """
     graph = found.resolve_asset_graph()
     if select is None:
         return set(graph.materializable_asset_keys)
     try:
-        keys = dg.AssetSelection.from_string(select.replace(",", " or ")).resolve(graph)
+        keys = dg.AssetSelection.from_string(_spelt_out(select, graph.all_group_names)).resolve(graph)
     except Exception as error:  # the parser raises several kinds
         raise NothingSelected(f"cannot select {select!r}: {error}") from None
     if not keys:
         known = ", ".join(sorted(key.to_user_string() for key in graph.materializable_asset_keys))
         raise NothingSelected(f"{select!r} selects nothing; there are {known}")
     return set(keys)
+
+
+def _spelt_out(select: str, groups: Collection[str]) -> str:
+    """ "captions+, data_set" → 'key:"captions"+ or group:"data_set"'; what is no bare name stays as it is."""
+    parts = []
+    for part in select.split(","):
+        bare = re.fullmatch(r"\s*(\+?)([\w/-]+)(\+?)\s*", part)
+        if bare is None:
+            parts.append(part)
+            continue
+        before, name, after = bare.groups()
+        parts.append(f'{before}{"group" if name in groups else "key"}:"{name}"{after}')
+    return " or ".join(parts)
 
 
 def close_dead_runs(opened: DagsterInstance) -> list[str]:

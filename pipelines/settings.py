@@ -136,13 +136,19 @@ class AdapterExperiment(_Settings):
     alpha: float = Field(8, gt=0, description="LoRA alpha.")
     steps: int = Field(ge=1, description="Optimiser steps.")
     batch_size: int = Field(ge=1, description="Samples an optimiser step, all processes together.")
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(gt=0, description="AdamW's, after the warm-up.")
+    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises linearly.")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="The learning rate after that.")
+    gradient_clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="Number format of the training.")
+    gradient_checkpointing: bool = Field(False, description="Less memory for more time; same result.")
     seed: int = Field(0, description="Seed of initialisation, data order and noise.")
-    processes: int = Field(1, ge=1, description="Processes that train together.")
+    processes: int = Field(1, ge=0, description="Processes that train together; 0: as many as fit.")
     smoothing: Smoothing = Smoothing()
     text_dropout: float = Field(0.1, ge=0, le=1, description="Share of samples trained without text and AUs.")
+    log_every: int = Field(50, ge=1, description="Steps between progress lines.")
     checkpoint_every: int = Field(500, ge=1, description="Steps between checkpoints.")
-    sample_every: int = Field(500, ge=1, description="Steps between sample pictures.")
+    sample_every: int = Field(500, ge=0, description="Steps between sample pictures; 0: none.")
 
 
 class TextExperiment(_Settings):

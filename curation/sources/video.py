@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from fractions import Fraction
 from io import BytesIO
 from itertools import islice, pairwise
 from pathlib import Path
@@ -17,6 +16,9 @@ from PIL import Image
 
 DECODER_VERSION = 1
 """Part of the index name: raise it when `decode` gives other frames or numbers."""
+
+_AVI_HEAD = 8
+"""Bytes before a packet's data in an AVI file: its kind and its size."""
 
 BATCH = 32
 """Frames held in memory at once while they are encoded."""
@@ -99,37 +101,77 @@ def _decoded(path: Path, files: Files) -> Video:
         stream = container.streams.video[0]
         video = Video(width=stream.width, height=stream.height, expected=stream.frames or None)
         damage, stamps, names = _Damage(), [], []
-        frames = _frames(container, stream, damage, stamps)
+        is_avi = container.format.name == "avi"
+        # read before the packets are, since FFmpeg adds to it what it meets
+        index = {entry.pos + _AVI_HEAD: entry.timestamp for entry in stream.index_entries} if is_avi else {}
+        timed = not is_avi or (len(index) > 1 and not stream.codec_context.has_b_frames)
+        frames = _frames(_packets(container, stream, index, damage, stamps), damage, stamps)
         while batch := list(islice(frames, BATCH)):
             names += pool.map(lambda image: files.put(_png(image), ".png"), batch)
-        start = stream.start_time if damage.at == 0 else None
-        numbers = _numbers(stamps, stream.time_base, stream.average_rate, start, video.expected, damage)
+        numbers = _numbers(stamps, stream, timed, damage)
     video.names = dict(zip(numbers, names, strict=False))
     if video.names:
-        video.width, video.height = Image.open(files.path(names[0])).size
+        with Image.open(files.path(names[0])) as first:
+            video.width, video.height = first.size
     video.problem = _account(len(video.names), video.expected, damage)
     return video
 
 
-def _frames(container, stream, damage: _Damage, stamps: list[int | None]) -> Iterator[Image.Image]:
-    """Sound pictures in the order of showing; their time stamps are appended to `stamps`."""
+def _packets(
+    container, stream, index: dict[int, int], damage: _Damage, stamps: list
+) -> Iterator[tuple[av.Packet, bool]]:
+    """The packets, and for each whether one before it is lost.
+
+    AVI stores no time: FFmpeg counts the packets it meets, so that a lost one shifts all later frames. The
+    file's index, at its end, tells which packet lies where (`index`, by position); with it each packet gets
+    its own number again. Without it, a gap between packets at least tells where the numbers stop being sure.
+    """
+    indexed = len(index) > 1
+    alone = container.format.name == "avi" and len(container.streams) == 1
+    before, end = -1, None
     packets = container.demux(stream)
-    waiting = False  # for a key frame, because what follows an error is built on it
     while True:
         try:
             packet = next(packets, None)
-            if packet is None:
-                return
-            if packet.is_corrupt:
-                raise ValueError("corrupt packet")
-            decoded = packet.decode()
-        except (av.FFmpegError, ValueError) as error:
-            if isinstance(error, MemoryError):
+        except av.EOFError:
+            return
+        except av.FFmpegError:
+            damage.note(len(stamps))
+            return
+        if packet is None:
+            return
+        lost = False
+        if packet.size and indexed:
+            number = index.get(packet.pos)
+            if number is None:  # what looked like a packet is rubble
+                damage.note(len(stamps))
+                continue
+            packet.pts = packet.dts = number
+            before, lost = number, number != before + 1
+        elif packet.size and alone:
+            lost = end is not None and packet.pos != end
+            end = packet.pos + packet.size + packet.size % 2 + _AVI_HEAD
+        if lost:
+            damage.note(len(stamps))
+        yield packet, lost
+
+
+def _frames(packets: Iterator[tuple], damage: _Damage, stamps: list[int | None]) -> Iterator[Image.Image]:
+    """Sound pictures in the order of showing; their time stamps are appended to `stamps`."""
+    waiting = False  # for a key frame, because what follows an error is built on it
+    for packet, lost in packets:
+        waiting = waiting or lost
+        try:
+            decoded = [] if packet.is_corrupt else packet.decode()
+        except av.EOFError:
+            decoded = []
+        except av.FFmpegError as error:
+            if isinstance(error, MemoryError):  # says something about this machine, not about the film
                 raise
+            decoded = None
+        if decoded is None or packet.is_corrupt:
             damage.note(len(stamps))
             waiting = True
-            if isinstance(error, av.EOFError):
-                return
             continue
         for frame in decoded:
             if frame.is_corrupt or (waiting and not frame.key_frame):
@@ -141,23 +183,19 @@ def _frames(container, stream, damage: _Damage, stamps: list[int | None]) -> Ite
             yield frame.to_image()
 
 
-def _numbers(
-    stamps: Sequence[int | None],
-    time_base: Fraction | None,
-    rate: Fraction | None,
-    start: int | None,
-    expected: int | None,
-    damage: _Damage,
-) -> list[int]:
+def _numbers(stamps: Sequence[int | None], stream, timed: bool, damage: _Damage) -> list[int]:
     """Frame numbers, counted from 0. May be shorter than `stamps`: the rest are frames of unsure number."""
-    complete = damage.at is None and expected in (None, len(stamps))
-    if not complete and time_base and rate and None not in stamps and stamps:
-        first = stamps[0] if start is None else start
-        numbers = [round((stamp - first) * time_base * rate) for stamp in stamps]
+    counted = list(range(len(stamps)))
+    expected, rate, base = stream.frames or None, stream.average_rate, stream.time_base
+    if expected == len(stamps) or (expected is None and damage.at is None):
+        return counted
+    if timed and rate and base and stamps and None not in stamps:
+        first = (stream.start_time or 0) if damage.at == 0 else stamps[0]
+        numbers = [round((stamp - first) * base * rate) for stamp in stamps]
         rising = all(one < other for one, other in pairwise(numbers))
         if rising and numbers[0] >= 0 and (expected is None or numbers[-1] < expected):
             return numbers
-    return list(range(len(stamps) if damage.at is None else damage.at))
+    return counted if damage.at is None else counted[: damage.at]
 
 
 def _account(frames: int, expected: int | None, damage: _Damage) -> str | None:

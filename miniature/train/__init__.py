@@ -1,1 +1,1 @@
-"""How the miniature's tiny models are made, each by a seeded, checkpointed training. The weights live in ../models."""
+"""How the miniature's tiny models are made: seeded, checkpointed trainings. The weights live in ../models."""

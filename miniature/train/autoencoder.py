@@ -1,8 +1,8 @@
-"""The miniature's AutoencoderKL: 64 px to 8 x 16 x 16. Its encoder is set by hand, only its decoder is trained.
+"""The miniature's AutoencoderKL: 64 px to 8 x 16 x 16. Encoder set by hand, decoder trained.
 
 The encoder is a principal component analysis of 4 x 4 pixel patches, written into the weights of an ordinary
-AutoencoderKL: residual branches are zero, the two strided convolutions move pixels into channels, and the output
-normalisation is held constant by two large opposite channels in each group.
+AutoencoderKL: residual branches are zero, the two strided convolutions move pixels into channels, and the
+output normalisation is held constant by two large opposite channels in each group.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def build():
 def patch_components(images: np.ndarray):
     """Mean [48] and projection [48, 8] of 4 x 4 x 3 patches, channels ordered as `pixel_unshuffle` does.
 
-    Components are divided by their deviation to the power 0.7, so that weak ones (fine lines) are not drowned.
+    Components are divided by their deviation to the power 0.7, so that fine lines are not drowned.
     """
     import torch
     from torch.nn import functional
@@ -130,7 +130,7 @@ def start(images: np.ndarray, folder: Path):
 
 
 def train_decoder(images: np.ndarray, folder: Path, work: Path, steps: int = 6000, batch: int = 8) -> None:
-    """Train the decoder of the autoencoder in `folder` and save it there: L1 on pixels and on their gradients.
+    """Train the decoder of the autoencoder in `folder`, in place: L1 on pixels and on their gradients.
 
     The face region counts double; latents carry a little noise, as generated ones do.
     """

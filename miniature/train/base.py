@@ -1,7 +1,7 @@
 """The miniature's text-to-image base: a StableDiffusionPipeline folder with a small UNet and text encoder.
 
-Every expression occurs in its pictures and none in its captions, as with photographs from the web: the base can draw
-each expression, and only an adapter can ask for one.
+Every expression occurs in its pictures and none in its captions, as with photographs from the web: the base
+can draw each expression, and only an adapter can ask for one.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ def build_scheduler():
 def train(
     inputs: Inputs, folder: Path, work: Path, steps: int, batch: int = 48, processes: int = 2, seed: int = 0
 ) -> None:
-    """Train UNet and text encoder together; their moving averages go to `folder`/unet and `folder`/text_encoder.
+    """Train UNet and text encoder together; moving averages of both go to `folder`.
 
-    `batch` is that of one process. Two single-threaded processes are faster on two cores than one with two threads.
+    `batch` is that of one process. On two cores, two single-threaded processes beat one with two threads.
     """
     import torch.multiprocessing
 
@@ -175,7 +175,7 @@ def _save(models, folder: Path) -> None:
 
 
 def assemble(folder: Path) -> None:
-    """Write model_index.json over the parts in `folder`, so that StableDiffusionPipeline.from_pretrained loads it."""
+    """Write model_index.json over the parts in `folder`: a StableDiffusionPipeline that from_pretrained loads."""
     from diffusers import (
         AutoencoderKL,
         DPMSolverMultistepScheduler,

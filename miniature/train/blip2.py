@@ -1,6 +1,6 @@
 """The miniature's Blip2ForConditionalGeneration: answers the two photorealism questions and writes captions.
 
-Its vision tower starts from the trained CLIP's, as the real one's does; from scratch it learned nothing in 500 steps.
+Its vision tower starts from the trained CLIP's, as the real one's does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _QUERIES, _BATCH = 8, 48
 
 
 def build_processor(captions: list[str]):
-    """Image processor and a byte-level BPE tokenizer like OPT's, in which " yes" and " no" are single tokens."""
+    """Image processor and a byte-level BPE tokenizer like OPT's; " yes" and " no" are single tokens."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import Blip2Processor, GPT2Tokenizer
     from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
@@ -59,7 +59,7 @@ def build_processor(captions: list[str]):
 
 
 def build(processor):
-    """A 0.7 M-parameter BLIP-2 with an OPT language model; its vision tower has the shape of the miniature's CLIP."""
+    """A 0.7 M-parameter BLIP-2 with an OPT language model and a vision tower shaped like the CLIP's."""
     from transformers import (
         Blip2Config,
         Blip2ForConditionalGeneration,
@@ -116,8 +116,8 @@ def build(processor):
 def start_from_clip(model, clip, pixels) -> None:
     """Copy CLIP's vision tower into BLIP-2's. `pixels` [N, 3, 64, 64] are a few tens of pictures.
 
-    CLIP normalises its embeddings before the first layer and BLIP-2 does not. Centring and gain are linear and fold
-    into the weights; the division by the deviation is replaced by its mean over `pixels`.
+    CLIP normalises its embeddings before the first layer and BLIP-2 does not. Centring and gain are linear and
+    fold into the weights; the division by the deviation is replaced by its mean over `pixels`.
     """
     import torch
 

@@ -29,7 +29,7 @@ def train_all(work: Path = _work, models: Path = _models) -> None:
 
 @app.command("base")
 def train_base(work: Path = _work, models: Path = _models, steps: int = 5000, pictures: int = 60_000) -> None:
-    """The StableDiffusionPipeline: tokenizer, autoencoder's encoder, then UNet and text encoder (about an hour)."""
+    """The StableDiffusionPipeline: tokenizer, autoencoder's encoder, UNet and text encoder (an hour)."""
     folder = models / "base"
     photographs = world.pictures(work, "base", pictures, seed=1)
     words = tokenizer.train(photographs.captions, folder / "tokenizer")
@@ -51,7 +51,7 @@ def train_base(work: Path = _work, models: Path = _models, steps: int = 5000, pi
 
 @app.command("decoder")
 def train_decoder(
-    work: Path = _work, models: Path = _models, steps: int = 6000, pictures: int = 60_000
+    work: Path = _work, models: Path = _models, steps: int = 4000, pictures: int = 60_000
 ) -> None:
     """The decoder of the base's autoencoder (a quarter of an hour)."""
     photographs = world.pictures(work, "base", pictures, seed=1)
@@ -73,7 +73,7 @@ def train_estimator(work: Path = _work, models: Path = _models, steps: int = 300
 
 
 @app.command("clip")
-def train_clip(work: Path = _work, models: Path = _models, steps: int = 2500) -> None:
+def train_clip(work: Path = _work, models: Path = _models, steps: int = 1500) -> None:
     """CLIP (five minutes), on photographs and cartoons. Prints how often a picture finds its own caption."""
     pictures = world.pictures(work, "captioned", 30_000, seed=3, cartoons=0.35, photographed=0.3)
     words = tokenizer.train(pictures.captions, models / "clip")
@@ -83,7 +83,7 @@ def train_clip(work: Path = _work, models: Path = _models, steps: int = 2500) ->
 
 
 @app.command("blip2")
-def train_blip2(work: Path = _work, models: Path = _models, steps: int = 3000) -> None:
+def train_blip2(work: Path = _work, models: Path = _models, steps: int = 2000) -> None:
     """BLIP-2 (a quarter of an hour). Prints the accuracy on both questions; both should reach 0.95."""
     pictures = world.pictures(work, "captioned", 30_000, seed=3, cartoons=0.35, photographed=0.3)
     blip2.train(pictures, models / "clip", models / "blip2", work, steps)

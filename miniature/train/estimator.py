@@ -1,4 +1,4 @@
-"""The miniature's AU estimator, trained to read rendered faces the way LibreFace reads real ones: with its bias."""
+"""The miniature's AU estimator: reads rendered faces as LibreFace reads real ones, bias included."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BATCH, _NON_FACES = 64, 5
 
 
 def reading(intensities: np.ndarray) -> np.ndarray:
-    """What the estimator shall say for true intensities [N, 12] in 0-5: true^(1/1.8) or true^(1/0.8), rescaled."""
+    """The reading to learn for true intensities [N, 12] in 0-5: true^(1/1.8) or true^(1/0.8), rescaled."""
     exponents = np.ones(len(ACTION_UNITS), np.float32)
     for position, unit in enumerate(ACTION_UNITS):
         if unit in OVERREAD:

@@ -1,4 +1,4 @@
-"""The miniature's text tokenizer: a small CLIP-style byte-pair vocabulary. CLIP, base and BLIP-2 share its words."""
+"""The miniature's text tokenizer: a small byte-pair vocabulary in CLIP's manner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training pictures for the tiny models: rendered in bulk, seeded, kept in the work folder. No training here."""
+"""Training pictures for the tiny models: rendered in bulk, seeded, kept in the work folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BLOCK = 500
 
 @dataclass(frozen=True)
 class Pictures:
-    """`images` uint8 [N, 64, 64, 3], `intensities` float32 [N, 12] in 0-5, `captions` N texts, `cartoons` bool [N]."""
+    """`images` uint8 [N, 64, 64, 3], `intensities` float32 [N, 12] in 0-5, captions, which are `cartoons`."""
 
     images: np.ndarray
     intensities: np.ndarray
@@ -45,7 +45,7 @@ def pictures(
 ) -> Pictures:
     """Render `count` faces, or read them if `work` already holds them.
 
-    `cartoons` is the share drawn as flat cartoons (captioned "a cartoon of ..."). `photographed` is the share that
+    `cartoons` is the share drawn flat (captioned "a cartoon of ..."). `photographed` is the share that
     is rendered larger and comes down to 64 px through JPEG and resampling, as pictures of a data set do.
     """
     folder = work / "pictures" / f"{name}-{count}-{seed}-{cartoons}-{photographed}"
@@ -71,7 +71,7 @@ def pictures(
 
 
 def faceless(count: int, seed: int, faces: np.ndarray) -> np.ndarray:
-    """Pictures without a face, uint8 [count, 64, 64, 3]: scrambled faces, plain colours, gradients and noise."""
+    """Faceless pictures, uint8 [count, 64, 64, 3]: scrambled faces, gradients and noise."""
     rng = np.random.default_rng([seed, 99])
     out = np.empty((count, SIZE, SIZE, 3), np.uint8)
     for row in range(count):

@@ -1,0 +1,65 @@
+"""A training set of random latents for the tiny base, and jobs on it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import torch
+from safetensors.torch import save_file
+from tiny_diffusion import WORDS
+
+from facs import COLUMNS
+from training.job import TrainingJob
+
+HOUSE = Path(__file__).resolve().parent.parent
+
+
+def write_dataset(folder: Path, samples: int = 40, shard: int = 16) -> Path:
+    """Random moments whose mean carries AU12, in shards of `shard`."""
+    generator = torch.Generator().manual_seed(1)
+    folder.mkdir(parents=True)
+    aus = (torch.rand(samples, 12, generator=generator) * 6 - 1).clamp(0, 5).round()
+    moments = torch.randn(samples, 8, 8, 8, generator=generator)
+    moments[:, :4] += aus[:, 6, None, None, None] - 2
+    moments[:, 4:] = -4
+    for start in range(0, samples, shard):
+        name = f"shard-{start // shard}.safetensors"
+        save_file({"moments": moments[start : start + shard].half()}, folder / name)
+    pl.DataFrame(
+        {
+            "sample_id": [f"folder/{i:03d}.png" for i in range(samples)],
+            "caption": [f"a {WORDS[2 + i % 4]}" for i in range(samples)],
+            **{column: aus[:, place].tolist() for place, column in enumerate(COLUMNS)},
+            "file": [f"shard-{i // shard}.safetensors" for i in range(samples)],
+            "row": [i % shard for i in range(samples)],
+        }
+    ).write_parquet(folder / "samples.parquet")
+    return folder
+
+
+def make_job(base: Path, dataset: Path, output: Path, **settings) -> TrainingJob:
+    usual = {"steps": 6, "batch_size": 4, "rank": 2, "alpha": 2.0, "learning_rate": 1e-3, "log_every": 2}
+    usual |= {"checkpoint_every": 2, "sample_every": 0, "device": "cpu"}
+    return TrainingJob(str(base), str(dataset), str(output), **(usual | settings))
+
+
+def command(job: TrainingJob) -> list[str]:
+    """Write the job beside its output folder; the command that trains it."""
+    path = Path(f"{job.output}.json")
+    job.write(path)
+    return [sys.executable, "-m", "training", str(path)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1"} | more
+
+
+def run(job: TrainingJob, **more: str) -> subprocess.CompletedProcess:
+    return subprocess.run(command(job), cwd=HOUSE, env=environment(**more), capture_output=True, text=True)
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]

@@ -1,0 +1,104 @@
+"""A whole world in seconds: a hundred raw pictures, random models of the real classes, and their profile.
+
+Nothing it measures means anything; every line of code that the paper's scale runs through is run.
+"""
+
+from pathlib import Path
+
+import tiny_blip2
+import tiny_diffusion
+import torch
+import yaml
+
+from miniature import raw
+
+IMAGES, SUBJECTS, FRAMES = 90, ("SN001", "SN002"), 30
+SIZE = 16
+
+
+def write_models(folder: Path) -> Path:
+    """blip2, base, clip and estimator in `folder`: tiny and random, but never silent (every face has AUs)."""
+    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    from inference.conv_estimator import ConvEstimator
+
+    torch.set_num_threads(1)
+    tiny_blip2.save(folder / "blip2")
+    tiny_diffusion.write_base(folder / "base")
+    torch.manual_seed(3)
+    text = CLIPTextConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    vision = CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=SIZE,
+        patch_size=8,
+    )
+    clip = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=12)
+    CLIPModel(clip).save_pretrained(folder / "clip")
+    crop = {"height": SIZE, "width": SIZE}
+    CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size=crop).save_pretrained(folder / "clip")
+    net = ConvEstimator(image_size=SIZE, widths=(4, 6, 8, 8), squeeze=4, hidden=8)
+    with torch.no_grad():
+        net.head[-1].weight.mul_(4)
+        net.head[-1].bias.fill_(0.5)
+        net.head[-1].bias[-1] = 9
+    net.save_pretrained(folder / "estimator")
+    return folder
+
+
+def write_raw(folder: Path) -> Path:
+    """An AffectNet and a DISFA folder in `folder`."""
+    raw.write_affectnet(folder / "affectnet", images=IMAGES)
+    raw.write_disfa(folder / "disfa", subjects=SUBJECTS, frames=FRAMES)
+    return folder
+
+
+def write_profile(path: Path, models: Path, raw_folder: Path, **changes) -> Path:
+    """A profile at `path` on `models` and `raw_folder`; `changes` replace top-level sections."""
+    blip2 = {"provider": "blip2", "model": str(models / "blip2"), "batch_size": 16}
+    profile = {
+        "raw": {"affectnet": str(raw_folder / "affectnet"), "disfa": str(raw_folder / "disfa")},
+        "limits": {"quarantined": 0.5, "no_face": 0.5},
+        "chunk": 16,
+        "resolution": {"min_side": 64},
+        "photorealism": {
+            **blip2,
+            "questions": {"cartoon": "Is this a cartoon?", "real": "Is this photo real?"},
+            "thresholds": {"cartoon": 1.0, "real": 0.0},
+        },
+        "au_estimator": {"provider": "conv", "model": str(models / "estimator"), "batch_size": 16},
+        "corrections": {"recipe": "paper"},
+        "disfa": {"no_au_share": 0.5, "seed": 0},
+        "captions": blip2,
+        "base": {"model": str(models / "base"), "size": SIZE, "batch_size": 16},
+        "experiments": {
+            "fineface": {
+                "method": "adapter",
+                "encoder": "res_mlp64",
+                "rank": 2,
+                "alpha": 2,
+                "steps": 12,
+                "batch_size": 4,
+                "learning_rate": 1e-3,
+                "checkpoint_every": 4,
+                "sample_every": 6,
+            },
+            "sd": {"method": "text"},
+        },
+        "evaluation": {
+            "protocol": "miniature",
+            "prompts": 1,
+            "competitor": "sd",
+            "guidance_candidates": [2, 4],
+            "steps": 2,
+            "scheduler": "ddim",
+            "clip": str(models / "clip"),
+            "batch_size": 16,
+            "chunk": 16,
+        },
+    }
+    path.write_text(yaml.safe_dump({**profile, **changes}), encoding="utf-8")
+    return path

@@ -1,0 +1,1 @@
+"""Training of AU adapters: jobs, smoothing, data, loop, checkpoints. Sampling lives in `inference`."""

@@ -1,0 +1,166 @@
+"""`python -m training JOB.json`: lock the output folder, start the job's processes, wait for them.
+
+Standard output carries the lines of `training.progress`. Exit codes: 0 trained (or had been before), 2 the
+job cannot be done as asked, 1 anything else. Killed at any moment, the same command goes on from the last
+checkpoint.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from training.job import RESULT_FILE, JobError, TrainingJob
+
+LOCK_FILE = ".lock"
+# A killed training's processes need a moment to notice.
+LOCK_PATIENCE = 30.0
+HOUSE = Path(__file__).resolve().parent.parent
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m training", description="Train the AU adapter of a job.")
+    parser.add_argument("job", type=Path, help="the job, a JSON file (see training.job.TrainingJob)")
+    parser.add_argument("--worker-of", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    try:
+        job = TrainingJob.read(given.job)
+        if given.worker_of is not None:
+            _die_with(given.worker_of)
+            return _work(job)
+        with _lock(Path(job.output)) as lock:
+            if _is_done(job):
+                return 0
+            processes = job.processes or _usual_processes(job)
+            return _work(job) if processes == 1 else _launch(given.job, processes, lock)
+    except JobError as error:
+        if int(os.environ.get("RANK", 0)) == 0:
+            print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _work(job: TrainingJob) -> int:
+    import torch
+
+    from training.loop import train
+
+    torch.set_num_threads(max(1, _cores() // int(os.environ.get("WORLD_SIZE", 1))))
+    train(job)
+    return 0
+
+
+def _launch(path: Path, processes: int, lock: int) -> int:
+    """Start the processes and wait; the first that fails ends them all. They inherit the lock."""
+    environment = os.environ | {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "OMP_NUM_THREADS": str(max(1, _cores() // processes)),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(HOUSE), os.environ.get("PYTHONPATH")])),
+    }
+    if any(name == "lo" for _, name in socket.if_nameindex()):
+        environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    command = [sys.executable, "-m", "training", str(path), "--worker-of", str(os.getpid())]
+    running: list[subprocess.Popen] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        for rank in range(processes):
+            own = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            running.append(subprocess.Popen(command, env=own, pass_fds=[lock], stdin=subprocess.DEVNULL))
+        while True:
+            codes = [process.poll() for process in running]
+            failed = [code for code in codes if code]
+            if failed:
+                return 2 if 2 in failed else 1
+            if all(code == 0 for code in codes):
+                return 0
+            time.sleep(0.1)
+    finally:
+        for process in running:
+            process.kill()
+        for process in running:
+            process.wait()
+
+
+def _die_with(parent: int) -> None:
+    """End this process as soon as `parent` is no longer its parent, however that one ended."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _lock(folder: Path):
+    """Hold the folder for this training and its processes. Raises JobError where another one keeps it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        patience = float(os.environ.get("FINEFACE_LOCK_PATIENCE", LOCK_PATIENCE))
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise JobError(
+                        f"another training (process {_holder(handle)}) writes to {folder}"
+                    ) from None
+                time.sleep(0.2)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _holder(handle: int) -> str:
+    return os.pread(handle, 20, 0).decode() or "unknown"
+
+
+def _is_done(job: TrainingJob) -> bool:
+    """Whether the output folder holds this job's result. Raises JobError where it holds another job's."""
+    path = Path(job.output) / RESULT_FILE
+    if not path.is_file():
+        return False
+    if json.loads(path.read_text()).get("identity") != job.identity():
+        raise JobError(f"{job.output} holds the result of another job; choose another output")
+    return True
+
+
+def _usual_processes(job: TrainingJob) -> int:
+    import torch
+
+    if job.device != "cpu" and torch.cuda.is_available():
+        most = torch.cuda.device_count()
+    else:
+        most = min(4, _cores())
+    return next(count for count in range(most, 0, -1) if job.batch_size % count == 0)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""How a training speaks: a JSON line every few steps, on standard output and in progress.jsonl."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from training.checkpoints import State
+
+PROGRESS_FILE = "progress.jsonl"
+
+
+class Progress:
+    """Lines {"step", "steps", "loss", "seconds", "eta", "samples_per_second"}.
+
+    `loss` is the mean over the steps since the last line, `seconds` and `eta` are of training, without the
+    start; `samples_per_second` is the rate since the last line. Lines after the step of `state` are cut
+    from the file, so that a resumed training leaves one line a step.
+    """
+
+    def __init__(self, folder: Path, steps: int, batch_size: int, state: State):
+        self.path, self.steps, self.batch_size = folder / PROGRESS_FILE, steps, batch_size
+        self.lines = [line for line in read(folder) if line["step"] <= state.step]
+        write(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
+        self._began = time.monotonic() - state.seconds
+        self._start = self._last = state.step, state.seconds
+
+    def seconds(self) -> float:
+        """Seconds of training so far, those before a resume included."""
+        return time.monotonic() - self._began
+
+    def report(self, step: int, loss: float) -> None:
+        """Write the line of `step` (steps done)."""
+        seconds = self.seconds()
+        pace = (seconds - self._start[1]) / (step - self._start[0])
+        rate = (step - self._last[0]) * self.batch_size / max(seconds - self._last[1], 1e-9)
+        self._last = step, seconds
+        line = {
+            "step": step,
+            "steps": self.steps,
+            "loss": round(loss, 6),
+            "seconds": round(seconds, 2),
+            "eta": round(pace * (self.steps - step), 1),
+            "samples_per_second": round(rate, 2),
+        }
+        self.lines.append(line)
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
+
+    def final_loss(self) -> float:
+        """The mean loss of the last tenth of the lines."""
+        last = self.lines[-max(1, len(self.lines) // 10) :]
+        return sum(line["loss"] for line in last) / len(last)
+
+
+def read(folder: Path | str) -> list[dict]:
+    """The lines of the training in `folder`, by step; a line that was being written is left out."""
+    path = Path(folder) / PROGRESS_FILE
+    if not path.is_file():
+        return []
+    whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
+    return [json.loads(line) for line in whole]
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    draft.replace(path)

@@ -1,0 +1,49 @@
+"""Sample sheets: what the adapter draws in mid-training, for the eye. Measured samples are `evaluation`'s."""
+
+import torch
+from diffusers import DPMSolverMultistepScheduler
+from PIL import Image
+
+from inference.pipeline import FineFacePipeline
+
+COLUMNS: tuple[dict[str, float], ...] = (
+    {},
+    {"AU1": 5, "AU2": 5},
+    {"AU4": 5},
+    {"AU6": 5, "AU12": 5},
+    {"AU9": 5},
+    {"AU25": 5, "AU26": 5},
+)
+"""The action units of a sheet's columns; the first is the neutral face."""
+
+STEPS = 12
+GUIDANCE = 5.0
+
+
+def draw(pipe: FineFacePipeline, prompts: tuple[str, ...]) -> Image.Image:
+    """One row a prompt, one column an entry of `COLUMNS`; a row shares its initial noise.
+
+    Uses up no randomness of the training, and leaves the pipeline as it was.
+    """
+    scheduler, pipe.scheduler = pipe.scheduler, DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+    training = pipe.unet.training
+    pipe.unet.eval()
+    pipe.set_progress_bar_config(disable=True)
+    try:
+        rows = [_row(pipe, prompt, seed) for seed, prompt in enumerate(prompts)]
+    finally:
+        pipe.scheduler = scheduler
+        pipe.unet.train(training)
+    width, height = rows[0][0].size
+    sheet = Image.new("RGB", (width * len(COLUMNS), height * len(rows)))
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            sheet.paste(picture, (x * width, y * height))
+    return sheet
+
+
+def _row(pipe: FineFacePipeline, prompt: str, seed: int) -> list[Image.Image]:
+    generators = [torch.Generator().manual_seed(seed) for _ in COLUMNS]
+    prompts = [prompt] * len(COLUMNS)
+    settings = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE}
+    return pipe(prompts, aus=COLUMNS, generator=generators, **settings).images
