@@ -15,7 +15,7 @@ from curation import corrections, recipes
 @dg.asset(group_name="data_set", code_version="1", kinds={"polars"})
 def au_statistics(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.MaterializeResult:
     """The minimum and maximum of every corrected AU, with the samples that set them."""
-    statistics = corrections.fit(stage.kept(au_annotation), profile.corrections.recipe)
+    statistics = corrections.fit(stage.kept(au_annotation), profile.corrections.recipe).statistics
     return stage.result(statistics, statistics=stage.markdown(statistics))
 
 
@@ -26,10 +26,10 @@ def au_corrections(
     """Each AU before and after each step of the recipe; rows too weak are dropped."""
     from evaluation import figures
 
-    recipe = profile.corrections.recipe
-    table = corrections.apply(stage.kept(au_annotation), recipe, au_statistics)
+    recipe = recipes.named(profile.corrections.recipe)
+    table = corrections.Corrections(recipe, au_statistics).apply(stage.kept(au_annotation))
     drawn = figures.correction_histograms(table)
-    return stage.result(table, recipe=recipe, histograms=stage.picture(drawn, "before and after"))
+    return stage.result(table, recipe=recipe.name, histograms=stage.picture(drawn, "before and after"))
 
 
 @dg.asset_check(asset=au_statistics)

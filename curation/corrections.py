@@ -2,7 +2,7 @@
 `curation.recipes`.
 
 A label depends on other samples, through the minimum and maximum of its column: `fit` finds those and names
-the samples that set them, `apply` uses them. Decisions where the sources are silent:
+the samples that set them, `Corrections.apply` uses them. Decisions where the sources are silent:
 
 - Intensities outside [0, 5] (an estimator that does not clamp) count as 0 or, in a bounded recipe, 5; the raw
   column keeps what was given. Without this a negative value has no power.
@@ -11,6 +11,8 @@ the samples that set them, `apply` uses them. Decisions where the sources are si
 - An AU that is null stays null at every step and adds nothing to a row's sum or maximum.
 - A dropped row sets no statistic and gets no corrected value: only its raw columns are filled.
 """
+
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -31,15 +33,54 @@ STATISTICS_SCHEMA = pl.Schema(
 )
 
 
-def fit(table: pl.DataFrame, recipe: str | Recipe) -> pl.DataFrame:
-    """The minima and maxima that `recipe` needs, over the rows that survive its filters.
+@dataclass(frozen=True)
+class Corrections:
+    """A recipe and the statistics fitted for it (STATISTICS_SCHEMA): all that a corrected label depends on."""
 
-    `table` as in `apply`. One row an AU and step, on the recipe's own scale (0-5 or 0-1): step "power" is the
-    column of x^gamma, step "target" (only where the recipe normalises to a maximum and not to a number) the
-    column before any power whose maximum becomes the top; for AU15 in `reference` that is the column of AU17.
-    `*_sample_id` is the first sample id, in order, that has the value; the row number where the table has no
-    `sample_id`. `samples` counts the values; without any, minimum, maximum and ids are null.
-    Raises ValueError for an unknown recipe or a missing AU column.
+    recipe: Recipe
+    statistics: pl.DataFrame
+
+    def apply(self, table: pl.DataFrame) -> pl.DataFrame:
+        """Filter and correct a table of AU intensities (FineFace supplement, data processing, steps 4 to 6).
+
+        `table` has the columns au1 ... au26, intensities 0-5 as an estimator gave them; null means "not
+        supported". Optional columns that matter: `sample_id`, `faces` (number of faces found), `keep` and
+        `reason` (rows already dropped stay dropped). All other columns are carried through, and so is the
+        order of the rows. Adds, for each AU, `au{n}_raw`; for each corrected AU, `au{n}_power` (x^gamma on
+        the recipe's scale) and `au{n}_scaled` (0-5, normalised and amplified, before small values are
+        zeroed). `au{n}` becomes the final intensity, within [0, 5] in a bounded recipe. `keep` is false and
+        `reason` says why for rows that are dropped.
+
+        Raises ValueError for a missing AU column, or statistics that are another recipe's.
+        """
+        recipe = self.recipe
+        judged = _judged(table, recipe)
+        ranges = _ranges(self.statistics, recipe)
+        powers = {f"au{power.au}": power for power in recipe.powers}
+
+        steps, finals = [], []
+        for column in COLUMNS:
+            value = _clipped(column, recipe)
+            if column in powers:
+                power = powers[column]
+                bent = _on_scale(power.au, recipe).pow(power.gamma)
+                value = _normalised(bent, value, power, recipe, ranges)
+                steps += [_if_kept(bent, f"{column}_power"), _if_kept(value, f"{column}_scaled")]
+            zeroed = pl.when(value < recipe.zero_below).then(0.0).otherwise(value)
+            finals.append(_if_kept(zeroed, column))
+        raws = [pl.col(column).alias(f"{column}_raw") for column in COLUMNS]
+        return judged.with_columns(raws).with_columns(*steps, *finals).drop("_row")
+
+
+def fit(table: pl.DataFrame, recipe: str | Recipe) -> Corrections:
+    """The corrections of `recipe`, with the minima and maxima of the rows that survive its filters.
+
+    `table` as in `Corrections.apply`. The statistics have one row an AU and step, on the recipe's own scale
+    (0-5 or 0-1): step "power" is the column of x^gamma, step "target" (only where the recipe normalises to a
+    maximum and not to a number) the column before any power whose maximum becomes the top; for AU15 in
+    `reference` that is the column of AU17. `*_sample_id` is the first sample id, in order, that has the
+    value; the row number where the table has no `sample_id`. `samples` counts the values; without any,
+    minimum, maximum and ids are null. Raises ValueError for an unknown recipe or a missing AU column.
     """
     recipe = named(recipe)
     kept = _judged(table, recipe).filter("keep")
@@ -51,42 +92,12 @@ def fit(table: pl.DataFrame, recipe: str | Recipe) -> pl.DataFrame:
         if power.target_au is not None:
             target = _on_scale(power.target_au, recipe)
             rows.append(_statistic(kept, recipe, "target", power.au, target, sample))
-    return pl.DataFrame(rows, schema=STATISTICS_SCHEMA)
+    return Corrections(recipe, pl.DataFrame(rows, schema=STATISTICS_SCHEMA))
 
 
-def apply(table: pl.DataFrame, recipe: str | Recipe, statistics: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Filter and correct a table of AU intensities (FineFace supplement, data processing, steps 4 to 6).
-
-    `table` has the columns au1 ... au26, intensities 0-5 as an estimator gave them; null means "not
-    supported". Optional columns that matter: `sample_id`, `faces` (number of faces found), `keep` and
-    `reason` (rows already dropped stay dropped). All other columns are carried through, and so is the order
-    of the rows. Adds, for each AU, `au{n}_raw`; for each corrected AU, `au{n}_power` (x^gamma on the recipe's
-    scale) and `au{n}_scaled` (0-5, normalised and amplified, before small values are zeroed). `au{n}` becomes
-    the final intensity, within [0, 5] in a bounded recipe. `keep` is false and `reason` says why for rows
-    that are dropped.
-
-    Without `statistics` the table's own are fitted. Raises ValueError for an unknown recipe, a missing AU
-    column, or statistics of another recipe.
-    """
-    recipe = named(recipe)
-    judged = _judged(table, recipe)
-    if statistics is None:
-        statistics = fit(table, recipe)
-    ranges = _ranges(statistics, recipe)
-    powers = {f"au{power.au}": power for power in recipe.powers}
-
-    steps, finals = [], []
-    for column in COLUMNS:
-        value = _clipped(column, recipe)
-        if column in powers:
-            power = powers[column]
-            bent = _on_scale(power.au, recipe).pow(power.gamma)
-            value = _normalised(bent, value, power, recipe, ranges)
-            steps += [_if_kept(bent, f"{column}_power"), _if_kept(value, f"{column}_scaled")]
-        zeroed = pl.when(value < recipe.zero_below).then(0.0).otherwise(value)
-        finals.append(_if_kept(zeroed, column))
-    raws = [pl.col(column).alias(f"{column}_raw") for column in COLUMNS]
-    return judged.with_columns(raws).with_columns(*steps, *finals).drop("_row")
+def apply(table: pl.DataFrame, recipe: str | Recipe = "paper") -> pl.DataFrame:
+    """`table` corrected with its own statistics."""
+    return fit(table, recipe).apply(table)
 
 
 def _judged(table: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:

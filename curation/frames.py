@@ -75,7 +75,8 @@ PROBE_SCHEMA = pl.Schema({"width": pl.Int64, "height": pl.Int64, "problem": pl.S
 PROBE_VERSION = 1
 """Part of the memo key: raise it when `probe` judges differently."""
 
-HashFiles = Callable[[list[Path]], list[str]]
+HashFiles = Callable[[list[Path]], list[str] | list[str | None]]
+"""Content hashes of files, in order; None, or an OSError for all, where one cannot be read."""
 
 
 class RawDataError(Exception):
@@ -257,19 +258,14 @@ def _speaks_of_truncation(error: Exception) -> bool:
 
 
 def _hash(paths: list[str], hash_files: HashFiles) -> list[str | None]:
-    """Content hashes; None for a file that cannot be read (then the others are hashed one by one)."""
-    files = [Path(path) for path in paths]
+    """Content hashes; None for a file that cannot be read, found by halving."""
+    if not paths:
+        return []
     try:
-        return list(hash_files(files)) if files else []
+        return list(hash_files([Path(path) for path in paths]))
     except OSError:
-        return [_hash_one(file, hash_files) for file in files]
-
-
-def _hash_one(file: Path, hash_files: HashFiles) -> str | None:
-    try:
-        return hash_files([file])[0]
-    except OSError:
-        return None
+        middle = len(paths) // 2
+        return [None] if not middle else _hash(paths[:middle], hash_files) + _hash(paths[middle:], hash_files)
 
 
 def _probed(requests: pl.DataFrame, memo: Memo | None) -> pl.DataFrame:

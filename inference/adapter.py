@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
 from diffusers.models.embeddings import MultiIPAdapterImageProjection
 from peft import LoraConfig
@@ -151,10 +152,9 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     au = {name: p.detach().contiguous() for name, p in _au_parameters(unet).items()}
     save_file(au, folder / WEIGHTS_FILE)
-    lora = {name: value.contiguous() for name, value in _lora_state(unet).items()}
-    StableDiffusionPipeline.save_lora_weights(
-        folder, lora, weight_name=LORA_FILE, unet_lora_adapter_metadata=_lora_metadata(config)
-    )
+    lora = {f"unet.{name}": value.contiguous() for name, value in _lora_state(unet).items()}
+    # One entry of metadata alone: safetensors writes several in random order.
+    save_file(lora, folder / LORA_FILE, metadata={LORA_ADAPTER_METADATA_KEY: _lora_metadata(config)})
     record = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
@@ -283,10 +283,12 @@ def _lora_config(config: AdapterConfig) -> LoraConfig:
     )
 
 
-def _lora_metadata(config: AdapterConfig) -> dict:
-    # peft keeps the targets as a set, whose order changes from run to run.
+def _lora_metadata(config: AdapterConfig) -> str:
+    """What diffusers' `load_lora_weights` reads alpha from."""
     values = _lora_config(config).to_dict()
-    return {name: sorted(value) if isinstance(value, set) else value for name, value in values.items()}
+    # peft keeps the targets as a set, whose order changes from run to run.
+    values = {f"unet.{n}": sorted(value) if isinstance(value, set) else value for n, value in values.items()}
+    return json.dumps(values, sort_keys=True)
 
 
 def _lora_state(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from curation import corrections
+from curation.corrections import Corrections
 from curation.recipes import PAPER, RECIPES, REFERENCE, Power, Recipe
 from facs import COLUMNS
 
@@ -135,7 +136,7 @@ def test_statistics_name_the_samples_that_set_them():
         {"au1": 2, "au4": 3},
         sample_id=["e", "d", "c", "weak", "b"],
     )
-    found = corrections.fit(rows, "paper").filter(pl.col("au") == 1).row(0, named=True)
+    found = corrections.fit(rows, "paper").statistics.filter(pl.col("au") == 1).row(0, named=True)
     assert (found["recipe"], found["step"], found["samples"]) == ("paper", "power", 4)
     assert close([found["minimum"], found["maximum"]], [3.48220, 18.11949])  # 2^1.8, 5^1.8
     assert (found["minimum_sample_id"], found["maximum_sample_id"]) == ("b", "c")  # ties: first by sample id
@@ -143,7 +144,7 @@ def test_statistics_name_the_samples_that_set_them():
 
 def test_statistics_of_the_reference_hold_the_target_of_each_action_unit():
     rows = table({"au15": 1, "au17": 4}, {"au15": 2, "au17": 3}, sample_id=["a", "b"])
-    found = corrections.fit(rows, "reference")
+    found = corrections.fit(rows, "reference").statistics
     assert found.height == 10
     target = found.filter(step="target", au=15).row(0, named=True)
     assert (target["maximum"], target["maximum_sample_id"]) == (0.8, "a")  # AU17's, on the 0-1 scale
@@ -153,22 +154,22 @@ def test_statistics_of_the_reference_hold_the_target_of_each_action_unit():
 
 def test_statistics_without_sample_ids_name_row_numbers_and_break_ties_by_number():
     rows = table(*({"au1": 5} for _ in range(11)), {"au1": 1})
-    found = corrections.fit(rows, "paper").row(0, named=True)
+    found = corrections.fit(rows, "paper").statistics.row(0, named=True)
     assert (found["minimum_sample_id"], found["maximum_sample_id"]) == ("11", "0")
 
 
 def test_given_statistics_are_used_and_values_beyond_them_stay_on_the_scale():
-    statistics = corrections.fit(table({"au1": 1}, {"au1": 3}), "paper")
-    result = corrections.apply(table({"au1": 3}, {"au1": 4}, {"au1": 0.5}), "paper", statistics)
+    fitted = corrections.fit(table({"au1": 1}, {"au1": 3}), "paper")
+    result = fitted.apply(table({"au1": 3}, {"au1": 4}, {"au1": 0.5}))
     assert result["au1"].to_list() == [5.0, 5.0, 0.0]
 
 
 def test_statistics_of_another_recipe_or_incomplete_ones_are_refused():
     rows = table({"au1": 3})
     with pytest.raises(ValueError, match=r"statistics of recipe .'paper'. given to recipe 'reference'"):
-        corrections.apply(rows, "reference", corrections.fit(rows, "paper"))
+        Corrections(REFERENCE, corrections.fit(rows, "paper").statistics).apply(rows)
     with pytest.raises(ValueError, match="lack AU1 power"):
-        corrections.apply(rows, "paper", corrections.fit(rows, "paper").slice(1))
+        Corrections(PAPER, corrections.fit(rows, "paper").statistics.slice(1)).apply(rows)
 
 
 # null, degenerate, dropped before, bad input
@@ -181,7 +182,7 @@ def test_an_unsupported_action_unit_stays_null_everywhere(recipe):
     for column in ("au9", "au9_raw", "au17", "au17_raw", "au17_power", "au17_scaled"):
         assert result[column].to_list() == [None, None]
     assert result["keep"].all()
-    found = corrections.fit(rows, recipe).filter(step="power", au=17).row(0, named=True)
+    found = corrections.fit(rows, recipe).statistics.filter(step="power", au=17).row(0, named=True)
     assert (found["minimum"], found["maximum_sample_id"], found["samples"]) == (None, None, 0)
 
 
@@ -215,7 +216,7 @@ def test_an_all_zero_au17_makes_au15_zero_in_the_reference():
 def test_an_empty_table_stays_empty(recipe):
     result = corrections.apply(table(), recipe)
     assert result.height == 0 and {"keep", "reason", "au1_raw", "au1_scaled", "au26"} <= set(result.columns)
-    assert corrections.fit(table(), recipe)["samples"].sum() == 0
+    assert corrections.fit(table(), recipe).statistics["samples"].sum() == 0
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -328,7 +329,7 @@ def test_range_order_and_zero(recipe, rows):
 def test_the_order_of_rows_changes_nothing(recipe, rows, data):
     frame = table(*rows).with_columns(pl.Series("sample_id", [f"{i:02}" for i in range(len(rows))]))
     shuffled = frame[data.draw(st.permutations(range(len(rows))))]
-    assert_frame_equal(corrections.fit(frame, recipe), corrections.fit(shuffled, recipe))
+    assert_frame_equal(*(corrections.fit(each, recipe).statistics for each in (frame, shuffled)))
     once, again = (corrections.apply(each, recipe) for each in (frame, shuffled))
     assert_frame_equal(once, again.sort("sample_id"))
     assert_frame_equal(once.select("sample_id"), frame.select("sample_id"))
@@ -338,4 +339,4 @@ def test_the_recipes_say_what_their_sources_say():
     assert {power.au: power.gamma for power in PAPER.powers} == {1: 1.8, 4: 1.8, 15: 0.8, 17: 0.8, 20: 0.8}
     assert {power.au: power.target_au for power in REFERENCE.powers} == {1: 1, 4: 4, 15: 17, 17: 17, 20: 20}
     assert PAPER.inclusive_height and not REFERENCE.inclusive_height
-    assert isinstance(PAPER, Recipe) and corrections.fit(table({"au1": 2}), PAPER).height == 5
+    assert isinstance(PAPER, Recipe) and corrections.fit(table({"au1": 2}), PAPER).statistics.height == 5

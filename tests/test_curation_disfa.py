@@ -166,6 +166,16 @@ def test_a_film_that_cannot_be_opened_is_the_reason_of_its_labels(raw, content):
     )
 
 
+def test_a_film_that_cannot_be_read_is_the_reason_of_its_labels_and_is_not_remembered(raw, tmp_path):
+    path = raw / "Video_LeftCamera" / "LeftVideoSN003_comp.avi"
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "gone.avi")
+    assert "LeftVideoSN003_comp.avi cannot be read: No such file" in read(raw)["reason"][0]
+    path.unlink()
+    film(raw)
+    assert read(raw)["keep"].all()
+
+
 def test_the_right_camera_has_ids_of_its_own(raw):
     film(raw)
     film(raw, side="Right", shade=80)

@@ -107,10 +107,16 @@ def test_with_a_memo_content_probed_before_is_not_decoded_again(tmp_path, monkey
 
 
 def test_an_unreadable_file_does_not_stop_the_others(tmp_path):
-    paths = [write(tmp_path / "a.png", picture(1)), tmp_path / "gone.png"]
-    found = frames.with_pictures(rows_of(paths), hash_files)
-    assert found["keep"].to_list() == [True, False]
-    assert found["reason"][1] == f"unreadable file: {paths[1]}"
+    paths = [write(tmp_path / f"{i}.png", picture(i)) for i in range(9)]
+    paths[4] = tmp_path / "gone.png"
+
+    def hash_readable_files(files):
+        return [hash_files([file])[0] if file.exists() else None for file in files]
+
+    for hashing in (hash_files, hash_readable_files):
+        found = frames.with_pictures(rows_of(paths), hashing)
+        assert found["keep"].to_list() == [i != 4 for i in range(9)]
+        assert found["reason"][4] == f"unreadable file: {paths[4]}"
 
 
 def test_no_picture_at_all_needs_no_hashing():

@@ -149,11 +149,12 @@ def test_lora_file_is_readable_by_diffusers_with_its_alpha(tmp_path):
 
 
 def test_equal_adapters_give_equal_files(tmp_path):
-    for name in ("a", "b"):
+    for name in ("a", "b", "c", "d"):
         au_adapter.save(shuffled(), tmp_path / name, base={"model": "tiny"})
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert files == ["adapter.json", "adapter.safetensors", "pytorch_lora_weights.safetensors"]
-    assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
+    for file in files:
+        assert len({(tmp_path / name / file).read_bytes() for name in ("a", "b", "c", "d")}) == 1
 
 
 def test_half_precision_base_takes_the_adapter(tmp_path, aus):

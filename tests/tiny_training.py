@@ -42,7 +42,12 @@ def write_dataset(folder: Path, samples: int = 40, shard: int = 16) -> Path:
 
 def make_job(base: Path, dataset: Path, output: Path, **settings) -> TrainingJob:
     usual = {"steps": 6, "batch_size": 4, "rank": 2, "alpha": 2.0, "learning_rate": 1e-3, "log_every": 2}
-    usual |= {"checkpoint_every": 2, "sample_every": 0, "device": "cpu"}
+    usual |= {
+        "checkpoint_every": 2,
+        "sample_every": 0,
+        "device": "cpu",
+        "validation_prompts": ["a man", "a woman"],
+    }
     return TrainingJob(str(base), str(dataset), str(output), **(usual | settings))
 
 

@@ -49,11 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _work(job: TrainingJob) -> int:
-    import torch
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
 
     from training.loop import train
 
-    torch.set_num_threads(max(1, _cores() // int(os.environ.get("WORLD_SIZE", 1))))
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     train(job)
     return 0
 

@@ -50,7 +50,9 @@ class Checkpoints:
         (draft / "state.json").write_text(json.dumps({"identity": self.identity, **asdict(state)}))
         for path in (*draft.iterdir(), draft):
             _flush(path)
-        draft.rename(self.folder / draft.name.removeprefix("."))
+        place = self.folder / draft.name.removeprefix(".")
+        shutil.rmtree(place, ignore_errors=True)  # one that was found damaged
+        draft.rename(place)
         _flush(self.folder)
         for old in self._found()[:-KEEP]:
             shutil.rmtree(old)

@@ -36,6 +36,7 @@ def train(job: TrainingJob) -> None:
     """
     accelerator = _accelerator(job)
     output = Path(job.output)
+    output.mkdir(parents=True, exist_ok=True)
     pipe = _load_base(job)
     dataset = Dataset(job, pipe.vae.config.scaling_factor, pipe.scheduler.config.num_train_timesteps)
     if dataset.latent_shape[0] != pipe.unet.config.in_channels:

@@ -37,9 +37,15 @@ def from_video(
     """The frames of one video, and one sentence part that accounts for frames it does not have."""
     path = folder / name
     try:
-        decoded = video.decode(path, hash_files([path])[0], files, index)
+        content_hash = hash_files([path])[0]
+        with path.open("rb"):  # a file that may not be read is no corrupt video
+            pass
+        if content_hash is None:
+            raise OSError(None, "it has no content hash")
     except OSError as error:
         decoded = video.Video(problem=f"cannot be read: {error.strerror}")
+    else:
+        decoded = video.decode(path, content_hash, files, index)
     numbers = sorted(decoded.names)
     names = [decoded.names[number] for number in numbers]
     table = pl.DataFrame(

@@ -53,13 +53,11 @@ def decode(path: Path, content_hash: str, files: Files, index: Path) -> Video:
     `index` is a folder; it gets one small JSON file a video, named by the video's content hash and written
     last, so that a decoding that was cut short starts again and one that ended never does. A damaged video
     gives the frames that are certain: none after a decoding error up to the next key frame, and none whose
-    number is unsure. Raises OSError if the file cannot be read at all.
+    number is unsure.
     """
     entry = index / f"{content_hash}-{DECODER_VERSION}.json"
     if (known := _remembered(entry, files)) is not None:
         return known
-    with path.open("rb"):  # a file that may not be read is no corrupt video
-        pass
     video = _decoded(path, files)
     index.mkdir(parents=True, exist_ok=True)
     unfinished = entry.with_suffix(f".{os.getpid()}.tmp")

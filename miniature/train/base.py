@@ -6,6 +6,7 @@ can draw each expression, and only an adapter can ask for one.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,14 +125,14 @@ def _worker(
         avg_fn=lambda mean, new, count: mean + (new - mean) * (1 - min(_EMA, (1 + count) / (10 + count))),
     )
     weights = list(models.parameters())
-    optimiser = torch.optim.AdamW(weights, _LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(weights, _LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     noise_schedule = build_scheduler()
     checkpoint = Checkpoint(work / "base.pt", {"models": models, "average": average, "optimiser": optimiser})
     progress = Progress("base", steps, checkpoint.restore(), quiet=rank > 0)
     for step in progress:
         warm = min(1.0, (step + 1) / _WARM_UP)
         for group in optimiser.param_groups:
-            group["lr"] = _LEARNING_RATE * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / steps)))
+            group["lr"] = _LEARNING_RATE * warm * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
         rng = torch.Generator().manual_seed((seed * 1_000_003 + step) * processes + rank)
         rows = np.sort(torch.randint(len(latents), (batch,), generator=rng).numpy())
         clean = torch.from_numpy(latents[rows]).float()
