@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -23,7 +23,9 @@ class ChildFailed(RuntimeError):
         self.code = code
 
 
-def lines(command: Sequence[str], log: Path) -> Iterator[str]:
+def lines(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """The lines that `command` writes to standard output, as they come; standard error goes to the file
     `log`.
 
@@ -38,6 +40,7 @@ def lines(command: Sequence[str], log: Path) -> Iterator[str]:
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            env=environment,
             start_new_session=True,
             preexec_fn=_dies_with(os.getpid()),
         )

@@ -22,6 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+miniature = typer.Typer(help="The embedded world of the profile `miniature`.", no_args_is_help=True)
+app.add_typer(miniature, name="miniature")
+
 ProfileName = Annotated[
     str,
     typer.Option("--profile", envvar="FINEFACE_PROFILE", help="miniature, paper, portraits, or a YAML file."),
@@ -97,10 +100,10 @@ def ui(
 ) -> None:
     """Dagster's web interface and daemon on http://127.0.0.1:PORT, with the history of runs by command."""
     _load(profile, home)
-    from pipelines import runs
+    from pipelines import profiles, runs
 
     runs.dagster_home(home.absolute())
-    location = ["-m", "pipelines.definitions", "--working-directory", str(Path.cwd())]
+    location = ["-m", "pipelines.definitions", "--working-directory", str(profiles.HOUSE)]
     command = [sys.executable, "-m", "dagster", "dev", *location, "-h", "127.0.0.1", "-p", str(port)]
     try:
         raise typer.Exit(subprocess.call(command))
@@ -121,6 +124,18 @@ def why(
         _say(str(provenance.why.why(Store(home.absolute()), sample_id)))
     except (provenance.why.UnknownSample, StoreError) as error:
         _fail(str(error.args[0] if error.args else error))
+
+
+@miniature.command(
+    "train",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def train_miniature(context: typer.Context) -> None:
+    """Make the tiny models that ship with the house (hours; `fineface miniature train --help`)."""
+    from importlib import import_module
+
+    command = import_module("miniature.train.command").app
+    command(args=context.args, prog_name="fineface miniature train")
 
 
 def _load(profile: str, home: Path) -> Profile:

@@ -176,7 +176,7 @@ def _save(models, folder: Path) -> None:
 
 
 def assemble(folder: Path) -> None:
-    """Write model_index.json over the parts in `folder`: a StableDiffusionPipeline that from_pretrained loads."""
+    """Write model_index.json over the parts in `folder`, so that StableDiffusionPipeline loads it."""
     from diffusers import (
         AutoencoderKL,
         DPMSolverMultistepScheduler,

@@ -116,8 +116,8 @@ def build(processor):
 def start_from_clip(model, clip, pixels) -> None:
     """Copy CLIP's vision tower into BLIP-2's. `pixels` [N, 3, 64, 64] are a few tens of pictures.
 
-    CLIP normalises its embeddings before the first layer and BLIP-2 does not. Centring and gain are linear and
-    fold into the weights; the division by the deviation is replaced by its mean over `pixels`.
+    CLIP normalises its embeddings before the first layer and BLIP-2 does not. Centring and gain are
+    linear and fold into the weights; the division by the deviation becomes its mean over `pixels`.
     """
     import torch
 

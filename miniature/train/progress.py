@@ -18,8 +18,9 @@ class Progress:
 
     def __iter__(self) -> Iterator[int]:
         self.began = time.monotonic()
-        for self.step in range(self.first, self.steps):
-            yield self.step
+        for step in range(self.first, self.steps):
+            self.step = step
+            yield step
 
     def log(self, loss: float) -> None:
         """Take one step's loss into the running mean; print every few steps."""

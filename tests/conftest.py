@@ -1,0 +1,27 @@
+"""Shared by all tests: no progress bars, few threads, and the tiny world, made once a session."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+os.environ |= {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+
+
+@dataclass(frozen=True)
+class World:
+    """Where the tiny world lies. Its raw data is shared: a test that changes it copies it first."""
+
+    models: Path
+    raw: Path
+    profile: Path
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> World:
+    import tiny_world
+
+    folder = tmp_path_factory.mktemp("world")
+    models, raw = tiny_world.write_models(folder / "models"), tiny_world.write_raw(folder / "raw")
+    return World(models, raw, tiny_world.write_profile(folder / "tiny.yaml", models, raw))
