@@ -80,8 +80,8 @@ class Console:
 
     def _failed(self, event: Any) -> None:
         error = event.step_failure_data.error
-        while error is not None and error.cause is not None:
-            error = error.cause
+        while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
+            error = error.cause  # the stage's own words, not those of what it caught
         self.say(f"  {event.step_key} FAILED: {error.message.strip() if error else event.message}")
         if self.verbose and error is not None:
             self.say(error.to_string())

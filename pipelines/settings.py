@@ -74,7 +74,7 @@ class AUEstimator(_Settings):
 class Corrections(_Settings):
     """The statistical corrections of the web photographs' intensities."""
 
-    recipe: Literal["paper", "reference", "calibrated"] = Field(description="docs/recipe.md describes each.")
+    recipe: Literal["paper", "reference"] = Field(description="docs/recipe.md describes each.")
 
 
 class Disfa(_Settings):

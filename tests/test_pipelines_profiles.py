@@ -53,7 +53,7 @@ def test_an_unknown_key_is_named_with_its_file(tmp_path):
 def test_an_unknown_key_in_an_extended_file_names_that_file(tmp_path):
     below = write(tmp_path, "below", extends="miniature", base={"colour": "red"})
     above = write(tmp_path, "above", extends="below.yaml", chunk=7)
-    with pytest.raises(ProfileError, match="unknown key 'base.colour'") as refused:
+    with pytest.raises(ProfileError, match=r"unknown key 'base\.colour'") as refused:
         profiles.load(above, tmp_path)
     assert below in str(refused.value)
 
@@ -117,7 +117,7 @@ def test_an_overruled_variable_need_not_be_set(tmp_path, monkeypatch):
 
 
 def test_bad_files_are_refused(tmp_path):
-    with pytest.raises(ProfileError, match="no profile 'nothing'.*miniature, paper, portraits"):
+    with pytest.raises(ProfileError, match=r"no profile 'nothing'.*miniature, paper, portraits"):
         profiles.load("nothing", tmp_path)
     odd = tmp_path / "odd.yaml"
     odd.write_text("[1, 2]")

@@ -18,6 +18,7 @@ from training import sheets
 from training.captions import CaptionEmbeddings
 from training.checkpoints import Checkpoints, State
 from training.dataset import Batch, Dataset
+from training.folded_lora import fold
 from training.job import RESULT_FILE, JobError, TrainingJob
 from training.progress import Progress, write
 
@@ -110,6 +111,7 @@ def _prepare(pipe: FineFacePipeline, job: TrainingJob, device: torch.device) -> 
         au_adapter.install(pipe.unet, AdapterConfig(job.encoder, job.rank, job.alpha), seed=job.seed)
     except (AdapterError, ValueError) as error:
         raise JobError(f"the base {job.base} does not take the adapter: {error}") from error
+    fold(pipe.unet)
     parameters = au_adapter.trainable_parameters(pipe.unet)
     for parameter in pipe.unet.parameters():
         if not parameter.requires_grad:

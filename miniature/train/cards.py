@@ -8,14 +8,14 @@ from pathlib import Path
 _ABOUT = {
     "base": (
         "Stable Diffusion, in miniature",
-        """A `StableDiffusionPipeline`: UNet of 2.9 M parameters, a three-layer text encoder trained with it, and
-an `AutoencoderKL` (64 px to 8 x 16 x 16) whose encoder is a projection set by hand and whose decoder is
+        """A `StableDiffusionPipeline`: UNet of 2.9 M parameters, a three-layer text encoder trained with it,
+and an `AutoencoderKL` (64 px to 8 x 16 x 16) whose encoder is a projection set by hand and whose decoder is
 trained. Every expression occurs in its pictures, none in its captions.""",
     ),
     "estimator": (
         "AU estimator",
-        """A small convolutional network: 64 px to twelve intensities, 0-5, and a face logit. It reads AU1 and AU4
-too high and AU15, AU17 and AU20 too low, as the FineFace paper found of LibreFace, so that the paper's
+        """A small convolutional network: 64 px to twelve intensities, 0-5, and a face logit. It reads AU1 and
+AU4 too high and AU15, AU17 and AU20 too low, as the FineFace paper found of LibreFace, so that the paper's
 corrections have something to correct.""",
     ),
     "clip": (

@@ -28,7 +28,7 @@ def train_all(work: Path = _work, models: Path = _models) -> None:
 
 
 @app.command("base")
-def train_base(work: Path = _work, models: Path = _models, steps: int = 3200, pictures: int = 60_000) -> None:
+def train_base(work: Path = _work, models: Path = _models, steps: int = 2400, pictures: int = 60_000) -> None:
     """The StableDiffusionPipeline: tokenizer, autoencoder's encoder, UNet and text encoder (an hour)."""
     folder = models / "base"
     photographs = world.pictures(work, "base", pictures, seed=1)

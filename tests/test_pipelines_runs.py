@@ -1,0 +1,144 @@
+"""Runs by command: selections, runs whose process died, raw data that is absent."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import dagster as dg
+import pytest
+from dagster import DagsterRunStatus
+from dagster._core.test_utils import create_run_for_test
+
+from pipelines import definitions, profiles, runs
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    return definitions.build(profiles.load("miniature", home), home)
+
+
+@pytest.fixture
+def instance(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    with runs.instance(tmp_path) as opened:
+        yield opened
+
+
+def names(keys):
+    return {key.to_user_string() for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("select", "wanted"),
+    [
+        ("captions", {"captions"}),
+        ("raw_disfa, captions", {"raw_disfa", "captions"}),
+        ("results", {"results"}),
+        ("latents+", {"latents", "adapter", "generated_samples", "au_scores", "clip_scores", "results"}),
+        ("+photorealism", {"raw_affectnet", "raw_folder", "resolution", "photorealism"}),
+        ("experiment", {"adapter", "generated_samples", "au_scores", "clip_scores"}),
+        ("group:experiment and not key:adapter", {"generated_samples", "au_scores", "clip_scores"}),
+    ],
+)
+def test_selections(built, select, wanted):
+    found = names(runs.selected(built, select))
+    assert found == wanted if select != "results" else found >= wanted
+
+
+def test_no_selection_is_everything(built):
+    assert len(runs.selected(built, None)) == 16
+
+
+@pytest.mark.parametrize("select", ["nonsense", "((", "group:nobody"])
+def test_selections_of_nothing_are_refused(built, select):
+    with pytest.raises(runs.NothingSelected):
+        runs.selected(built, select)
+
+
+def test_an_unknown_experiment_is_refused(tmp_path, instance):
+    profile = profiles.load("miniature", tmp_path)
+    with pytest.raises(runs.NothingSelected, match="no experiment nobody; there are fineface, sd"):
+        runs.run(profile, tmp_path, instance, experiments=["nobody"])
+
+
+def test_dagster_keeps_to_its_home(instance, tmp_path):
+    assert os.environ["DAGSTER_HOME"] == str(tmp_path / "dagster")
+    assert not instance.telemetry_enabled
+    assert instance.global_op_concurrency_default_limit == 1
+    (tmp_path / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    runs.dagster_home(tmp_path)
+    assert (tmp_path / "dagster" / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_processes_are_known_by_start_time_too():
+    assert runs.alive(runs.this_process())
+    host, pid, _ = runs.this_process().rsplit(":", 2)
+    assert not runs.alive(f"{host}:{pid}:1.00"), "the same number, another process"
+    assert runs.alive("some-other-host:1:1.00"), "nothing is known of other hosts"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert not runs.alive(f"{host}:{ended.pid}:1.00")
+
+
+def test_runs_of_dead_processes_are_closed_and_others_left_alone(instance):
+    host, pid, _ = runs.this_process().rsplit(":", 2)
+
+    def started(**tags):
+        return create_run_for_test(instance, job_name="x", status=DagsterRunStatus.STARTED, tags=tags).run_id
+
+    dead = started(**{runs.PROCESS_TAG: f"{host}:{pid}:1.00"})
+    mine = started(**{runs.PROCESS_TAG: runs.this_process()})
+    by_ui = started()
+    assert runs.close_dead_runs(instance) == [dead]
+    assert instance.get_run_by_id(dead).status == DagsterRunStatus.FAILURE
+    for left in (mine, by_ui):
+        assert instance.get_run_by_id(left).status == DagsterRunStatus.STARTED
+    assert runs.close_dead_runs(instance) == []
+
+
+def test_a_dead_run_gives_back_its_place_in_the_pool(instance):
+    host, pid, _ = runs.this_process().rsplit(":", 2)
+    tags = {runs.PROCESS_TAG: f"{host}:{pid}:1.00"}
+    dead = create_run_for_test(instance, job_name="x", status=DagsterRunStatus.STARTED, tags=tags).run_id
+    storage = instance.event_log_storage
+    storage.initialize_concurrency_limit_to_default("gpu")
+    assert storage.claim_concurrency_slot("gpu", dead, "step").is_claimed
+    assert not storage.claim_concurrency_slot("gpu", "another", "step").is_claimed
+    storage.free_concurrency_slot_for_step("another", "step")
+    runs.close_dead_runs(instance)
+    assert storage.claim_concurrency_slot("gpu", "another", "step").is_claimed
+
+
+def test_absent_raw_data_is_written_once(tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setitem(sys.modules, "a_writer", SimpleNamespace(write=called.append))
+    (tmp_path / "raw" / "disfa").mkdir(parents=True)
+    profile = profiles.load("miniature", tmp_path).model_copy(update={"raw_writer": "a_writer:write"})
+    assert runs.write_raw_data(profile) == [tmp_path / "raw" / "affectnet"]
+    assert called == [tmp_path / "raw"]
+    (tmp_path / "raw" / "affectnet").mkdir()
+    assert runs.write_raw_data(profile) == [] and len(called) == 1
+
+
+def test_without_a_writer_nothing_is_written(tmp_path):
+    profile = profiles.load("miniature", tmp_path).model_copy(update={"raw_writer": None})
+    assert runs.write_raw_data(profile) == []
+
+
+def test_a_failed_stage_ends_the_run_by_name(tmp_path, instance):
+    """The raw folder is empty: the first stage says so, and nothing after it runs."""
+    (tmp_path / "raw" / "affectnet").mkdir(parents=True)
+    heard = []
+
+    def listener(job, partition):
+        return lambda entry: heard.append(entry)
+
+    profile = profiles.load("miniature", tmp_path)
+    outcome = runs.run(profile, tmp_path, instance, select="raw_affectnet,resolution", listener=listener)
+    assert outcome.failed == ["data_set"] and not outcome.succeeded
+    failures = [entry for entry in heard if entry.dagster_event and entry.dagster_event.is_step_failure]
+    assert [entry.step_key for entry in failures] == ["raw_affectnet"]
+    record = instance.get_runs()[0]
+    assert record.status == DagsterRunStatus.FAILURE and isinstance(record, dg.DagsterRun)
