@@ -43,6 +43,6 @@ lint: $(STAMP)  ## ruff and the floor plan
 clean:  ## remove the environment and caches; data and results stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build
 
-pins: $(STAMP)  ## rewrite constraints.txt from .venv
-	$(BIN)/pip freeze --exclude-editable | sed -E 's/\+cpu$$//' | grep -vE ' @ |^-e|^fineface' > constraints.txt
+pins: $(STAMP)  ## rewrite constraints.txt from .venv (run with EXTRAS=dev,portraits)
+	$(BIN)/pip freeze --exclude-editable | sed -E 's/\+cpu$$//' | grep -vE ' @ |^-e|^##|^fineface' > constraints.txt
 	touch $(STAMP)

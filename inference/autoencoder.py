@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 class Autoencoder:
@@ -84,7 +84,8 @@ class Autoencoder:
             moments = torch.cat([distribution.mean, distribution.logvar], 1)
             rows.append(moments.to(torch.float16).cpu().numpy())
         self.calls += len(pictures)
-        moments = np.concatenate(rows)
+        # Convolutions answer in channels-last order, and safetensors writes memory as it lies.
+        moments = np.ascontiguousarray(np.concatenate(rows))
         if not np.isfinite(moments).all():
             raise FloatingPointError(f"the VAE of {self.base} gave no finite moments in {self.precision}")
         return moments

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagster import DagsterEventType
+from dagster import AssetCheckSeverity, DagsterEventType
 from dagster._core.events.log import EventLogEntry
 
 Say = Callable[[str], None]
@@ -76,7 +76,8 @@ class Console:
     def _checked(self, check: Any) -> None:
         if not check.passed:
             facts = ", ".join(f"{key} {value.value}" for key, value in check.metadata.items())
-            self.say(f"    check {check.check_name} of {check.asset_key.to_user_string()} failed: {facts}")
+            verdict = "failed" if check.severity == AssetCheckSeverity.ERROR else "warns"
+            self.say(f"    check {check.check_name} of {check.asset_key.to_user_string()} {verdict}: {facts}")
 
     def _failed(self, event: Any) -> None:
         error = event.step_failure_data.error

@@ -9,7 +9,7 @@ from dagster import DagsterInstance
 
 from store import Store, StoreError
 
-RUNS_SHOWN = 8
+RUNS_SHOWN = 12
 
 
 def text(home: Path, instance: DagsterInstance) -> str:

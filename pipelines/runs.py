@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import uuid
+import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -135,7 +136,10 @@ def selected(found: dg.Definitions, select: str | None) -> set[dg.AssetKey]:
     if select is None:
         return set(graph.materializable_asset_keys)
     try:
-        keys = dg.AssetSelection.from_string(_spelt_out(select, graph.all_group_names)).resolve(graph)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)  # the parser's own use of a beta parameter
+            selection = dg.AssetSelection.from_string(_spelt_out(select, graph.all_group_names))
+        keys = selection.resolve(graph)
     except Exception as error:  # the parser raises several kinds
         raise NothingSelected(f"cannot select {select!r}: {error}") from None
     if not keys:

@@ -335,6 +335,14 @@ def test_moments_are_the_vaes_own(base_folder):
     assert moments[3, 3:] == pytest.approx(latent.logvar[0].numpy(), abs=2e-3)
 
 
+def test_moments_survive_a_safetensors_file(base_folder):
+    from safetensors.numpy import load, save
+
+    moments = Autoencoder(base_folder, batch_size=2, device="cpu").encode(_pictures(5))
+    assert moments.flags.c_contiguous  # safetensors writes memory as it lies, whatever the strides say
+    assert np.array_equal(load(save({"moments": moments}))["moments"], moments)
+
+
 def test_an_autoencoders_fingerprint_is_that_of_its_vae_only(base_folder, tmp_path):
     import shutil
 

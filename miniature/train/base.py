@@ -6,6 +6,7 @@ can draw each expression, and only an adapter can ask for one.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ def build_scheduler():
         beta_schedule="scaled_linear",
         prediction_type="v_prediction",
         clip_sample=False,
+        steps_offset=1,
     )
 
 
@@ -185,7 +187,7 @@ def assemble(folder: Path) -> None:
     )
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    StableDiffusionPipeline(
+    pipeline = StableDiffusionPipeline(
         vae=AutoencoderKL.from_pretrained(folder / "vae"),
         text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder"),
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
@@ -194,4 +196,9 @@ def assemble(folder: Path) -> None:
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-    ).save_pretrained(folder)
+    )
+    pipeline.save_config(folder)
+    pipeline.scheduler.save_pretrained(folder / "scheduler")
+    for config in folder.glob("*/config.json"):
+        kept = {key: value for key, value in json.loads(config.read_text()).items() if key != "_name_or_path"}
+        config.write_text(json.dumps(kept, indent=2) + "\n")

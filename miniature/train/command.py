@@ -28,23 +28,21 @@ def train_all(work: Path = _work, models: Path = _models) -> None:
 
 
 @app.command("base")
-def train_base(work: Path = _work, models: Path = _models, steps: int = 2400, pictures: int = 60_000) -> None:
+def train_base(work: Path = _work, models: Path = _models, steps: int = 2000, pictures: int = 60_000) -> None:
     """The StableDiffusionPipeline: tokenizer, autoencoder's encoder, UNet and text encoder (an hour)."""
     folder = models / "base"
     photographs = world.pictures(work, "base", pictures, seed=1)
-    words = tokenizer.train(photographs.captions, folder / "tokenizer")
-    latents = work / "latents.npy"
+    latents, tokens, empty = (work / f"{name}.npy" for name in ("latents", "tokens", "empty"))
     if not latents.exists():
+        # The learner breaks ties at random: a vocabulary is learned once and stays with its tokens.
+        words = tokenizer.train(photographs.captions, folder / "tokenizer")
+        np.save(tokens, tokenizer.encode(words, photographs.captions).numpy())
+        np.save(empty, tokenizer.encode(words, [""]).numpy())
         coder = autoencoder.start(photographs.images[:4000], folder / "vae")
-        np.save(
-            latents,
-            autoencoder.encode_all(coder, photographs.images) * np.float16(coder.config.scaling_factor),
-        )
-        np.save(work / "tokens.npy", tokenizer.encode(words, photographs.captions).numpy())
-        np.save(work / "empty.npy", tokenizer.encode(words, [""]).numpy())
-    inputs = base.Inputs(
-        latents, work / "tokens.npy", work / "empty.npy", len(words), words.bos_token_id, words.eos_token_id
-    )
+        scaled = autoencoder.encode_all(coder, photographs.images) * np.float16(coder.config.scaling_factor)
+        np.save(latents, scaled)
+    words = tokenizer.load(folder / "tokenizer")
+    inputs = base.Inputs(latents, tokens, empty, len(words), words.bos_token_id, words.eos_token_id)
     base.train(inputs, folder, work, steps)
     base.assemble(folder)
 
@@ -56,6 +54,7 @@ def train_decoder(
     """The decoder of the base's autoencoder (a quarter of an hour)."""
     photographs = world.pictures(work, "base", pictures, seed=1)
     autoencoder.train_decoder(photographs.images, models / "base" / "vae", work, steps)
+    base.assemble(models / "base")
 
 
 @app.command("estimator")

@@ -47,6 +47,13 @@ def train(captions: list[str], folder: Path, vocabulary: int = 600):
     return tokenizer
 
 
+def load(folder: Path):
+    """The tokenizer saved in `folder`."""
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(folder)
+
+
 def encode(tokenizer, texts: list[str]):
     """Token ids [N, 40], padded with the end token as Stable Diffusion does."""
     return tokenizer(
