@@ -100,7 +100,7 @@ def _train(
     latents: pl.DataFrame,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train the adapter, or find it trained: the row of the table, and metadata."""
-    from training.job import RESULT_FILE
+    from training.job import CODE_VERSION, RESULT_FILE
 
     samples = training_samples(training_set, latents)
     job = _job(profile, settings)
@@ -108,6 +108,7 @@ def _train(
         samples=hash_frame(samples.drop("file", "row")),
         latents=latents["model"].unique().sort().to_list(),
         base=job.base_fingerprint,
+        code=CODE_VERSION,
         **{name: getattr(job, name) for name in DECISIVE},
     )
     folder = store.home / ADAPTERS / key

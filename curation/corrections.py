@@ -35,7 +35,7 @@ STATISTICS_SCHEMA = pl.Schema(
 
 @dataclass(frozen=True)
 class Corrections:
-    """A recipe and the statistics fitted for it (STATISTICS_SCHEMA): all that a corrected label depends on."""
+    """A recipe and the statistics fitted for it (STATISTICS_SCHEMA): all that corrected labels depend on."""
 
     recipe: Recipe
     statistics: pl.DataFrame

@@ -29,6 +29,9 @@ _PROTOTYPES = (
     ("doubt", {15: 2.5, 17: 3.5}, 0.04),
 )
 
+# How much more often these are drawn when units are drawn one by one.
+_SUBTLE = {1: 1.25, 15: 2.5, 17: 2.5, 20: 3.0}
+
 # Fitted once on 200,000 vectors: with this share of frames forced to neutral, and these correlations between
 # the Gaussians behind the intensities, the vectors reproduce the marginals above, DISFA's 37.3 % of all-zero
 # frames, its number of active units a frame and its strongest correlations between intensities (1-2 .73,
@@ -113,11 +116,12 @@ def _intensities_at(quantiles: np.ndarray, share: float) -> np.ndarray:
 def web_intensities(rng: np.random.Generator, n: int) -> np.ndarray:
     """Sample float32 [n, 12] in [0, 5] as in web photographs: every unit at every strength, alone and not.
 
-    About 10 % are neutral, 50 % emotional looks of random strength with units dropped or added, 40 % one to
-    five units chosen uniformly, at uniform strength.
+    About 10 % are neutral, 45 % emotional looks of random strength with units dropped or added, 45 % one to
+    five units at uniform strength, the subtle ones chosen more often: they take more examples to learn.
     """
     vectors = np.zeros((n, len(ACTION_UNITS)), dtype=np.float32)
-    kinds = rng.choice(3, size=n, p=[0.10, 0.50, 0.40])
+    kinds = rng.choice(3, size=n, p=[0.10, 0.45, 0.45])
+    odds = np.array([_SUBTLE.get(unit, 1.0) for unit in ACTION_UNITS])
     weights = np.array([weight for _, _, weight in _PROTOTYPES])
     looks = rng.choice(len(_PROTOTYPES), size=n, p=weights / weights.sum())
     for vector, kind, look in zip(vectors, kinds, looks, strict=True):
@@ -129,6 +133,6 @@ def web_intensities(rng: np.random.Generator, n: int) -> np.ndarray:
             if rng.random() < 0.3:
                 vector[rng.integers(len(ACTION_UNITS))] += rng.uniform(0.0, 4.0)
         elif kind == 2:
-            chosen = rng.choice(len(ACTION_UNITS), size=rng.integers(1, 6), replace=False)
+            chosen = rng.choice(len(ACTION_UNITS), size=rng.integers(1, 6), replace=False, p=odds / odds.sum())
             vector[chosen] = rng.uniform(0.0, 5.0, size=len(chosen))
     return np.clip(vectors, 0.0, 5.0)

@@ -16,10 +16,13 @@ AFFECTNET_HEADER = (
 )
 
 
-def picture(shade: int = 0, width: int = 16, height: int = 12, form: str = "PNG", noise: bool = False) -> bytes:
+def picture(
+    shade: int = 0, width: int = 16, height: int = 12, form: str = "PNG", noise: bool = False
+) -> bytes:
     """The bytes of a picture; another shade is another content."""
     if noise:
-        image = Image.fromarray(np.random.default_rng(shade).integers(0, 255, (height, width, 3), dtype=np.uint8))
+        random = np.random.default_rng(shade)
+        image = Image.fromarray(random.integers(0, 255, (height, width, 3), dtype=np.uint8))
     else:
         image = Image.new("RGB", (width, height), (shade % 256, shade // 256, 90))
     content = BytesIO()
@@ -34,7 +37,8 @@ def write(path: Path, content: bytes | str) -> Path:
 
 
 def affectnet_line(name: str, **cells: object) -> str:
-    values = dict(x=1, y=2, width=10, height=8, landmarks=LANDMARKS, expression=1, valence=0.5, arousal=-0.25)
+    box = {"x": 1, "y": 2, "width": 10, "height": 8}
+    values = box | {"landmarks": LANDMARKS, "expression": 1, "valence": 0.5, "arousal": -0.25}
     return ",".join(str(cell) for cell in [name, *(values | cells).values()])
 
 
@@ -56,7 +60,9 @@ def affectnet(
     return folder
 
 
-def disfa_labels(folder: Path, subject: str, frames: int, value: Callable[[int, int], int] = lambda au, f: 0) -> None:
+def disfa_labels(
+    folder: Path, subject: str, frames: int, value: Callable[[int, int], int] = lambda au, f: 0
+) -> None:
     """Twelve label files; `value(au, frame)` is the intensity."""
     for au in ACTION_UNITS:
         lines = "".join(f"{frame},{value(au, frame)}\n" for frame in range(1, frames + 1))
@@ -70,7 +76,9 @@ def change_line(path: Path, number: int, text: str | None) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def video(path: Path, frames: int, size: int = 32, codec: str = "mpeg4", gop: int = 12, shade: int = 40) -> Path:
+def video(
+    path: Path, frames: int, size: int = 32, codec: str = "mpeg4", gop: int = 12, shade: int = 40
+) -> Path:
     """A film whose brightness rises with each frame; 20 frames a second, as DISFA's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(shade)
@@ -81,7 +89,7 @@ def video(path: Path, frames: int, size: int = 32, codec: str = "mpeg4", gop: in
         stream.gop_size, stream.bit_rate = gop, 4_000_000
         stream.max_b_frames = 0
         for number in range(frames):
-            grain = random.integers(0, 40, (size, size, 3), dtype=np.uint8)  # so that frames are not all header
+            grain = random.integers(0, 40, (size, size, 3), dtype=np.uint8)
             pixels = grain + np.uint8(shade + 2 * number)
             for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
                 container.mux(packet)

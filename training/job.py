@@ -8,6 +8,8 @@ from pathlib import Path
 
 from store.hashing import fingerprint, hash_file
 
+CODE_VERSION = "1"
+"""Raised when a change in this room changes what is trained; part of an adapter's key."""
 SAMPLES_FILE = "samples.parquet"
 RESULT_FILE = "result.json"
 SCHEDULES = ("constant", "cosine")
