@@ -23,9 +23,7 @@ class ChildFailed(RuntimeError):
         self.code = code
 
 
-def lines(
-    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[str]:
+def lines(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """The lines that `command` writes to standard output, as they come; standard error goes to the file
     `log`.
 

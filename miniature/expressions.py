@@ -133,6 +133,8 @@ def web_intensities(rng: np.random.Generator, n: int) -> np.ndarray:
             if rng.random() < 0.3:
                 vector[rng.integers(len(ACTION_UNITS))] += rng.uniform(0.0, 4.0)
         elif kind == 2:
-            chosen = rng.choice(len(ACTION_UNITS), size=rng.integers(1, 6), replace=False, p=odds / odds.sum())
+            chosen = rng.choice(
+                len(ACTION_UNITS), size=rng.integers(1, 6), replace=False, p=odds / odds.sum()
+            )
             vector[chosen] = rng.uniform(0.0, 5.0, size=len(chosen))
     return np.clip(vectors, 0.0, 5.0)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from facs import ACTION_UNITS
 from miniature.train.progress import Checkpoint, Progress
 
 LATENT_CHANNELS = 8
@@ -169,6 +170,25 @@ def train_decoder(images: np.ndarray, folder: Path, work: Path, steps: int = 600
         if checkpoint.due(step):
             checkpoint.save(step + 1)
     autoencoder.save_pretrained(folder)
+
+
+def readable(folder: Path, estimator_folder: Path, images: np.ndarray) -> dict[int, float]:
+    """Pearson correlation of the estimator's readings before and after encoding and decoding, an AU."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    from inference.conv_estimator import ConvEstimator
+
+    autoencoder = AutoencoderKL.from_pretrained(folder)
+    network = ConvEstimator.from_pretrained(estimator_folder)
+    pixels = _as_tensor(images)
+    with torch.inference_mode():
+        decoded = autoencoder.decode(autoencoder.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
+    before, after = network.predict(pixels)[0].numpy(), network.predict(decoded)[0].numpy()
+    return {
+        unit: float(np.corrcoef(before[:, column], after[:, column])[0, 1])
+        for column, unit in enumerate(ACTION_UNITS)
+    }
 
 
 def _as_tensor(images: np.ndarray):

@@ -20,9 +20,9 @@ _models = typer.Option(MODELS, help="Where the finished models go.")
 @app.command("all")
 def train_all(work: Path = _work, models: Path = _models) -> None:
     """Every model, in order (about two hours on two cores)."""
+    train_estimator(work, models)
     train_base(work, models)
     train_decoder(work, models)
-    train_estimator(work, models)
     train_clip(work, models)
     train_blip2(work, models)
 
@@ -51,10 +51,17 @@ def train_base(work: Path = _work, models: Path = _models, steps: int = 2000, pi
 def train_decoder(
     work: Path = _work, models: Path = _models, steps: int = 3000, pictures: int = 60_000
 ) -> None:
-    """The decoder of the base's autoencoder (a quarter of an hour)."""
+    """The decoder of the base's autoencoder (a quarter of an hour); its card needs the estimator."""
     photographs = world.pictures(work, "base", pictures, seed=1)
     autoencoder.train_decoder(photographs.images, models / "base" / "vae", work, steps)
     base.assemble(models / "base")
+    unseen = world.pictures(work, "unseen", 2000, seed=900, photographed=0.4)
+    found = autoencoder.readable(models / "base" / "vae", models / "estimator", unseen.images[:400])
+    figures = {
+        f"AU{unit}, Pearson of its reading before and after the autoencoder": value
+        for unit, value in found.items()
+    }
+    _report(models / "base", figures, steps)
 
 
 @app.command("estimator")
