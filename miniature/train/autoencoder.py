@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from facs import ACTION_UNITS
-from miniature.train.progress import Checkpoint, Progress
+from miniature.train.progress import Descent
 
 LATENT_CHANNELS = 8
 _CHANNELS = (16, 32, 64)
@@ -141,16 +141,20 @@ def train_decoder(images: np.ndarray, folder: Path, work: Path, steps: int = 600
     autoencoder = AutoencoderKL.from_pretrained(folder)
     weights = [*autoencoder.decoder.parameters(), *autoencoder.post_quant_conv.parameters()]
     autoencoder.encoder.requires_grad_(False)
-    optimiser = torch.optim.AdamW(weights, 2e-3, betas=(0.9, 0.98), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2.5e-3, total_steps=steps, pct_start=0.05)
-    checkpoint = Checkpoint(
-        work / "decoder.pt", {"autoencoder": autoencoder, "optimiser": optimiser, "schedule": schedule}
+    descent = Descent(
+        work / "decoder.pt",
+        steps,
+        autoencoder,
+        weights,
+        2.5e-3,
+        clip=1.0,
+        betas=(0.9, 0.98),
+        weight_decay=0.0,
     )
     emphasis = torch.ones(64, 64)
     emphasis[8:58, 10:54] = 2
     emphasis /= emphasis.mean()
-    progress = Progress("decoder", steps, checkpoint.restore())
-    for step in progress:
+    for step in descent:
         rng = torch.Generator().manual_seed(1_000_003 * 2 + step)
         pixels = _as_tensor(images[np.sort(torch.randint(len(images), (batch,), generator=rng).numpy())])
         with torch.no_grad():
@@ -161,14 +165,7 @@ def train_decoder(images: np.ndarray, folder: Path, work: Path, steps: int = 600
             error[..., 1:, :] - error[..., :-1, :]
         ).abs().mean()
         loss = (error.abs() * emphasis).mean() + 0.5 * edges
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimiser.step()
-        schedule.step()
-        progress.log(loss.item())
-        if checkpoint.due(step):
-            checkpoint.save(step + 1)
+        descent.descend(loss)
     autoencoder.save_pretrained(folder)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from inference.blip2 import PROMPT
 from miniature.train import clip as contrastive
-from miniature.train.progress import Checkpoint, Progress
+from miniature.train.progress import Descent
 from miniature.train.world import Pictures
 
 QUESTIONS = {"Is this a cartoon?": True, "Is this photo real?": False}
@@ -160,22 +160,21 @@ def train(
     processor = build_processor(pictures.captions)
     model = build(processor)
     start_from_clip(model, CLIPModel.from_pretrained(clip_folder).eval(), _pixels(pictures.images[:64]))
-    optimiser = torch.optim.AdamW(model.parameters(), 1e-3, betas=(0.9, 0.98), weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=steps, pct_start=0.05)
-    checkpoint = Checkpoint(work / "blip2.pt", {"model": model, "optimiser": optimiser, "schedule": schedule})
-    progress = Progress("blip2", steps, checkpoint.restore())
-    for step in progress:
+    descent = Descent(
+        work / "blip2.pt",
+        steps,
+        model,
+        model.parameters(),
+        1e-3,
+        clip=1.0,
+        betas=(0.9, 0.98),
+        weight_decay=0.02,
+    )
+    for step in descent:
         rng = np.random.default_rng([seed, step])
         batch = _batch(processor, pictures, rng.integers(len(pictures), size=_BATCH), rng)
         loss = model(**batch).loss
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        progress.log(loss.item())
-        if checkpoint.due(step):
-            checkpoint.save(step + 1)
+        descent.descend(loss)
     model.eval().save_pretrained(folder)
     processor.save_pretrained(folder)
 

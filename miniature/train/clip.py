@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from miniature.train.progress import Checkpoint, Progress
+from miniature.train.progress import Descent
 from miniature.train.tokenizer import encode
 from miniature.train.world import Pictures
 
@@ -60,25 +60,15 @@ def train(
     after_end = (tokens == tokenizer.eos_token_id).int().cumsum(1)
     shown = (after_end - (tokens == tokenizer.eos_token_id).int()) == 0
     model = build(tokenizer)
-    optimiser = torch.optim.AdamW(model.parameters(), 1.5e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1.5e-3, total_steps=steps, pct_start=0.05)
-    checkpoint = Checkpoint(work / "clip.pt", {"model": model, "optimiser": optimiser, "schedule": schedule})
-    progress = Progress("clip", steps, checkpoint.restore())
-    for step in progress:
+    descent = Descent(work / "clip.pt", steps, model, model.parameters(), 1.5e-3, clip=1.0, weight_decay=0.05)
+    for step in descent:
         rng = torch.Generator().manual_seed(seed * 1_000_003 + step)
         rows = torch.randint(len(pictures), (batch,), generator=rng)
         pixels = torch.from_numpy(pictures.images[rows.numpy()]).permute(0, 3, 1, 2).float() / 127.5 - 1
         loss = model(
             input_ids=tokens[rows], attention_mask=shown[rows].long(), pixel_values=pixels, return_loss=True
         ).loss
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        progress.log(loss.item())
-        if checkpoint.due(step):
-            checkpoint.save(step + 1)
+        descent.descend(loss)
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     image_processor().save_pretrained(folder)

@@ -8,7 +8,7 @@ import numpy as np
 
 from facs import ACTION_UNITS, MAXIMUM
 from inference.conv_estimator import ConvEstimator
-from miniature.train.progress import Checkpoint, Progress
+from miniature.train.progress import Descent
 from miniature.train.world import Pictures, faceless
 
 OVERREAD, UNDERREAD = (1, 4), (15, 17, 20)
@@ -39,14 +39,11 @@ def train(faces: Pictures, folder: Path, work: Path, steps: int = 3000, seed: in
     images = np.concatenate([faces.images, faceless(len(faces) // 10, seed, faces.images[:2000])])
     targets = torch.from_numpy(reading(faces.intensities))
     network = ConvEstimator()
-    optimiser = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
-    checkpoint = Checkpoint(
-        work / "estimator.pt", {"network": network, "optimiser": optimiser, "schedule": schedule}
+    descent = Descent(
+        work / "estimator.pt", steps, network, network.parameters(), 3e-3, warm_up=0.3, weight_decay=0.02
     )
-    progress = Progress("estimator", steps, checkpoint.restore())
     is_face = (torch.arange(_BATCH) >= _NON_FACES).float()
-    for step in progress:
+    for step in descent:
         rng = torch.Generator().manual_seed(seed * 1_000_003 + step)
         torch.manual_seed(seed * 1_000_003 + step)
         shown = torch.randint(len(faces), (_BATCH - _NON_FACES,), generator=rng)
@@ -59,13 +56,7 @@ def train(faces: Pictures, folder: Path, work: Path, steps: int = 3000, seed: in
         answer = network(pixels)
         error = functional.mse_loss(answer[_NON_FACES:, :-1], targets[shown])
         loss = error + 0.1 * functional.binary_cross_entropy_with_logits(answer[:, -1], is_face)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        progress.log(error.item())
-        if checkpoint.due(step):
-            checkpoint.save(step + 1)
+        descent.descend(loss)
     network.eval().save_pretrained(folder)
 
 

@@ -1,10 +1,11 @@
-"""Progress lines and atomic checkpoints, shared by the trainings of the tiny models."""
+"""What the trainings of the tiny models share: descent, progress lines and atomic checkpoints."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -66,3 +67,50 @@ class Checkpoint:
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         return state["next_step"]
+
+
+class Descent:
+    """The steps of a training in one process: iterate over them and `descend` once in each.
+
+    AdamW with one cycle of the learning rate. Goes on from the checkpoint at `path`, whose stem is the name
+    on the progress lines.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        steps: int,
+        model,
+        parameters: Iterable,
+        learning_rate: float,
+        *,
+        clip: float = math.inf,
+        warm_up: float = 0.05,
+        **adam,
+    ):
+        import torch
+
+        self.parameters, self.clip = list(parameters), clip
+        self.optimiser = torch.optim.AdamW(self.parameters, learning_rate, **adam)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, learning_rate, total_steps=steps, pct_start=warm_up
+        )
+        parts = {"model": model, "optimiser": self.optimiser, "schedule": self.schedule}
+        self.checkpoint = Checkpoint(path, parts)
+        self.progress = Progress(path.stem, steps, self.checkpoint.restore())
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.progress)
+
+    def descend(self, loss) -> None:
+        """One optimiser step on `loss`."""
+        import torch
+
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        self.optimiser.step()
+        self.schedule.step()
+        self.progress.log(loss.item())
+        if self.checkpoint.due(self.progress.step):
+            self.checkpoint.save(self.progress.step + 1)
