@@ -108,11 +108,15 @@ def probe(path: Path | str, max_pixels: int = MAX_PIXELS) -> Probe:
     file.
     """
     try:
-        content = Path(path).read_bytes()
+        return probe_content(Path(path).read_bytes(), max_pixels)
     except FileNotFoundError:
         return Probe(None, None, f"missing file: {path}")
     except OSError as error:
         return Probe(None, None, f"unreadable file: {path}: {error.strerror}")
+
+
+def probe_content(content: bytes, max_pixels: int = MAX_PIXELS) -> Probe:
+    """`probe` of a picture that is no file, such as a member of an archive."""
     if not content:
         return Probe(None, None, "empty file: 0 bytes")
     width = height = None
