@@ -21,7 +21,7 @@ def au_annotation(
 ) -> dg.MaterializeResult:
     """AU intensities 0-5 of the photographs; null where the estimator does not support an AU."""
     photographs = stage.kept(photorealism).select("sample_id", "source", "path", "content_hash")
-    read, model, made, reused = annotate(context, store, profile, photographs)
+    read, model, made, reused = annotate(context, store, profile, photographs, quarantine=True)
     table = read.select(
         "sample_id",
         "source",
@@ -37,9 +37,16 @@ def au_annotation(
 
 
 def annotate(
-    context: dg.AssetExecutionContext, store: Store, profile: Any, images: pl.DataFrame
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Any,
+    images: pl.DataFrame,
+    quarantine: bool = False,
 ) -> tuple[pl.DataFrame, str, int, int]:
-    """`images` (path, content_hash) with the columns of READING; the model's fingerprint; calls, reused."""
+    """`images` (path, content_hash) with the columns of READING; the model's fingerprint; calls, reused.
+
+    With `quarantine`, `reason` also names a picture that does not decode; else that is an ImageError.
+    """
     from inference import action_units
 
     estimator = action_units.build(profile.au_estimator.model_dump(exclude_none=True))
@@ -58,8 +65,10 @@ def annotate(
         read,
         READING,
         chunk=profile.chunk,
+        quarantine=quarantine,
         model=estimator.fingerprint,
     )
+    found = found.with_columns(pl.coalesce("problem", "reason").alias("reason")).drop("problem")
     return found, estimator.fingerprint, made, reused
 
 
@@ -74,10 +83,11 @@ def intensities_within_0_5(au_annotation: pl.DataFrame) -> dg.AssetCheckResult:
 @dg.asset_check(asset=au_annotation)
 def most_have_a_face(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
     """The share of photographs without a face stays below the profile's limit."""
-    share = stage.share(~au_annotation["keep"])
+    corrupt = au_annotation["reason"].str.starts_with(calls.UNDECODABLE).fill_null(False)
+    share = stage.share(~au_annotation.filter(~corrupt)["keep"])
     limit = profile.limits["no_face"]
     return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)
 
 
 ASSETS = [au_annotation]
-CHECKS = [intensities_within_0_5, most_have_a_face]
+CHECKS = [intensities_within_0_5, most_have_a_face, calls.decode_check(au_annotation)]

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
+from assets import stage
 from store import Store
 from store.hashing import fingerprint
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+UNDECODABLE = "corrupt image"
+"""Reason of a row whose picture does not decode. Raw readers look at headers only (`curation.frames`)."""
 
 LOG_SHARE, LOG_SECONDS = 0.05, 2.0
 """Progress is logged when this share more is done and this long has passed."""
@@ -31,32 +35,65 @@ def over_images(
     schema: dict[str, pl.DataType | type[pl.DataType]],
     *,
     chunk: int,
+    quarantine: bool = False,
     **parts: Any,
 ) -> tuple[pl.DataFrame, int, int]:
     """`images` with what `read` says about each, asked once a content and remembered for ever.
 
     `images` has `path` and `content_hash`; `read` takes decoded RGB pictures and gives a mapping with the
     columns of `schema` for each. `parts` is all else that decides the answer: the model's fingerprint,
-    wording, settings. Returns the frame (same rows and order, `schema` added), the number of model calls and
-    of answers reused.
+    wording, settings. Returns the frame (same rows and order, `schema` and `problem` added), the number of
+    model calls and of answers reused.
+
+    With `quarantine`, a picture whose content does not decode gets no answer but a `problem` that names its
+    file ("corrupt image: ..."), and is tried again next time; else it is an ImageError. `problem` is null
+    where nothing is wrong.
     """
     keys = [fingerprint(image=image, **parts) for image in images["content_hash"]]
     requests = images.select("path", "content_hash").with_columns(pl.Series("key", keys, dtype=pl.String))
 
-    def compute(missing: pl.DataFrame) -> pl.DataFrame:
-        from inference.images import load_many
+    problems: dict[str, str] = {}
 
-        answers = read(load_many(missing["path"].to_list()))
-        rows = [{"key": key, **answer} for key, answer in zip(missing["key"], answers, strict=True)]
+    def compute(missing: pl.DataFrame) -> pl.DataFrame:
+        from inference.images import load_sound
+
+        pictures, broken = load_sound(missing["path"].to_list())
+        if broken and not quarantine:
+            raise next(iter(broken.values()))
+        for place, error in broken.items():
+            problems[missing["key"][place]] = str(error).removeprefix(f"{missing['path'][place]}: ")
+        sound = [key for place, key in enumerate(missing["key"]) if place not in broken]
+        answers = read(pictures) if pictures else []
+        rows = [{"key": key, **answer} for key, answer in zip(sound, answers, strict=True)]
         return pl.DataFrame(rows, schema={"key": pl.String, **schema})
 
     found = store.memo(memo, schema).get_or_compute(
-        requests, compute, chunk=chunk, progress=logged(context, memo)
+        requests, compute, chunk=chunk, progress=logged(context, memo), partial=quarantine
     )
-    answered = images.with_columns(requests["key"]).join(
-        found.frame.select("key", *schema), on="key", how="left", maintain_order="left"
+    said = pl.DataFrame(list(problems.items()), schema={"key": pl.String, "problem": pl.String}, orient="row")
+    answered = images.with_columns(requests["key"])
+    for part in (found.frame.select("key", *schema), said):
+        answered = answered.join(part, on="key", how="left", maintain_order="left")
+    named = pl.format("{}: {}: {}", pl.lit(UNDECODABLE), "path", "problem").alias("problem")
+    return answered.with_columns(named).drop("key"), found.computed, found.reused
+
+
+def decode_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+    """A check that few of the pictures that `asset` is the first to decode are corrupt."""
+
+    @dg.asset_check(
+        asset=asset,
+        name=f"{asset.key.path[-1]}_decodes_most",
+        description="The share of pictures that do not decode stays below the limit of unusable rows.",
     )
-    return answered.drop("key"), found.computed, found.reused
+    def decodes_most(table: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+        corrupt = table["reason"].str.starts_with(UNDECODABLE).fill_null(False)
+        share, limit = stage.share(corrupt), profile.limits["quarantined"]
+        return stage.check(
+            share <= limit, dg.AssetCheckSeverity.WARN, corrupt=int(corrupt.sum()), share=share, limit=limit
+        )
+
+    return decodes_most
 
 
 def logged(context: dg.AssetExecutionContext, what: str) -> Callable[[Any], None]:

@@ -33,7 +33,7 @@ def captions(
         "caption",
         "model",
         (~empty).alias("keep"),
-        pl.when(empty).then(pl.col("complaint")).alias("reason"),
+        pl.when(empty).then(pl.coalesce("problem", "complaint")).alias("reason"),
     )
     examples = stage.markdown(stage.kept(table).select("sample_id", "caption").head(12))
     return stage.result(table, model_calls=made, reused=reused, examples=examples)
@@ -58,6 +58,7 @@ def _blip2(
         read,
         {"caption": pl.String},
         chunk=profile.chunk,
+        quarantine=True,  # DISFA's extracted frames are decoded here first
         model=model.fingerprint,
     )
     return _described(table, model.fingerprint, "no caption: the model gave none"), made, reused
@@ -66,7 +67,10 @@ def _blip2(
 def _sidecar(
     context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
-    table = samples.with_columns(pl.col("raw_caption").str.strip_chars().alias("caption"))
+    table = samples.with_columns(
+        pl.col("raw_caption").str.strip_chars().alias("caption"),
+        pl.lit(None, dtype=pl.String).alias("problem"),
+    )
     return _described(table, "sidecar", "no caption: no text file beside the picture, or an empty one"), 0, 0
 
 
@@ -86,4 +90,4 @@ def captions_not_empty(captions: pl.DataFrame) -> dg.AssetCheckResult:
 
 
 ASSETS = [captions]
-CHECKS = [captions_not_empty]
+CHECKS = [captions_not_empty, calls.decode_check(captions)]

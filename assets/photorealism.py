@@ -60,10 +60,15 @@ def _blip2(
         read,
         ANSWERS,
         chunk=profile.chunk,
+        quarantine=True,
         model=model.fingerprint,
         questions=questions,
     )
-    asked = asked.with_columns(pl.lit(model.fingerprint).alias("model"))
+    asked = asked.with_columns(
+        pl.lit(model.fingerprint).alias("model"),
+        pl.col("problem").is_null().alias("keep"),
+        pl.col("problem").alias("reason"),
+    )
     return rule.judge(asked, settings.thresholds, questions), made, reused
 
 
@@ -85,4 +90,4 @@ def some_are_photographs(photorealism: pl.DataFrame) -> dg.AssetCheckResult:
 
 
 ASSETS = [photorealism]
-CHECKS = [some_are_photographs]
+CHECKS = [some_are_photographs, calls.decode_check(photorealism)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import polars as pl
 from PIL import Image, UnidentifiedImageError
@@ -72,7 +72,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "AVIF", "JPEG2000
 PROBE_SCHEMA = pl.Schema({"width": pl.Int64, "height": pl.Int64, "problem": pl.String})
 """Result columns of a memo of probes: `store.memo("probes", PROBE_SCHEMA)`."""
 
-PROBE_VERSION = 1
+PROBE_VERSION = 2
 """Part of the memo key: raise it when `probe` judges differently."""
 
 HashFiles = Callable[[list[Path]], list[str] | list[str | None]]
@@ -101,14 +101,15 @@ class Probe:
 
 
 def probe(path: Path | str, max_pixels: int = MAX_PIXELS) -> Probe:
-    """Decode a picture whole, to know that it will decode later.
+    """Read the header of a picture, and its end: its pixels only if it does not end as its format must.
 
     Problems: "missing file", "unreadable file" (both about the path), and, about the content, "empty file",
-    "not a picture", "too many pixels", "truncated image", "corrupt image". Never raises for what is in a
-    file.
+    "not a picture", "too many pixels", "truncated image", "corrupt image". What is wrong between a sound
+    header and a sound end is found by whoever decodes the picture first. Never raises for what is in a file.
     """
     try:
-        return probe_content(Path(path).read_bytes(), max_pixels)
+        with open(path, "rb") as file:
+            return _probe(file, os.fstat(file.fileno()).st_size, max_pixels)
     except FileNotFoundError:
         return Probe(None, None, f"missing file: {path}")
     except OSError as error:
@@ -117,17 +118,22 @@ def probe(path: Path | str, max_pixels: int = MAX_PIXELS) -> Probe:
 
 def probe_content(content: bytes, max_pixels: int = MAX_PIXELS) -> Probe:
     """`probe` of a picture that is no file, such as a member of an archive."""
-    if not content:
+    return _probe(BytesIO(content), len(content), max_pixels)
+
+
+def _probe(file: BinaryIO, size: int, max_pixels: int) -> Probe:
+    if not size:
         return Probe(None, None, "empty file: 0 bytes")
     width = height = None
     try:
-        with Image.open(BytesIO(content), formats=_formats()) as image:
+        with Image.open(file, formats=_formats()) as image:
             width, height = image.size
             if width * height > max_pixels:
                 return Probe(width, height, f"too many pixels: {width}x{height}")
-            image.load()
             if _turned(image):
                 width, height = height, width
+            if not _ends_well(file, size, image.format):
+                image.load()
     except UnidentifiedImageError:
         return Probe(None, None, "not a picture: no known image format")
     except Image.DecompressionBombError:
@@ -135,13 +141,15 @@ def probe_content(content: bytes, max_pixels: int = MAX_PIXELS) -> Probe:
     except MemoryError:  # says something about this machine, not about the picture
         raise
     except Exception as error:  # OSError, SyntaxError, ValueError, struct.error, ...
+        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the picture
+            raise
         code = "truncated image" if _speaks_of_truncation(error) else "corrupt image"
         return Probe(width, height, f"{code}: {error or type(error).__name__}")
     return Probe(width, height, None)
 
 
 def probe_files(paths: Sequence[Path], workers: int | None = None) -> list[Probe]:
-    """`probe` each path, in order, on threads (Pillow decodes without the interpreter lock)."""
+    """`probe` each path, in order, on threads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # judged by MAX_PIXELS instead
         with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
@@ -149,10 +157,10 @@ def probe_files(paths: Sequence[Path], workers: int | None = None) -> list[Probe
 
 
 def with_pictures(rows: pl.DataFrame, hash_files: HashFiles, memo: Memo | None = None) -> pl.DataFrame:
-    """Add `content_hash`, `width`, `height` from the files in `path`; what does not decode is quarantined.
+    """Add `content_hash`, `width`, `height` from the files in `path`; what is no picture is quarantined.
 
     Rows whose `path` is null or that are not kept are left alone. With a `memo`, a picture whose content was
-    probed before, under any name, is not decoded again.
+    probed before, under any name, is not opened again.
     """
     rows = rows.with_columns(pl.int_range(pl.len()).alias("_row"))
     files = rows.filter(pl.col("keep") & pl.col("path").is_not_null()).select("_row", "path")
@@ -249,9 +257,33 @@ def _formats() -> list[str]:
     return [form for form in FORMATS if form in Image.OPEN]
 
 
+_LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}
+_LENGTH_AT = {"BMP": (2, 0), "WEBP": (4, 8)}
+"""Where a header says how long the file is (four bytes, little-endian), and what that leaves out."""
+
+
+def _ends_well(file: BinaryIO, size: int, form: str | None) -> bool:
+    """Whether a file ends as its format says; true for formats that do not say. Sound files may not end well
+    either (bytes after the end), so only decoding tells."""
+    place = file.tell()
+    try:
+        if form in _LAST_BYTES:
+            last = _LAST_BYTES[form]
+            file.seek(max(0, size - len(last)))
+            return file.read() == last
+        if form in _LENGTH_AT:
+            offset, less = _LENGTH_AT[form]
+            file.seek(offset)
+            return int.from_bytes(file.read(4), "little") + less == size
+        return True
+    finally:
+        file.seek(place)
+
+
 def _turned(image: Image.Image) -> bool:
     try:
-        return image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        # a PNG's own getexif decodes the picture first, for what may stand behind the pixels
+        return Image.Image.getexif(image).get(0x0112, 1) in (5, 6, 7, 8)
     except Exception:  # broken EXIF in a picture that decodes
         return False
 

@@ -21,22 +21,28 @@ class ImageError(ValueError):
     """A file that is no readable picture; the message names the file."""
 
 
+class ContentError(ImageError):
+    """What is in the file is at fault (no picture, truncated, corrupt, too large): reading it again won't
+    help."""
+
+
 def load(path: str | os.PathLike, size: int | None = None) -> Image.Image:
     """The picture in `path`: turned as its EXIF says, RGB, with `size` cropped and resized to size × size.
 
     Transparent parts become white; the first frame of an animation counts.
-    Raises ImageError, naming the file, if it is missing, no picture, truncated, corrupt or implausibly large.
+    Raises ImageError, naming the file, if it cannot be read; ContentError if what it holds is at fault.
     """
     try:
-        with Image.open(path) as opened:
+        with open(path, "rb") as file, Image.open(file) as opened:
             width, height = opened.size
             if width * height > MAXIMUM_PIXELS:
-                raise ImageError(f"{path}: {width}×{height} px is implausibly large")
+                raise ContentError(f"{path}: {width}×{height} px is implausibly large")
             picture = rgb(ImageOps.exif_transpose(opened))
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
-    except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files
-        raise ImageError(f"{path}: {type(error).__name__}: {error}") from error
+    except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files, OSError among them
+        blamed = ImageError if isinstance(error, OSError) and error.errno is not None else ContentError
+        raise blamed(f"{path}: {type(error).__name__}: {error}") from error
     return picture if size is None else square(picture, size)
 
 
@@ -45,6 +51,25 @@ def load_many(
 ) -> list[Image.Image]:
     """`load` of each path, in order, decoded by `workers` threads. Raises the first ImageError."""
     return list(stream(paths, size, workers))
+
+
+def load_sound(
+    paths: Sequence[str | os.PathLike], workers: int = 4
+) -> tuple[list[Image.Image], dict[int, ContentError]]:
+    """The pictures of those `paths` whose content decodes, in order, and for the place of each other what is
+    wrong with it. Raises ImageError for a file that cannot be read: that says nothing about the picture.
+    """
+
+    def attempt(path: str | os.PathLike) -> Image.Image | ContentError:
+        try:
+            return load(path)
+        except ContentError as error:
+            return error
+
+    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode") as pool:
+        found = list(pool.map(attempt, paths))
+    broken = {place: item for place, item in enumerate(found) if isinstance(item, ContentError)}
+    return [item for item in found if not isinstance(item, ContentError)], broken
 
 
 def stream(

@@ -35,20 +35,46 @@ def test_the_size_is_that_of_the_picture_as_seen(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP"])
-def test_a_cut_off_picture_is_found_by_decoding(tmp_path, form):
+def test_a_cut_off_picture_is_found_by_its_end(tmp_path, form):
     content = picture(noise=True, width=64, height=64, form=form)
     found = frames.probe(write(tmp_path / "a", content[: len(content) * 2 // 3]))
     assert found.width == 64 and found.problem.startswith("truncated image: ")
 
 
-def test_each_kind_of_bad_file_has_its_code(tmp_path):
+def corrupt_png() -> bytes:
+    """Header and end are sound, the compressed pixels are not."""
     content = bytearray(picture(noise=True, width=64, height=64))
-    content[60] ^= 0xFF  # inside the compressed pixels
+    content[60] ^= 0xFF
+    return bytes(content)
+
+
+def test_only_headers_are_read(tmp_path, monkeypatch):
+    """What is wrong behind a sound header is found by the first model stage: test_assets_corrupt.py."""
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.new("RGB", (16, 12)).save(tmp_path / "turned.png", exif=exif)
+    files = [write(tmp_path / "corrupt.png", corrupt_png()), tmp_path / "turned.png"]
+    files += [
+        write(tmp_path / form, picture(form=form)) for form in ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
+    ]
+    for module in ("ImageFile.ImageFile", "PngImagePlugin.PngImageFile", "WebPImagePlugin.WebPImageFile"):
+        monkeypatch.setattr(f"PIL.{module}.load", lambda picture: pytest.fail(f"{picture.format} decoded"))
+    sizes = [(64, 64), (12, 16)] + [(16, 12)] * 6
+    assert [frames.probe(path) for path in files] == [frames.Probe(*size, None) for size in sizes]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
+def test_bytes_after_the_end_do_no_harm(tmp_path, form):
+    path = write(tmp_path / "a", picture(form=form) + b"\0" * 9)
+    assert frames.probe(path) == frames.Probe(16, 12, None)
+
+
+def test_each_kind_of_bad_file_has_its_code(tmp_path):
     cases = {
         "missing file": tmp_path / "none.png",
         "empty file": write(tmp_path / "empty.jpg", b""),
         "not a picture": write(tmp_path / "text.jpg", b"<html>404 not found</html>"),
-        "corrupt image": write(tmp_path / "bits.png", bytes(content)),
+        "corrupt image": write(tmp_path / "bits.png", corrupt_png() + b"more"),
         "unreadable file": tmp_path,
     }
     for code, path in cases.items():

@@ -110,6 +110,26 @@ def test_a_broken_file_is_an_error_that_names_it(tmp_path, break_it):
         images.load(path)
 
 
+def test_a_bad_disk_is_not_blamed_on_the_picture(tmp_path):
+    for break_it, blamed in ((_truncated, True), (lambda path: path.mkdir(), False)):
+        path = tmp_path / f"{blamed}.jpg"
+        break_it(path)
+        with pytest.raises(images.ImageError) as caught:
+            images.load(path)
+        assert isinstance(caught.value, images.ContentError) is blamed
+
+
+def test_sound_pictures_are_loaded_beside_broken_ones(tmp_path):
+    for name in ("a", "c"):
+        Image.new("L", (8, 8), ord(name)).save(tmp_path / f"{name}.png")
+    _truncated(tmp_path / "b.png")
+    pictures, broken = images.load_sound([tmp_path / f"{name}.png" for name in "abc"])
+    assert [picture.getpixel((0, 0))[0] for picture in pictures] == [ord("a"), ord("c")]
+    assert list(broken) == [1] and "b.png: " in str(broken[1])
+    with pytest.raises(images.ImageError, match="gone"):
+        images.load_sound([tmp_path / "a.png", tmp_path / "gone.png"])
+
+
 def test_load_many_keeps_the_order(tmp_path):
     paths = []
     for shade in range(150):
