@@ -93,6 +93,30 @@ def status(profile: ProfileName = "miniature", home: Home = DEFAULT_HOME) -> Non
 
 
 @app.command()
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="Raw data: AffectNet, DISFA, pictures, or several of them.")],
+    profile: ProfileName = "paper",
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Remember content hashes here, for the next look and for a run.", file_okay=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """What a raw folder holds and what a run would do with it, before anything is computed."""
+    from curation.frames import RawDataError
+    from pipelines import inspection, profiles
+
+    try:
+        found = inspection.inspect(folder, profile, home)
+    except (RawDataError, profiles.ProfileError) as error:
+        _fail(str(error))
+    if as_json:
+        _say(found.as_json())
+    else:
+        inspection.show(found, profile)
+
+
+@app.command()
 def ui(
     profile: ProfileName = "miniature",
     home: Home = DEFAULT_HOME,

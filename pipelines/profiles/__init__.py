@@ -32,20 +32,21 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def load(name: str, home: Path) -> Profile:
+def load(name: str, home: Path, unset: str | None = None) -> Profile:
     """The profile `name` (one of `names()`, or the path of a YAML file) with `${…}` expanded.
 
     `${home}` is `home`, `${house}` the folder of the packages, `${profile}` the folder of the YAML file that
     says it, `${NAME}` the environment variable NAME, `${NAME:-text}` the same with a default. A profile with
     `extends` changes single keys of another; one that names another provider or method starts that section
-    afresh, and an experiment set to null is removed. Raises ProfileError, naming file and key, for an unknown
+    afresh, and an experiment set to null is removed. `unset` stands for variables that are not set, for a
+    reader who asks about settings only. Raises ProfileError, naming file and key, for an unknown
     profile, key, provider or variable, and for a value of the wrong type.
     """
     files = _files(name)
     merged: dict[str, Any] = {}
     for path, content in reversed(files):
         merged = _merge(merged, _expand(content, lambda key, match, p=path: _folder(match, p)))
-    merged = _expand(merged, lambda key, match: _value(key, match, home, files))
+    merged = _expand(merged, lambda key, match: _value(key, match, home, files, unset))
     experiments = merged.get("experiments")
     if isinstance(experiments, dict):
         merged["experiments"] = {key: value for key, value in experiments.items() if value is not None}
@@ -121,10 +122,12 @@ def _folder(match: re.Match[str], path: Path) -> str | None:
     return str(path.parent) if match.group(1) == "profile" else None
 
 
-def _value(key: tuple[str, ...], match: re.Match[str], home: Path, files: list[File]) -> str:
+def _value(
+    key: tuple[str, ...], match: re.Match[str], home: Path, files: list[File], unset: str | None
+) -> str:
     variable, default = match.groups()
     own = {"home": str(home), "house": str(HOUSE)}
-    found = own.get(variable) or os.environ.get(variable) or default
+    found = own.get(variable) or os.environ.get(variable) or default or unset
     if found is None:
         path = _origin(key, files)
         raise ProfileError(f"{path}: {'.'.join(key)}: the environment variable {variable} is not set")

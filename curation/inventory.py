@@ -1,0 +1,337 @@
+"""What a raw folder holds, and what the pipeline would do with it: the readers' tables, counted.
+
+Reads headers and content hashes; no model, no video is decoded, nothing is written. Raw formats live in
+`curation.sources`, printing in `pipelines`.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import av
+import polars as pl
+
+from curation import frames, resolution, training_set
+from curation.frames import LABELS, HashFiles, Memo, RawDataError
+from curation.sources import affectnet, disfa, disfa_labels, folder, listing, video
+from facs import ACTION_UNITS
+from store.hashing import fingerprint, hash_readable_files
+
+EXPRESSIONS = (
+    "neutral",
+    "happiness",
+    "sadness",
+    "surprise",
+    "fear",
+    "disgust",
+    "anger",
+    "contempt",
+    "none",
+    "uncertain",
+    "non-face",
+)
+"""AffectNet's expressions, 0 to 10."""
+
+SIDES = (64, 128, 224, 256, 512, 1024)
+"""Bounds, in pixels, of the histogram of shorter sides."""
+
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a profile says about raw data before a model is asked, and which stages ask one."""
+
+    min_side: int = 512
+    inclusive: bool = True
+    inclusive_height: bool = True
+    cameras: Sequence[str] = ("left",)
+    exclude_faulty: bool = True
+    no_au_share: float = 0.1
+    seed: int = 0
+    asks: Sequence[str] = ("photorealism", "au_annotation", "captions")
+    """In order."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set in the folder. Rows are those of its frames table: lines of AffectNet's lists, DISFA's
+    labelled frames, pictures of a plain folder."""
+
+    layout: str
+    folder: str
+    problem: str | None = None
+    """Why the pipeline refuses it as a whole; all counts are then 0."""
+    rows: int = 0
+    usable: int = 0
+    unusable: dict[str, int] = field(default_factory=dict)
+    """Rows dropped while reading, by the code of their reason."""
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    """The first reasons of each code, whole."""
+    shorter_sides: dict[str, int] = field(default_factory=dict)
+    """Pictures by their shorter side in pixels."""
+    large_enough: int = 0
+    """Pictures that reach the rules' smallest width and height."""
+    subjects: int = 0
+    captions: int = 0
+    expressions: dict[str, int] = field(default_factory=dict)
+    action_units: dict[str, list[int]] = field(default_factory=dict)
+    """For each action unit the number of labelled frames of intensity 0, 1, ... 5."""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage: rows that come in, that go on, and the dropped ones by reason."""
+
+    stage: str
+    rows: int
+    kept: int
+    dropped: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What `inspect` found. `plan`: the stages before the first model. `calls`: about how many pictures each
+    model stage would be asked, at most: what the stage before it drops is not known yet."""
+
+    folder: str
+    rules: Rules
+    sources: list[Source]
+    duplicates: int
+    """Pictures whose content is another one's too, beyond the first of each content."""
+    duplicate_examples: list[list[str]]
+    plan: list[Step]
+    calls: dict[str, int]
+
+    def as_json(self) -> str:
+        """All of it, for machines."""
+        return json.dumps(asdict(self), indent=2)
+
+
+def inspect(
+    top: Path | str,
+    rules: Rules = Rules(),
+    hash_files: HashFiles = hash_readable_files,
+    memo: Memo | None = None,
+) -> Inventory:
+    """What lies in `top` and in the folders directly in it, read as the pipeline would, without its decoding.
+
+    `hash_files` and `memo` may remember what was read before (`HashCache(store).hash_readable_files`,
+    `store.memo("probes")`). Frames of DISFA's videos are counted by the videos' headers. A data set that the
+    pipeline refuses is in `sources` with the sentence that says why. Raises RawDataError if there is nothing
+    to recognise.
+    """
+    top = Path(top).absolute()
+    sources, web, films = [], [frames.finished([])], [frames.finished([])]
+    for layout, place in recognise(top):
+        notes: list[str] = []
+        try:
+            table = READERS[layout](place, rules, hash_files, memo, notes.append)
+        except RawDataError as error:
+            sources.append(Source(LAYOUTS[layout], str(place), problem=str(error)))
+            continue
+        sources.append(_described(LAYOUTS[layout], place, table, rules, notes))
+        (films if layout == "disfa" else web).append(table.drop("landmarks"))
+    photographs, films = (pl.concat(part, how="diagonal") for part in (web, films))
+    duplicates, examples = _duplicates(pl.concat([photographs, films]))
+    plan, calls = _plan(photographs, films, rules)
+    return Inventory(str(top), rules, sources, duplicates, examples, plan, calls)
+
+
+def recognise(top: Path) -> list[tuple[str, Path]]:
+    """The data sets in `top`, or else in the folders directly in it, as (key of LAYOUTS, folder).
+
+    Where a data set is found, folders of pictures beside it count too. Raises RawDataError if there is none.
+    """
+    if not top.is_dir():
+        raise RawDataError(f"no folder {top}")
+    if here := _data_sets(top):
+        return here
+    below = sorted(path for path in top.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = {place: _data_sets(place) for place in below}
+    if any(found.values()):
+        return [
+            each
+            for place in below
+            for each in found[place] or ([("folder", place)] if _has_pictures(place) else [])
+        ]
+    if _has_pictures(top):
+        return [("folder", top)]
+    raise RawDataError(
+        f"nothing recognised in {top}: expected AffectNet 2017 ({affectnet.PICTURES}/ and "
+        f"{affectnet.LIST_FOLDERS[0]}/), DISFA ({disfa_labels.FOLDER}/SN001/SN001_au1.txt and "
+        "Video_LeftCamera/ or SN001/00000.jpg), or pictures "
+        f"({', '.join(sorted(frames.SUFFIXES))}), here or in a folder directly in it"
+    )
+
+
+def _data_sets(place: Path) -> list[tuple[str, Path]]:
+    signs = {
+        "affectnet": (
+            *affectnet.LIST_FOLDERS,
+            *affectnet.LISTS,
+            affectnet.PICTURES,
+            "Manually_Annotated*.rar",
+            "train_set",
+            "val_set",
+        ),
+        "disfa": (disfa_labels.FOLDER, "Video_*Camera", "SN*_au*.txt"),
+    }
+    return [
+        (layout, place)
+        for layout, patterns in signs.items()
+        if any(True for pattern in patterns for _ in place.glob(pattern))
+    ]
+
+
+def _has_pictures(place: Path) -> bool:
+    return any(Path(name).suffix.lower() in frames.SUFFIXES for name in listing.files(place))
+
+
+def _read_affectnet(place, rules, hash_files, memo, note) -> pl.DataFrame:
+    return affectnet.read(place, hash_files, memo)
+
+
+def _read_folder(place, rules, hash_files, memo, note) -> pl.DataFrame:
+    return folder.read(place, hash_files, memo)
+
+
+def _read_disfa(place, rules, hash_files, memo, note) -> pl.DataFrame:
+    """DISFA with the frames that the videos' headers promise: the reader finds them in its index."""
+    with TemporaryDirectory() as index:
+
+        def hashes(paths: Sequence[Path]) -> list[str | None]:
+            if any(Path(path).suffix.lower() not in disfa.VIDEO_SUFFIXES for path in paths):
+                return hash_files(paths)
+            return [_promised(Path(path), Path(index)) for path in paths]
+
+        return disfa.read(
+            place,
+            _Undecoded(),
+            hashes,
+            index,
+            cameras=rules.cameras,
+            exclude_faulty=rules.exclude_faulty,
+            memo=memo,
+            say=note,
+        )
+
+
+def _promised(path: Path, index: Path) -> str:
+    """A name for a video in place of its content hash, under which `index` holds what its header says."""
+    name, found = fingerprint(video=str(path)), video.Video()
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            found = video.Video(stream.width, stream.height, stream.frames)
+            found.names = {number: f"{name[:24]}{number:08x}.png" for number in range(stream.frames)}
+    except (av.FFmpegError, IndexError):
+        found.problem = "cannot be opened"
+    if not found.names:
+        found.problem = found.problem or "does not say how many frames it has"
+    (index / f"{name}-{video.DECODER_VERSION}.json").write_text(json.dumps(asdict(found)))
+    return name
+
+
+class _Undecoded:
+    """Stands for a store in which every frame of every video lies."""
+
+    def put(self, content: bytes, suffix: str) -> str:
+        raise NotImplementedError("an inventory decodes no video")
+
+    def has(self, name: str) -> bool:
+        return True
+
+    def path(self, name: str) -> Path:
+        return Path(name)
+
+
+LAYOUTS = {"affectnet": "AffectNet 2017", "disfa": "DISFA", "folder": "folder of pictures"}
+READERS: dict[str, Callable[..., pl.DataFrame]] = {
+    "affectnet": _read_affectnet,
+    "disfa": _read_disfa,
+    "folder": _read_folder,
+}
+
+
+def _described(layout: str, place: Path, table: pl.DataFrame, rules: Rules, notes: list[str]) -> Source:
+    code = pl.col("reason").str.split(":").list.first().alias("code")
+    examples = table.filter(~pl.col("keep")).group_by(code).agg(pl.col("reason").head(EXAMPLES))
+    sized = table.filter(pl.col("width").is_not_null())
+    expressions = dict(table["expression"].drop_nulls().cast(pl.Int64).value_counts().iter_rows())
+    labelled = table.drop_nulls(LABELS[0]).height
+    return Source(
+        layout=layout,
+        folder=str(place),
+        rows=table.height,
+        usable=int(table["keep"].sum()),
+        unusable=frames.reasons(table),
+        examples=dict(examples.sort("code").iter_rows()),
+        shorter_sides=_histogram(sized.select(pl.min_horizontal("width", "height")).to_series(), rules),
+        large_enough=int(_sized(sized.select("width", "height"), rules)["keep"].sum()),
+        subjects=table["subject"].drop_nulls().n_unique(),
+        captions=table.height - table["raw_caption"].null_count(),
+        expressions={name: expressions[i] for i, name in enumerate(EXPRESSIONS) if i in expressions},
+        action_units={
+            f"AU{au}": [int((table[label] == value).sum()) for value in range(6)]
+            for au, label in zip(ACTION_UNITS, LABELS, strict=True)
+        }
+        if labelled
+        else {},
+        notes=notes,
+    )
+
+
+def _histogram(sides: pl.Series, rules: Rules) -> dict[str, int]:
+    bounds = [0, *sorted({*SIDES, rules.min_side})]
+    counts = {}
+    for low, high in zip(bounds, [*bounds[1:], None], strict=True):
+        text = f"{low}-{high - 1}" if high else f"{low} and more"
+        counts[text] = int(((sides >= low) & (sides < high if high else True)).sum())
+    return counts
+
+
+def _sized(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    return resolution.apply(
+        rows, rules.min_side, rules.inclusive, inclusive_height=rules.inclusive and rules.inclusive_height
+    )
+
+
+def _duplicates(rows: pl.DataFrame) -> tuple[int, list[list[str]]]:
+    """Pictures beyond the first of their content; the first groups of equal ones, by sample id."""
+    ids = pl.col("sample_id").sort()
+    groups = (
+        rows.drop_nulls("content_hash")
+        .group_by("content_hash")
+        .agg(ids.first().alias("first"), pl.len().alias("pictures"), ids.head(EXAMPLES + 1).alias("ids"))
+        .filter(pl.col("pictures") > 1)
+        .sort("first")
+    )
+    return int((groups["pictures"] - 1).sum()), groups["ids"].head(EXAMPLES).to_list()
+
+
+def _plan(photographs: pl.DataFrame, films: pl.DataFrame, rules: Rules) -> tuple[list[Step], dict[str, int]]:
+    """What the stages before the first model drop, and how many pictures (contents) are left to ask about."""
+    drawn = training_set.draw_no_au(films, rules.no_au_share, rules.seed)
+    steps = [
+        _step(f"raw_{name}", photographs.filter(source=name))
+        for name in ("affectnet", "folder")
+        if name in photographs["source"]
+    ]
+    steps += [_step("raw_disfa", drawn)] if drawn.height else []
+    large = _sized(photographs.filter("keep"), rules)
+    steps += [_step("resolution", large)] if photographs.height else []
+    contents = {
+        name: set(table.filter("keep").select(pl.coalesce("content_hash", "sample_id")).to_series())
+        for name, table in (("photographs", large), ("frames", drawn))
+    }
+    both = len(contents["photographs"] | contents["frames"])
+    calls = {stage: both if stage == "captions" else len(contents["photographs"]) for stage in rules.asks}
+    return steps, calls
+
+
+def _step(stage: str, table: pl.DataFrame) -> Step:
+    return Step(stage, table.height, int(table["keep"].sum()), frames.reasons(table))
