@@ -66,6 +66,8 @@ def run(
     for folder in _friendly(runs.write_raw_data, settings):
         _say(f"wrote the raw data in {folder}")
     with runs.instance(home.absolute()) as instance:
+        if others := runs.others(instance):
+            _say(f"also at work in this home: run {', '.join(others)}; stages on the accelerator take turns")
         outcome = _friendly(
             runs.run,
             settings,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import threading
 import uuid
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -26,6 +27,7 @@ from pipelines.settings import Profile
 
 PROCESS_TAG = "fineface/process"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+WATCH_SECONDS = 5.0
 UNFINISHED = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.NOT_STARTED]
 
 DAGSTER_YAML = """\
@@ -98,31 +100,31 @@ def run(
         raise NothingSelected(
             f"no experiment {', '.join(unknown)}; there are {', '.join(profile.experiments)}"
         )
-    close_dead_runs(opened)
     outcome = Outcome()
-    for phase in jobs.PHASES:
-        job = found.resolve_job_def(phase.name)
-        keys = [key for key in job.asset_layer.executable_asset_keys if key in wanted]
-        if not keys:
-            continue
-        partitions = list(experiments or profile.experiments) if phase is jobs.experiment else [None]
-        for partition in partitions:
-            name = phase.name if partition is None else f"{phase.name} {partition}"
-            run_id = str(uuid.uuid4())
-            if listener is not None:
-                opened.add_event_listener(run_id, listener(phase.name, partition))
-            result = job.execute_in_process(
-                run_config=QUIET,
-                instance=opened,
-                partition_key=partition,
-                asset_selection=keys,
-                raise_on_error=False,
-                run_id=run_id,
-                tags={PROCESS_TAG: this_process()},
-            )
-            (outcome.succeeded if result.success else outcome.failed).append(name)
-        if outcome.failed and phase is jobs.data_set:
-            break
+    with _closing_dead_runs(opened):
+        for phase in jobs.PHASES:
+            job = found.resolve_job_def(phase.name)
+            keys = [key for key in job.asset_layer.executable_asset_keys if key in wanted]
+            if not keys:
+                continue
+            partitions = list(experiments or profile.experiments) if phase is jobs.experiment else [None]
+            for partition in partitions:
+                name = phase.name if partition is None else f"{phase.name} {partition}"
+                run_id = str(uuid.uuid4())
+                if listener is not None:
+                    opened.add_event_listener(run_id, listener(phase.name, partition))
+                result = job.execute_in_process(
+                    run_config=QUIET,
+                    instance=opened,
+                    partition_key=partition,
+                    asset_selection=keys,
+                    raise_on_error=False,
+                    run_id=run_id,
+                    tags={PROCESS_TAG: this_process()},
+                )
+                (outcome.succeeded if result.success else outcome.failed).append(name)
+            if outcome.failed and phase is jobs.data_set:
+                break
     return outcome
 
 
@@ -172,6 +174,33 @@ def close_dead_runs(opened: DagsterInstance) -> list[str]:
             _close(opened, run)
             closed.append(run.run_id)
     return closed
+
+
+@contextmanager
+def _closing_dead_runs(opened: DagsterInstance) -> Iterator[None]:
+    """`close_dead_runs`, now and every few seconds: a killed run may hold what this one waits for."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(WATCH_SECONDS):
+            close_dead_runs(opened)
+
+    close_dead_runs(opened)
+    watcher = threading.Thread(target=watch, name="dead runs", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def others(opened: DagsterInstance) -> list[str]:
+    """The live runs of other processes in this home; theirs is the accelerator while they hold it."""
+    unfinished = opened.get_runs(RunsFilter(statuses=UNFINISHED))
+    processes = {run.run_id: run.tags.get(PROCESS_TAG) for run in unfinished}
+    mine = this_process()
+    return [run for run, process in processes.items() if process not in (None, mine) and alive(process)]
 
 
 def _close(opened: DagsterInstance, run: DagsterRun) -> None:

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import dagster as dg
+import psutil
 import pytest
 from dagster import DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
@@ -109,6 +111,28 @@ def test_a_dead_run_gives_back_its_place_in_the_pool(instance):
     storage.free_concurrency_slot_for_step("another", "step")
     runs.close_dead_runs(instance)
     assert storage.claim_concurrency_slot("gpu", "another", "step").is_claimed
+
+
+def test_a_run_killed_while_another_waits_gives_its_place_up(tmp_path, instance, monkeypatch):
+    """The other process holds the pool and dies only after this run has begun to wait."""
+    monkeypatch.setattr(runs, "WATCH_SECONDS", 0.2)
+    holder = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    tags = {runs.PROCESS_TAG: runs._name(psutil.Process(holder.pid))}
+    run_id = create_run_for_test(instance, job_name="x", status=DagsterRunStatus.STARTED, tags=tags).run_id
+    storage = instance.event_log_storage
+    storage.initialize_concurrency_limit_to_default("gpu")
+    assert storage.claim_concurrency_slot("gpu", run_id, "step").is_claimed
+    assert runs.others(instance) == [run_id]
+    with runs._closing_dead_runs(instance):
+        assert not storage.claim_concurrency_slot("gpu", "mine", "step").is_claimed
+        holder.kill()
+        holder.wait()
+        deadline = time.monotonic() + 60
+        while not storage.claim_concurrency_slot("gpu", "mine", "step").is_claimed:
+            assert time.monotonic() < deadline, "the dead run still holds the pool"
+            time.sleep(0.1)
+    assert runs.others(instance) == []
+    assert instance.get_run_by_id(run_id).status == DagsterRunStatus.FAILURE
 
 
 def test_absent_raw_data_is_written_once(tmp_path, monkeypatch):
