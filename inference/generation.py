@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from inference.pipeline import FineFacePipeline
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
@@ -138,6 +138,8 @@ class Generator:
         scheduler = getattr(diffusers, SCHEDULERS[self.scheduler])
         pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
         pipe.set_progress_bar_config(disable=True)
+        if self.adapter is not None:
+            pipe.unet.fuse_lora()  # no other adapter will be loaded: a tenth of the time on narrow layers
         return pipe.to(devices.pick(self.device))
 
 
