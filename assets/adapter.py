@@ -106,7 +106,7 @@ def _train(
     job = _job(profile, settings)
     key = fingerprint(
         samples=hash_frame(samples.drop("file", "row")),
-        latents=latents["model"].unique().sort().to_list(),
+        latents=latents["fingerprint"].unique().sort().to_list(),
         base=job.base_fingerprint,
         code=CODE_VERSION,
         **{name: getattr(job, name) for name in DECISIVE},

@@ -6,10 +6,8 @@ import dagster as dg
 import polars as pl
 
 import facs
-from assets import calls, pictures, stage
+from assets import annotators, calls, pictures, stage
 from store import Store
-
-READING = {**dict.fromkeys(facs.COLUMNS, pl.Float64), "faces": pl.Int64, "reason": pl.String}
 
 
 @dg.asset(group_name="data_set", code_version="1", kinds={"polars", "torch"}, pool="gpu")
@@ -21,15 +19,15 @@ def au_annotation(
 ) -> dg.MaterializeResult:
     """AU intensities 0-5 of the photographs; null where the estimator does not support an AU."""
     photographs = stage.kept(photorealism).select("sample_id", "source", "path", "content_hash")
-    read, model, made, reused = annotate(context, store, profile, photographs, quarantine=True)
+    read, made, reused = annotate(context, store, profile.au_estimator, photographs, profile.chunk)
     table = read.select(
         "sample_id",
         "source",
         "path",
         "content_hash",
-        *facs.COLUMNS,
-        "faces",
-        pl.lit(model).alias("model"),
+        *(column for column in annotators.READING if column != "reason"),
+        "model",
+        "fingerprint",
         pl.col("reason").is_null().alias("keep"),
         "reason",
     )
@@ -37,39 +35,23 @@ def au_annotation(
 
 
 def annotate(
-    context: dg.AssetExecutionContext,
-    store: Store,
-    profile: Any,
-    images: pl.DataFrame,
-    quarantine: bool = False,
-) -> tuple[pl.DataFrame, str, int, int]:
-    """`images` (path, content_hash) with the columns of READING; the model's fingerprint; calls, reused.
-
-    With `quarantine`, `reason` also names a picture that does not decode; else that is an ImageError.
+    context: dg.AssetExecutionContext, store: Store, estimator: Any, images: pl.DataFrame, chunk: int
+) -> tuple[pl.DataFrame, int, int]:
+    """`images` (path, content_hash) with what `estimator`, a section of the profile, reads in them: the
+    columns of READING, `model`, `fingerprint`, `problem`; calls, reused. `reason` too names a picture that
+    does not decode.
     """
-    from inference import action_units
-
-    estimator = action_units.build(profile.au_estimator.model_dump(exclude_none=True))
-
-    def read(batch: list) -> list[dict[str, Any]]:
-        return [
-            {**dict(zip(facs.COLUMNS, r.intensities, strict=True)), "faces": r.faces, "reason": r.reason}
-            for r in estimator.estimate(batch)
-        ]
-
     found, made, reused = calls.over_images(
         context,
         store,
         "action_units",
         images,
-        read,
-        READING,
-        chunk=profile.chunk,
-        quarantine=quarantine,
-        model=estimator.fingerprint,
+        annotators.action_units(context, estimator.chosen),
+        annotators.READING,
+        chunk=chunk,
     )
-    found = found.with_columns(pl.coalesce("problem", "reason").alias("reason")).drop("problem")
-    return found, estimator.fingerprint, made, reused
+    found = found.with_columns(pl.coalesce("problem", "reason").alias("reason"))
+    return found, made, reused
 
 
 @dg.asset_check(asset=au_annotation, blocking=True)

@@ -1,23 +1,21 @@
 """Model calls through the memo: what was asked before is looked up, the rest is computed in chunks and
 logged.
 
-A model is built inside `compute`, so nothing heavy is imported when every answer is known.
+A model is loaded by its first `read`, so nothing heavy is imported when every answer is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from assets import stage
+from assets.annotators import Model
 from store import Store
 from store.hashing import fingerprint
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 UNDECODABLE = "corrupt image"
 """Reason of a row whose picture does not decode. Raw readers look at headers only (`curation.frames`)."""
@@ -31,51 +29,53 @@ def over_images(
     store: Store,
     memo: str,
     images: pl.DataFrame,
-    read: Callable[[list[Image]], Sequence[dict[str, Any]]],
+    model: Model,
     schema: dict[str, pl.DataType | type[pl.DataType]],
     *,
     chunk: int,
-    quarantine: bool = False,
     **parts: Any,
 ) -> tuple[pl.DataFrame, int, int]:
-    """`images` with what `read` says about each, asked once a content and remembered for ever.
+    """`images` with what `model` says about each, asked once a content and remembered for ever.
 
-    `images` has `path` and `content_hash`; `read` takes decoded RGB pictures and gives a mapping with the
-    columns of `schema` for each. `parts` is all else that decides the answer: the model's fingerprint,
-    wording, settings. Returns the frame (same rows and order, `schema` and `problem` added), the number of
-    model calls and of answers reused.
-
-    With `quarantine`, a picture whose content does not decode gets no answer but a `problem` that names its
-    file ("corrupt image: ..."), and is tried again next time; else it is an ImageError. `problem` is null
-    where nothing is wrong.
+    `images` has `path` and `content_hash`; `schema` is the columns of an answer. `parts` is all that decides
+    an answer besides picture and model: wording, settings. Returns the frame (same rows and order), the
+    number of model calls and of answers reused. Added are `schema`, `model` and `fingerprint` (who answered),
+    and `problem`: a reason that names a picture that does not decode, null otherwise. Such a picture is tried
+    again next time. Raises inference.images.ImageError for a file that cannot be read.
     """
-    keys = [fingerprint(image=image, **parts) for image in images["content_hash"]]
+    keys = [fingerprint(image=image, model=model.fingerprint, **parts) for image in images["content_hash"]]
     requests = images.select("path", "content_hash").with_columns(pl.Series("key", keys, dtype=pl.String))
-
     problems: dict[str, str] = {}
 
     def compute(missing: pl.DataFrame) -> pl.DataFrame:
-        from inference.images import load_sound
-
-        pictures, broken = load_sound(missing["path"].to_list())
-        if broken and not quarantine:
-            raise next(iter(broken.values()))
-        for place, error in broken.items():
-            problems[missing["key"][place]] = str(error).removeprefix(f"{missing['path'][place]}: ")
-        sound = [key for place, key in enumerate(missing["key"]) if place not in broken]
-        answers = read(pictures) if pictures else []
-        rows = [{"key": key, **answer} for key, answer in zip(sound, answers, strict=True)]
+        rows = []
+        for row in model.read(missing):
+            if "problem" in row:
+                problems[row["key"]] = row["problem"]
+            else:
+                rows.append(row)
         return pl.DataFrame(rows, schema={"key": pl.String, **schema})
 
     found = store.memo(memo, schema).get_or_compute(
-        requests, compute, chunk=chunk, progress=logged(context, memo), partial=quarantine
+        requests, compute, chunk=chunk, progress=logged(context, memo), partial=True
     )
-    said = pl.DataFrame(list(problems.items()), schema={"key": pl.String, "problem": pl.String}, orient="row")
-    answered = images.with_columns(requests["key"])
-    for part in (found.frame.select("key", *schema), said):
-        answered = answered.join(part, on="key", how="left", maintain_order="left")
-    named = pl.format("{}: {}: {}", pl.lit(UNDECODABLE), "path", "problem").alias("problem")
-    return answered.with_columns(named).drop("key"), found.computed, found.reused
+    said = pl.Series("problem", [problems.get(key) for key in keys], dtype=pl.String)
+    answered = images.with_columns(requests["key"], said).join(
+        found.frame.select("key", *schema), on="key", how="left", maintain_order="left"
+    )
+    answered = answered.with_columns(
+        pl.lit(model.name).alias("model"),
+        pl.lit(model.fingerprint).alias("fingerprint"),
+        pl.format("{}: {}: {}", pl.lit(UNDECODABLE), "path", "problem").alias("problem"),
+    )
+    return answered.drop("key"), found.computed, found.reused
+
+
+def readable(found: pl.DataFrame) -> pl.DataFrame:
+    """`found` itself, of pictures of our own making. Raises ValueError for one that does not decode."""
+    if broken := found["problem"].drop_nulls().to_list():
+        raise ValueError(f"{len(broken)} pictures of the store do not decode; {broken[0]}")
+    return found
 
 
 def decode_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:

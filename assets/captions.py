@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets import calls, stage
+from assets import annotators, calls, stage
 from store import Store
 
 COLUMNS = ("sample_id", "source", "path", "content_hash")
@@ -32,6 +32,7 @@ def captions(
         *COLUMNS,
         "caption",
         "model",
+        "fingerprint",
         (~empty).alias("keep"),
         pl.when(empty).then(pl.coalesce("problem", "complaint")).alias("reason"),
     )
@@ -39,46 +40,31 @@ def captions(
     return stage.result(table, model_calls=made, reused=reused, examples=examples)
 
 
-def _blip2(
+def _written(
     context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
-    from inference.blip2 import Blip2
-
-    settings = profile.captions
-    model = Blip2(settings.model, settings.revision, settings.precision, settings.batch_size)
-
-    def read(batch: list) -> list[dict[str, Any]]:
-        return [{"caption": caption} for caption in model.caption(batch)]
-
+    model = annotators.captions(context, profile.captions.chosen)
     table, made, reused = calls.over_images(
-        context,
-        store,
-        "captions",
-        samples,
-        read,
-        {"caption": pl.String},
-        chunk=profile.chunk,
-        quarantine=True,  # DISFA's extracted frames are decoded here first
-        model=model.fingerprint,
+        context, store, "captions", samples, model, annotators.CAPTION, chunk=profile.chunk
     )
-    return _described(table, model.fingerprint, "no caption: the model gave none"), made, reused
+    return table.with_columns(pl.lit("no caption: the model gave none").alias("complaint")), made, reused
 
 
 def _sidecar(
     context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
+    nothing = pl.lit(None, dtype=pl.String)
     table = samples.with_columns(
         pl.col("raw_caption").str.strip_chars().alias("caption"),
-        pl.lit(None, dtype=pl.String).alias("problem"),
+        pl.lit("sidecar").alias("model"),
+        nothing.alias("fingerprint"),
+        nothing.alias("problem"),
+        pl.lit("no caption: no text file beside the picture, or an empty one").alias("complaint"),
     )
-    return _described(table, "sidecar", "no caption: no text file beside the picture, or an empty one"), 0, 0
+    return table, 0, 0
 
 
-def _described(table: pl.DataFrame, model: str, complaint: str) -> pl.DataFrame:
-    return table.with_columns(pl.lit(model).alias("model"), pl.lit(complaint).alias("complaint"))
-
-
-PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {"blip2": _blip2, "sidecar": _sidecar}
+PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {"blip2": _written, "sidecar": _sidecar}
 
 
 @dg.asset_check(asset=captions, blocking=True)

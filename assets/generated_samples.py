@@ -156,12 +156,14 @@ def choose_guidance(artist: Artist) -> pl.DataFrame:
 def measure(
     context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
-    """`samples` (with `file`) and the AUs an estimator measures in them: measured_au1 …, faces; calls,
-    reused.
+    """`samples` (with `file`) and the AUs an estimator measures in them: measured_au1 …, faces, model,
+    fingerprint; calls, reused.
     """
     images = located(store, samples)
-    found, _, made, reused = annotate(context, store, profile, images)
-    readings = found.select(pl.col(facs.COLUMNS).name.prefix("measured_"), "faces")
+    found, made, reused = annotate(context, store, profile.au_estimator, images, profile.chunk)
+    readings = calls.readable(found).select(
+        pl.col(facs.COLUMNS).name.prefix("measured_"), "faces", "model", "fingerprint"
+    )
     return samples.hstack(readings), made, reused
 
 

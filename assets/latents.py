@@ -47,7 +47,8 @@ def latents(
         "content_hash",
         "file",
         "row",
-        pl.lit(model.fingerprint).alias("model"),
+        pl.lit(model.name).alias("model"),
+        pl.lit(model.fingerprint).alias("fingerprint"),
         pl.lit(True).alias("keep"),
         pl.lit(None, dtype=pl.String).alias("reason"),
     )

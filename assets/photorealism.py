@@ -8,16 +8,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets import calls, pictures, stage
+from assets import annotators, calls, pictures, stage
 from curation import photorealism as rule
 from store import Store
 
-ANSWERS = {
-    "cartoon_answer": pl.String,
-    "cartoon_score": pl.Float64,
-    "real_answer": pl.String,
-    "real_score": pl.Float64,
-}
+ANSWERS = annotators.answer_columns(rule.QUESTIONS)
 
 
 @dg.asset(group_name="data_set", code_version="1", kinds={"polars", "huggingface"}, pool="gpu")
@@ -30,45 +25,27 @@ def photorealism(
     """Which pictures are photographs: asked of BLIP-2, or vouched for by a person."""
     pictures_in = stage.kept(resolution).select("sample_id", "source", "path", "content_hash")
     judged, made, reused = PROVIDERS[profile.photorealism.provider](context, store, profile, pictures_in)
-    columns = (*pictures_in.columns, *ANSWERS, "model", "vouched_by", "keep", "reason")
+    columns = (*pictures_in.columns, *ANSWERS, "model", "fingerprint", "vouched_by", "keep", "reason")
     return stage.result(judged.select(columns), model_calls=made, reused=reused, **pictures.sheets(judged))
 
 
-def _blip2(
+def _asked(
     context: dg.AssetExecutionContext, store: Store, profile: Any, images: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
-    from inference.blip2 import Blip2
-
     settings = profile.photorealism
-    model = Blip2(settings.model, settings.revision, settings.precision, settings.batch_size)
     questions = dict(settings.questions)
-
-    def read(batch: list) -> list[dict[str, Any]]:
-        return [
-            {
-                **{f"{name}_answer": answers[text].text for name, text in questions.items()},
-                **{f"{name}_score": answers[text].score for name, text in questions.items()},
-            }
-            for answers in model.ask_all(batch, questions.values())
-        ]
-
+    model = annotators.answers(context, settings.chosen, questions)
     asked, made, reused = calls.over_images(
         context,
         store,
         "photorealism",
         images,
-        read,
+        model,
         ANSWERS,
         chunk=profile.chunk,
-        quarantine=True,
-        model=model.fingerprint,
         questions=questions,
     )
-    asked = asked.with_columns(
-        pl.lit(model.fingerprint).alias("model"),
-        pl.col("problem").is_null().alias("keep"),
-        pl.col("problem").alias("reason"),
-    )
+    asked = asked.with_columns(pl.col("problem").is_null().alias("keep"), pl.col("problem").alias("reason"))
     return rule.judge(asked, settings.thresholds, questions), made, reused
 
 
@@ -78,7 +55,7 @@ def _vouched(
     return rule.vouch(images, profile.photorealism.by), 0, 0
 
 
-PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {"blip2": _blip2, "vouched": _vouched}
+PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {"blip2": _asked, "vouched": _vouched}
 
 
 @dg.asset_check(asset=photorealism, blocking=True)

@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 import facs
-from assets import calls, stage
+from assets import annotators, calls, stage
 from assets.generated_samples import located, measure
 from store import Store
 
@@ -59,25 +59,16 @@ def build(experiments: dg.StaticPartitionsDefinition) -> list[dg.AssetsDefinitio
 
 
 def _embed(context, store: Store, profile: Any, samples: pl.DataFrame) -> tuple[pl.DataFrame, int, int]:
-    from inference.clip import Clip
-
-    settings = profile.evaluation
-    model = Clip(settings.clip, settings.clip_revision, batch_size=settings.batch_size)
-
-    def read(batch: list) -> list[dict[str, Any]]:
-        return [{"embedding": row.tolist()} for row in model.embed_images(batch)]
-
     found, made, reused = calls.over_images(
         context,
         store,
         "clip_embeddings",
         located(store, samples),
-        read,
-        {"embedding": pl.List(pl.Float32)},
+        annotators.embeddings(profile.evaluation.embedder),
+        annotators.EMBEDDING,
         chunk=profile.chunk,
-        model=model.fingerprint,
     )
-    return samples.with_columns(found["embedding"]), made, reused
+    return samples.hstack(calls.readable(found).select("embedding", "model", "fingerprint")), made, reused
 
 
 def _rows(embeddings: pl.Series):

@@ -58,5 +58,6 @@ def vouch(frame: pl.DataFrame, by: str) -> pl.DataFrame:
         *answers,
         *scores,
         pl.lit(None, dtype=pl.String).alias("model"),
+        pl.lit(None, dtype=pl.String).alias("fingerprint"),
         pl.lit(by.strip()).alias("vouched_by"),
     )

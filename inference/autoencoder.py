@@ -39,13 +39,18 @@ class Autoencoder:
         """The VAE's files on this machine."""
         return weights.resolve(self.base, self.revision, subfolder="vae")
 
+    @property
+    def name(self) -> str:
+        """The base as tables name it."""
+        return weights.name(self.base, self.folder)
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the VAE's weights, precision and code version; the rest of the base plays no part."""
         return fingerprint(
             kind="autoencoder",
             code=CODE_VERSION,
-            weights=weights.content(self.folder),
+            **weights.identity(self.base, self.revision, self.folder),
             precision=self.precision,
         )
 

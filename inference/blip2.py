@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from inference import devices, weights
+from inference.abilities import Answer
 from store.hashing import fingerprint
 
 if TYPE_CHECKING:
@@ -21,20 +23,16 @@ ANSWER_TOKENS = 5
 CAPTION_TOKENS = 30
 YES = (" yes", "yes", " Yes", "Yes", " YES", "YES")
 NO = (" no", "no", " No", "No", " NO", "NO")
-
-
-class Answer(NamedTuple):
-    """The greedy answer verbatim, and P(yes) / (P(yes) + P(no)) of its first token, 0-1."""
-
-    text: str
-    score: float
+# Activations and attention cache of one picture in bfloat16, generously; a guess too high is halved.
+PICTURE_BYTES = 128 << 20
 
 
 class Blip2:
     """`Blip2ForConditionalGeneration` from a hub id or a local folder; OPT and T5 language models alike.
 
     The Q-Former does not see the prompt, so an image passes the vision tower and the Q-Former once for all
-    questions. `beams` affects captions only (the original library captions with 5, transformers with 1).
+    questions; every row of a batch has the same prompt, so nothing is padded. `beams` affects captions only
+    (the original library captions with 5, transformers with 1). `batch_size` None is as many as fit.
     """
 
     def __init__(
@@ -42,19 +40,25 @@ class Blip2:
         model: str | os.PathLike,
         revision: str | None = None,
         precision: str = "float32",
-        batch_size: int = 16,
+        batch_size: int | None = None,
         device: str = "auto",
         beams: int = 1,
     ):
         self.model, self.revision = str(model), revision
         self.precision = devices.check_precision(precision)
-        self.batch_size, self.device, self.beams = batch_size, device, beams
+        self.device, self.beams = device, beams
+        self._batch_size = batch_size
         self.calls = 0
 
     @cached_property
-    def folder(self) -> os.PathLike:
+    def folder(self) -> Path:
         """The model's files on this machine."""
         return weights.resolve(self.model, self.revision)
+
+    @property
+    def name(self) -> str:
+        """The model as tables name it."""
+        return weights.name(self.model, self.folder)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -62,50 +66,76 @@ class Blip2:
         return fingerprint(
             kind="blip2",
             code=CODE_VERSION,
-            weights=weights.content(self.folder),
+            **weights.identity(self.model, self.revision, self.folder),
             precision=self.precision,
             beams=self.beams,
             tokens=[ANSWER_TOKENS, CAPTION_TOKENS],
             template=PROMPT,
         )
 
-    def ask(self, images: Sequence[Image.Image], question: str) -> list[Answer]:
-        """One Answer an image, in order."""
-        return [answers[question] for answers in self.ask_all(images, [question])]
+    @property
+    def batch_size(self) -> int:
+        """Images a forward pass; without one given the model is loaded to see how many fit beside it."""
+        if self._batch_size is None:
+            self._batch_size = devices.fitting(PICTURE_BYTES, self._loaded.device)
+        return self._batch_size
 
-    def ask_all(self, images: Sequence[Image.Image], questions: Iterable[str]) -> list[dict[str, Answer]]:
-        """Every question about every image: a dict question → Answer an image, in order."""
+    @cached_property
+    def prepare(self) -> Callable[[Image.Image], torch.Tensor]:
+        """Picture → pixels [3, side, side], as the model's own processor makes them; safe in threads."""
+        images = self._processor.image_processor
+        return lambda picture: images(picture, return_tensors="pt").pixel_values[0]
+
+    def ask(self, pictures: Sequence[Any], question: str) -> list[Answer]:
+        """One Answer a picture, in order."""
+        return [answers[question] for answers in self.ask_all(pictures, [question])]
+
+    def ask_all(self, pictures: Sequence[Any], questions: Iterable[str]) -> list[dict[str, Answer]]:
+        """Every question about every picture (or what `prepare` made of it): a dict question → Answer a
+        picture, in order."""
         questions = list(questions)
-        results = []
-        for batch in self._batches(images):
-            features = self._features(batch)
-            answers = {q: self._answer(features, PROMPT.format(question=q)) for q in questions}
-            results += [{q: answers[q][i] for q in questions} for i in range(len(batch))]
-        return results
 
-    def caption(self, images: Sequence[Image.Image]) -> list[str]:
-        """One caption an image, in order, without a prompt (paper, supplement)."""
-        captions = []
-        for batch in self._batches(images):
+        def read(batch: Sequence[Any]) -> list[dict[str, Answer]]:
+            features = self._features(batch)
+            answers = [self._answer(features, PROMPT.format(question=question)) for question in questions]
+            return [dict(zip(questions, (a[i] for a in answers), strict=True)) for i in range(len(batch))]
+
+        return self._in_batches(read, pictures)
+
+    def caption(self, pictures: Sequence[Any]) -> list[str]:
+        """One caption a picture (or what `prepare` made of it), in order, without a prompt (paper,
+        supplement)."""
+
+        def read(batch: Sequence[Any]) -> list[str]:
             prompt = self._loaded.caption_prompt
             out = self._generate(self._features(batch), prompt, CAPTION_TOKENS, num_beams=self.beams)
-            captions += self._decode(out.sequences)
-        return captions
+            return self._decode(out.sequences)
 
-    def _batches(self, images: Sequence[Image.Image]) -> Iterator[Sequence[Image.Image]]:
-        for start in range(0, len(images), self.batch_size):
-            yield images[start : start + self.batch_size]
+        return self._in_batches(read, pictures)
+
+    def _in_batches(self, read: Callable[[Sequence[Any]], list], pictures: Sequence[Any]) -> list:
+        if not pictures:
+            return []
+        answers, self._batch_size = devices.halving(read, pictures, self.batch_size)
+        self.calls += len(answers)
+        return answers
+
+    @cached_property
+    def _processor(self):
+        from transformers import Blip2Processor
+
+        return Blip2Processor.from_pretrained(self.folder, backend="pil", local_files_only=True)
 
     @cached_property
     def _loaded(self) -> _Loaded:
-        return _Loaded(self.folder, devices.pick(self.device), devices.dtype(self.precision))
+        return _Loaded(self.folder, self._processor, devices.pick(self.device), devices.dtype(self.precision))
 
-    def _features(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """Images → [N, query tokens, language width]."""
+    def _features(self, batch: Sequence[Any]) -> torch.Tensor:
+        """Pictures → [N, query tokens, language width]."""
         import torch
 
-        model, self.calls = self._loaded, self.calls + len(images)
-        pixels = model.processor.image_processor(list(images), return_tensors="pt").pixel_values
+        model = self._loaded
+        pixels = torch.stack([one if isinstance(one, torch.Tensor) else self.prepare(one) for one in batch])
         with torch.inference_mode():
             return model.net.get_image_features(pixels.to(model.device, model.dtype)).pooler_output
 
@@ -148,11 +178,10 @@ class Blip2:
 class _Loaded:
     """Network and processor, and what the tokenizer calls yes, no, padding and an empty prompt."""
 
-    def __init__(self, folder: os.PathLike, device: torch.device, dtype: torch.dtype):
-        from transformers import Blip2ForConditionalGeneration, Blip2Processor
+    def __init__(self, folder: os.PathLike, processor: Any, device: torch.device, dtype: torch.dtype):
+        from transformers import Blip2ForConditionalGeneration
 
-        self.device, self.dtype = device, dtype
-        self.processor = Blip2Processor.from_pretrained(folder, backend="pil", local_files_only=True)
+        self.device, self.dtype, self.processor = device, dtype, processor
         net = Blip2ForConditionalGeneration.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, local_files_only=True
         )

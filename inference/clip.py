@@ -1,25 +1,26 @@
-"""CLIP image embeddings, for CLIP-I. The cosine itself is taken in `evaluation/`."""
+"""CLIP embeddings of pictures and texts. Cosines are taken in `evaluation/`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inference import devices, weights
 from store.hashing import fingerprint
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from PIL import Image
 
 CODE_VERSION = "1"
 
 
 class Clip:
-    """`CLIPModel` from a hub id or a local folder; only its vision half runs."""
+    """`CLIPModel` from a hub id or a local folder."""
 
     def __init__(
         self,
@@ -39,35 +40,77 @@ class Clip:
         """The model's files on this machine."""
         return weights.resolve(self.model, self.revision)
 
+    @property
+    def name(self) -> str:
+        """The model as tables name it."""
+        return weights.name(self.model, self.folder)
+
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of weights, precision and code version. Loads no model."""
+        """Hash of weights (on the hub also id and revision), precision and code version. Loads no model."""
         return fingerprint(
-            kind="clip", code=CODE_VERSION, weights=weights.content(self.folder), precision=self.precision
+            kind="clip",
+            code=CODE_VERSION,
+            **weights.identity(self.model, self.revision, self.folder),
+            precision=self.precision,
         )
 
     @cached_property
-    def _loaded(self):
-        from transformers import CLIPImageProcessorPil, CLIPModel
+    def prepare(self) -> Callable[[Image.Image], torch.Tensor]:
+        """Picture → pixels [3, side, side], as the model's own processor makes them; safe in threads."""
+        from transformers import CLIPImageProcessorPil
 
-        processor = CLIPImageProcessorPil.from_pretrained(self.folder, local_files_only=True)
+        images = CLIPImageProcessorPil.from_pretrained(self.folder, local_files_only=True)
+        return lambda picture: images(picture, return_tensors="pt").pixel_values[0]
+
+    @cached_property
+    def _tokenizer(self):
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+
+    @cached_property
+    def _net(self):
+        from transformers import CLIPModel
+
         net = CLIPModel.from_pretrained(
             self.folder, dtype=devices.dtype(self.precision), use_safetensors=True, local_files_only=True
         )
-        return processor, net.to(devices.pick(self.device)).eval()
+        return net.to(devices.pick(self.device)).eval()
 
-    def embed_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """Pictures → float32 [N, d], rows of length 1, in order; [0, d] for no pictures."""
+    def embed_images(self, pictures: Sequence[Any]) -> np.ndarray:
+        """Pictures (or what `prepare` made of them) → float32 [N, d], rows of length 1, in order; [0, d] for
+        none."""
+        import torch
+
+        def read(batch: Sequence[Any]) -> torch.Tensor:
+            made = [one if isinstance(one, torch.Tensor) else self.prepare(one) for one in batch]
+            pixels = torch.stack(made).to(self._net.device, self._net.dtype)
+            return self._net.get_image_features(pixels).pooler_output
+
+        self.calls += len(pictures)
+        return self._embed(read, pictures)
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Texts, cut at the model's longest → float32 [N, d] in the pictures' space, rows of length 1, in
+        order."""
+
+        def read(batch: Sequence[str]) -> torch.Tensor:
+            longest = self._net.config.text_config.max_position_embeddings
+            tokens = self._tokenizer(
+                list(batch), padding=True, truncation=True, max_length=longest, return_tensors="pt"
+            )
+            return self._net.get_text_features(**tokens.to(self._net.device)).pooler_output
+
+        return self._embed(read, texts)
+
+    def _embed(self, read: Callable[[Sequence[Any]], torch.Tensor], inputs: Sequence[Any]) -> np.ndarray:
         import numpy as np
         import torch
 
-        processor, net = self._loaded
-        rows = [np.empty((0, net.config.projection_dim), np.float32)]
-        for start in range(0, len(images), self.batch_size):
-            batch = list(images[start : start + self.batch_size])
-            pixels = processor(batch, return_tensors="pt").pixel_values
+        rows = [np.empty((0, self._net.config.projection_dim), np.float32)]
+        for start in range(0, len(inputs), self.batch_size):
             with torch.inference_mode():
-                embeds = net.get_image_features(pixels.to(net.device, net.dtype)).pooler_output.float()
+                embeds = read(inputs[start : start + self.batch_size]).float()
             rows.append(torch.nn.functional.normalize(embeds, dim=-1).cpu().numpy())
-        self.calls += len(images)
         return np.concatenate(rows)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -41,3 +42,37 @@ def dtype(precision: str) -> torch.dtype:
     import torch
 
     return getattr(torch, check_precision(precision))
+
+
+def fitting(picture_bytes: int, device: torch.device, most: int = 256, without_accelerator: int = 16) -> int:
+    """The largest power of two, at most `most`, of pictures of `picture_bytes` that the accelerator's free
+    memory holds; a fixed number on the CPU, where a larger batch gains nothing.
+    """
+    import torch
+
+    if device.type != "cuda":
+        return without_accelerator
+    free, _ = torch.cuda.mem_get_info(device)
+    return 1 << (max(1, min(most, free // picture_bytes)).bit_length() - 1)
+
+
+def halving(
+    read: Callable[[Sequence[Any]], list[Any]], pictures: Sequence[Any], batch_size: int
+) -> tuple[list[Any], int]:
+    """`read` over `pictures` in batches, halved whenever the accelerator's memory runs out: the answers in
+    order, and the batch size that fitted. Raises torch.OutOfMemoryError if not even one picture fits.
+    """
+    import torch
+
+    answers: list[Any] = []
+    while len(answers) < len(pictures):
+        try:
+            answers += read(pictures[len(answers) : len(answers) + batch_size])
+            continue
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+        # Out of the except clause: its traceback keeps the batch's tensors alive.
+        batch_size //= 2
+        torch.cuda.empty_cache()
+    return answers, batch_size

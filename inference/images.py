@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from PIL import Image, ImageOps
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 # Above any camera's picture and below what fills a worker's memory: 178 million pixels are 0.5 GB as RGB.
 MAXIMUM_PIXELS = 178_956_970
+WORKERS = max(2, min(16, os.cpu_count() or 2))
+
+P, R = TypeVar("P"), TypeVar("R")
 
 
 class ImageError(ValueError):
@@ -22,8 +26,8 @@ class ImageError(ValueError):
 
 
 class ContentError(ImageError):
-    """What is in the file is at fault (no picture, truncated, corrupt, too large): reading it again won't
-    help."""
+    """What is in the file is at fault (no picture, truncated, corrupt, implausibly large): reading it again
+    would not help."""
 
 
 def load(path: str | os.PathLike, size: int | None = None) -> Image.Image:
@@ -46,47 +50,64 @@ def load(path: str | os.PathLike, size: int | None = None) -> Image.Image:
     return picture if size is None else square(picture, size)
 
 
-def load_many(
-    paths: Sequence[str | os.PathLike], size: int | None = None, workers: int = 4
-) -> list[Image.Image]:
-    """`load` of each path, in order, decoded by `workers` threads. Raises the first ImageError."""
-    return list(stream(paths, size, workers))
+def load_many(paths: Sequence[str | os.PathLike], size: int, workers: int = WORKERS) -> list[Image.Image]:
+    """`load` of each path at `size`, in order, on threads. Raises the first ImageError."""
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        return list(pool.map(lambda path: load(path, size), paths))
 
 
-def load_sound(
-    paths: Sequence[str | os.PathLike], workers: int = 4
-) -> tuple[list[Image.Image], dict[int, ContentError]]:
-    """The pictures of those `paths` whose content decodes, in order, and for the place of each other what is
-    wrong with it. Raises ImageError for a file that cannot be read: that says nothing about the picture.
+def read_ahead(
+    paths: Sequence[str | os.PathLike],
+    read: Callable[[list[P]], Sequence[R]],
+    batch_size: int,
+    prepare: Callable[[Image.Image], P] = lambda picture: picture,
+    workers: int = WORKERS,
+) -> Iterator[R | ContentError]:
+    """What `read` says about each picture, in order; in the place of one that does not decode its
+    ContentError. Raises ImageError for a file that cannot be read: that says nothing about the picture.
+
+    `read` gets batches of `batch_size` (the last may be smaller) of what `prepare` made of the pictures.
+    Decoding and preparing run in threads, up to two batches ahead of it.
     """
+    batch: list[P | ContentError] = []
+    waiting = 0
+    for found in _prepared(paths, prepare, workers, ahead=2 * batch_size):
+        batch.append(found)
+        waiting += not isinstance(found, ContentError)
+        if waiting == batch_size:
+            yield from _answered(batch, read)
+            batch, waiting = [], 0
+    yield from _answered(batch, read)
 
-    def attempt(path: str | os.PathLike) -> Image.Image | ContentError:
+
+def _answered(
+    batch: list[P | ContentError], read: Callable[[list[P]], Sequence[R]]
+) -> Iterator[R | ContentError]:
+    readable = [found for found in batch if not isinstance(found, ContentError)]
+    answers = iter(read(readable) if readable else ())
+    return (found if isinstance(found, ContentError) else next(answers) for found in batch)
+
+
+def _prepared(
+    paths: Sequence[str | os.PathLike], prepare: Callable[[Image.Image], P], workers: int, ahead: int
+) -> Iterator[P | ContentError]:
+    def job(path: str | os.PathLike) -> P | ContentError:
         try:
-            return load(path)
+            return prepare(load(path))
         except ContentError as error:
             return error
 
-    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode") as pool:
-        found = list(pool.map(attempt, paths))
-    broken = {place: item for place, item in enumerate(found) if isinstance(item, ContentError)}
-    return [item for item in found if not isinstance(item, ContentError)], broken
-
-
-def stream(
-    paths: Sequence[str | os.PathLike], size: int | None = None, workers: int = 4, ahead: int = 64
-) -> Iterator[Image.Image]:
-    """`load` of each path, in order, at most `ahead` pictures decoded before they are taken."""
-    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode") as pool:
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         rest = iter(paths)
-        pending = [pool.submit(load, path, size) for path in islice(rest, ahead)]
+        pending = deque(pool.submit(job, path) for path in islice(rest, ahead))
         try:
             while pending:
-                picture = pending.pop(0).result()
-                pending += [pool.submit(load, path, size) for path in islice(rest, 1)]
-                yield picture
+                found = pending.popleft().result()
+                pending.extend(pool.submit(job, path) for path in islice(rest, 1))
+                yield found
         finally:
-            for job in pending:
-                job.cancel()
+            for left in pending:
+                left.cancel()
 
 
 def rgb(picture: Image.Image) -> Image.Image:

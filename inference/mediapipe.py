@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from facs import ACTION_UNITS, MAXIMUM
-from inference.action_units import EstimatorUnavailable, Reading, unmeasured
+from inference.abilities import EstimatorUnavailable, Reading, unmeasured
 from store.hashing import fingerprint, hash_file
 
 if TYPE_CHECKING:
@@ -89,9 +89,14 @@ class MediaPipe:
 
     supported = tuple(au for au in ACTION_UNITS if au in RAMPS)
 
-    def __init__(self, model: str | os.PathLike | None = None):
-        self.model = model
+    def __init__(self, model: str | os.PathLike | None = None, batch_size: int = 32):
+        self.model, self.batch_size = model, batch_size
         self.calls = 0
+
+    @property
+    def name(self) -> str:
+        """The model as tables name it."""
+        return f"mediapipe {_version()} {self.path.name}"
 
     @cached_property
     def path(self) -> Path:
@@ -119,6 +124,10 @@ class MediaPipe:
             faces=MAXIMUM_FACES,
             ramps={str(au): [str(ramp) for ramp in ramps] for au, ramps in RAMPS.items()},
         )
+
+    def prepare(self, picture: Image.Image) -> Image.Image:
+        """The picture itself."""
+        return picture
 
     def estimate(self, pictures: Sequence[Image.Image]) -> list[Reading]:
         """One Reading a picture, in order."""

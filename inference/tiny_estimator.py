@@ -7,14 +7,15 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from facs import ACTION_UNITS
 from inference import devices, images, weights
-from inference.action_units import Reading, unmeasured
+from inference.abilities import Reading, unmeasured
 from store.hashing import fingerprint
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image
 
     from inference.conv_estimator import ConvEstimator
@@ -30,27 +31,45 @@ class TinyEstimator:
 
     supported = ACTION_UNITS
 
-    def __init__(self, model: str | os.PathLike, batch_size: int = 128, device: str = "auto"):
-        self.model, self.batch_size, self.device = str(model), batch_size, device
+    def __init__(
+        self,
+        model: str | os.PathLike,
+        revision: str | None = None,
+        batch_size: int = 128,
+        device: str = "auto",
+    ):
+        self.model, self.revision = str(model), revision
+        self.batch_size, self.device = batch_size, device
         self.calls = 0
 
     @cached_property
     def folder(self) -> Path:
         """The model's files on this machine."""
-        return weights.resolve(self.model)
+        return weights.resolve(self.model, self.revision)
+
+    @property
+    def name(self) -> str:
+        """The model as tables name it."""
+        return weights.name(self.model, self.folder)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of weights and code version. Loads no model."""
-        return fingerprint(kind="conv", code=CODE_VERSION, weights=weights.content(self.folder))
+        """Hash of weights (on the hub also id and revision) and code version. Loads no model."""
+        identity = weights.identity(self.model, self.revision, self.folder)
+        return fingerprint(kind="conv", code=CODE_VERSION, **identity)
 
     @cached_property
     def size(self) -> int:
         """Side of the network's input in pixels."""
         return json.loads((self.folder / "config.json").read_text())["image_size"]
 
-    def estimate(self, pictures: Sequence[Image.Image]) -> list[Reading]:
-        """One Reading a picture, in order; the network counts faces as none or one."""
+    def prepare(self, picture: Image.Image) -> np.ndarray:
+        """Picture → uint8 [size, size, 3]."""
+        return images.as_array([images.square(picture, self.size)])[0]
+
+    def estimate(self, pictures: Sequence[Any]) -> list[Reading]:
+        """One Reading a picture (or what `prepare` made of it), in order; the network counts faces as none or
+        one."""
         readings = []
         for start in range(0, len(pictures), self.batch_size):
             readings += self._read(pictures[start : start + self.batch_size])
@@ -63,11 +82,12 @@ class TinyEstimator:
 
         return ConvEstimator.from_pretrained(self.folder).to(devices.pick(self.device))
 
-    def _read(self, batch: Sequence[Image.Image]) -> list[Reading]:
+    def _read(self, batch: Sequence[Any]) -> list[Reading]:
+        import numpy as np
         import torch
 
-        pixels = torch.from_numpy(images.as_array([images.square(picture, self.size) for picture in batch]))
-        pixels = pixels.to(next(self._net.parameters()).device)
+        made = [one if isinstance(one, np.ndarray) else self.prepare(one) for one in batch]
+        pixels = torch.from_numpy(np.stack(made)).to(next(self._net.parameters()).device)
         intensities, face = self._net.predict(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
         return [
             Reading(tuple(values), 1, None) if found else unmeasured()

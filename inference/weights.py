@@ -6,6 +6,7 @@ import json
 import os
 import re
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 from store.hashing import fingerprint, hash_file
@@ -38,6 +39,24 @@ def resolve(model: str | os.PathLike, revision: str | None = None, subfolder: st
     if not (folder / "config.json").is_file():
         raise ModelNotFound(f"{folder} holds no config.json: not a saved model")
     return folder
+
+
+def name(model: str | os.PathLike, folder: Path) -> str:
+    """How tables name the model in `folder`: `id@commit` from the hub, a local folder by its own name."""
+    if is_local(model):
+        return Path(model).expanduser().resolve().name
+    commit = next((part for above, part in pairwise(folder.parts) if above == "snapshots"), None)
+    return f"{model}@{commit[:12]}" if commit else str(model)
+
+
+def identity(model: str | os.PathLike, revision: str | None, folder: Path) -> dict[str, str | None]:
+    """What a fingerprint says of a model: the hash of its weights and, on the hub, id and revision asked for.
+
+    A local folder's path says nothing: another machine has another.
+    """
+    return {"weights": content(folder)} | (
+        {} if is_local(model) else {"id": str(model), "revision": revision}
+    )
 
 
 def _snapshot(model: str, revision: str | None, subfolder: str | None) -> Path:

@@ -33,14 +33,30 @@ class Resolution(_Settings):
     inclusive: bool = Field(True, description="Whether a side of exactly min_side is kept.")
 
 
-class BlipPhotorealism(_Settings):
+class _Annotator(_Settings):
+    """Who has one of the abilities of `inference.abilities`; a provider may leave some of these to itself."""
+
+    provider: str
+    model: str | None = Field(None, description="Hub id, local folder or file; null: the provider's own.")
+    revision: str | None = Field(None, description="Revision of a hub id.")
+    precision: Literal["float32", "bfloat16", "float16"] | None = Field(
+        None, description="Number format; null: the provider's own."
+    )
+    batch_size: int | None = Field(
+        None, ge=1, description="Images a forward pass; null: as the provider can."
+    )
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The provider and the settings that are given."""
+        return self.model_dump(include=set(_Annotator.model_fields), exclude_none=True)
+
+
+class BlipPhotorealism(_Annotator):
     """Two questions to BLIP-2 about every photograph (paper, supplement)."""
 
     provider: Literal["blip2"]
     model: str = Field(description="Hub id or local folder of a Blip2ForConditionalGeneration.")
-    revision: str | None = Field(None, description="Revision of a hub id.")
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    batch_size: int = Field(16, ge=1, description="Images a forward pass.")
     questions: dict[Literal["cartoon", "real"], str] = Field(
         description="The wording of the question about cartoons and of the one about photographs."
     )
@@ -63,12 +79,10 @@ class VouchedPhotorealism(_Settings):
     by: str = Field(min_length=1, description="Who vouches.")
 
 
-class AUEstimator(_Settings):
+class AUEstimator(_Annotator):
     """Who reads the action units off a picture, for labels and for the evaluation alike."""
 
     provider: Literal["conv", "mediapipe", "libreface"]
-    model: str | None = Field(None, description="Local folder or file of weights; null: the provider's own.")
-    batch_size: int | None = Field(None, ge=1, description="Images a forward pass; null: the provider's own.")
 
 
 class Corrections(_Settings):
@@ -86,14 +100,11 @@ class Disfa(_Settings):
     cameras: list[Literal["left", "right"]] = Field(["left"], min_length=1, description="Videos used.")
 
 
-class BlipCaptions(_Settings):
+class BlipCaptions(_Annotator):
     """Captions from BLIP-2 without a prompt."""
 
     provider: Literal["blip2"]
     model: str = Field(description="Hub id or local folder of a Blip2ForConditionalGeneration.")
-    revision: str | None = Field(None, description="Revision of a hub id.")
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    batch_size: int = Field(16, ge=1, description="Images a forward pass.")
 
 
 class SidecarCaptions(_Settings):
@@ -175,6 +186,16 @@ class Evaluation(_Settings):
     clip_revision: str | None = Field(None, description="Revision of a hub id.")
     batch_size: int = Field(16, ge=1, description="Pictures generated at once.")
     chunk: int = Field(128, ge=1, description="Pictures generated between two writes of the memo.")
+
+    @property
+    def embedder(self) -> dict[str, Any]:
+        """Who embeds pictures and texts."""
+        return {
+            "provider": "clip",
+            "model": self.clip,
+            "revision": self.clip_revision,
+            "batch_size": self.batch_size,
+        }
 
 
 class Profile(_Settings):

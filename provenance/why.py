@@ -56,7 +56,7 @@ class Step:
 
     @property
     def model(self) -> str | None:
-        """Fingerprint of the model behind the row, if one was asked."""
+        """The model behind the row as its table names it, if one was asked."""
         return (self.row or {}).get("model") or self.metadata.get("model")
 
 

@@ -10,31 +10,31 @@ from tiny_raw import picture, write
 
 import facs
 from assets import au_annotation, captions, photorealism, raw, resolution
-from inference.action_units import Reading
+from inference.abilities import Answer, Reading
 from inference.images import ImageError
 from store import Store
 from store.hashing import hash_file
 
 
-class Blip2:
+class Annotator:
+    name, fingerprint, batch_size = "m@1", "f", 2
+
+    def prepare(self, picture):
+        return picture
+
+
+class Blip2(Annotator):
     """Says yes to the second question."""
 
-    fingerprint = "blip2"
-
-    def __init__(self, *settings):
-        pass
-
     def ask_all(self, pictures, questions):
-        answers = [SimpleNamespace(text="no", score=0.1), SimpleNamespace(text="yes", score=0.9)]
+        answers = [Answer("no", 0.1), Answer("yes", 0.9)]
         return [dict(zip(questions, answers, strict=True)) for _ in pictures]
 
     def caption(self, pictures):
         return ["a face"] * len(pictures)
 
 
-class Estimator:
-    fingerprint = "estimator"
-
+class Estimator(Annotator):
     def estimate(self, pictures):
         return [Reading((1.0,) * len(facs.COLUMNS), 1, None) for _ in pictures]
 
@@ -57,12 +57,15 @@ def portraits(tmp_path) -> Path:
     return folder
 
 
+def annotate_with_these(monkeypatch):
+    made = {"answers": Blip2, "captions": Blip2, "action_units": Estimator}
+    monkeypatch.setattr("inference.abilities.build", lambda ability, settings: made[ability]())
+
+
 def materialised(
     portraits: Path, home: Path, monkeypatch, provider: str, limit: float
 ) -> dg.ExecuteInProcessResult:
-    monkeypatch.setattr("inference.blip2.Blip2", Blip2)
-    monkeypatch.setattr("inference.action_units.build", lambda settings: Estimator())
-    blip2 = {"model": "m", "revision": None, "precision": "float32", "batch_size": 2}
+    annotate_with_these(monkeypatch)
     profile = SimpleNamespace(
         raw=SimpleNamespace(affectnet=None, disfa=None, folder=portraits),
         limits={"quarantined": limit, "no_face": 0.0},
@@ -74,9 +77,9 @@ def materialised(
             by="Ann",
             questions={"cartoon": "a?", "real": "b?"},
             thresholds={"cartoon": 0.5, "real": 0.5},
-            **blip2,
+            chosen={"provider": "blip2"},
         ),
-        au_estimator=SimpleNamespace(model_dump=lambda **options: {}),
+        au_estimator=SimpleNamespace(chosen={"provider": "conv"}),
     )
     rooms = (raw, resolution, photorealism, au_annotation)
     return dg.materialize(
@@ -116,14 +119,12 @@ def test_again_only_the_corrupt_picture_is_tried_and_no_model_called(portraits, 
 
 def test_a_file_that_is_gone_fails_the_stage_instead(portraits, tmp_path, monkeypatch):
     """A disk that is away must not drop every picture."""
-    monkeypatch.setattr("inference.blip2.Blip2", Blip2)
+    annotate_with_these(monkeypatch)
     rows = [
         ("a", str(portraits / "good0.jpg"), hash_file(portraits / "good0.jpg")),
         ("b", str(portraits / "x.jpg"), "h"),
     ]
     table = pl.DataFrame(rows, schema=["sample_id", "path", "content_hash"], orient="row")
-    profile = SimpleNamespace(
-        captions=SimpleNamespace(model="m", revision=None, precision="", batch_size=1), chunk=8
-    )
+    profile = SimpleNamespace(captions=SimpleNamespace(chosen={"provider": "blip2"}), chunk=8)
     with pytest.raises(ImageError, match=r"x\.jpg"):
         captions.PROVIDERS["blip2"](dg.build_asset_context(), Store(tmp_path / "home"), profile, table)

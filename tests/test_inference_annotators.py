@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from facs import ACTION_UNITS
-from inference import action_units, images, mediapipe
+from inference import abilities, images, mediapipe
 from inference.autoencoder import Autoencoder
 from inference.clip import Clip
 from inference.conv_estimator import ConvEstimator
@@ -96,8 +96,8 @@ def test_readings_follow_the_network_in_order_and_over_batches(estimator_folder)
     pictures = _pictures(7)
     x = torch.from_numpy(images.as_array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
     values, faces = net.predict(x)
-    estimator = action_units.build(
-        {"provider": "conv", "model": estimator_folder, "batch_size": 3, "device": "cpu"}
+    estimator = abilities.build(
+        "action_units", {"provider": "conv", "model": estimator_folder, "batch_size": 3, "device": "cpu"}
     )
     readings = estimator.estimate(pictures)
     assert estimator.calls == 7 and estimator.supported == ACTION_UNITS
@@ -106,7 +106,7 @@ def test_readings_follow_the_network_in_order_and_over_batches(estimator_folder)
             assert reading.intensities == pytest.approx(expected.tolist(), abs=1e-4)
             assert (reading.faces, reading.reason) == (1, None)
         else:
-            assert reading == ((None,) * 12, 0, "no face")
+            assert reading == abilities.unmeasured("no face")
 
 
 @pytest.mark.parametrize("bias, faces, reason", [(50.0, 1, None), (-50.0, 0, "no face")])
@@ -137,16 +137,17 @@ def test_an_estimators_fingerprint_follows_its_weights(estimator_folder):
 
 def test_unknown_providers_and_settings_are_named():
     with pytest.raises(ValueError, match="openface"):
-        action_units.build({"provider": "openface"})
+        abilities.build("action_units", {"provider": "openface"})
     with pytest.raises(TypeError, match="threshold"):
-        action_units.build({"provider": "mediapipe", "threshold": 3})
+        abilities.build("action_units", {"provider": "mediapipe", "threshold": 3})
 
 
 def test_annotators_import_and_fingerprint_without_torch(estimator_folder):
     code = (
         "import sys\n"
-        "from inference import action_units, autoencoder, blip2, clip, devices, images, mediapipe\n"
-        f"action_units.build({{'provider': 'conv', 'model': {str(estimator_folder)!r}}}).fingerprint\n"
+        "from inference import abilities, autoencoder, blip2, clip, devices, images, mediapipe\n"
+        f"settings = {{'provider': 'conv', 'model': {str(estimator_folder)!r}}}\n"
+        "abilities.build('action_units', settings).fingerprint\n"
         "loaded = {'torch', 'transformers', 'diffusers', 'mediapipe', 'dagster'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"
     )
@@ -212,15 +213,15 @@ def test_what_is_missing_is_said_with_what_to_install(monkeypatch, tmp_path):
     def missing(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    with pytest.raises(action_units.EstimatorUnavailable, match="nowhere"):
+    with pytest.raises(abilities.EstimatorUnavailable, match="nowhere"):
         _ = mediapipe.MediaPipe(model=tmp_path / "nowhere.task").fingerprint
     monkeypatch.setattr(mediapipe, "find_spec", lambda name: None)
-    with pytest.raises(action_units.EstimatorUnavailable, match=r"pip install 'fineface\[portraits\]'"):
+    with pytest.raises(abilities.EstimatorUnavailable, match=r"pip install 'fineface\[portraits\]'"):
         _ = mediapipe.MediaPipe().fingerprint
     monkeypatch.setattr(mediapipe.metadata, "version", missing)
     (tmp_path / "face.task").write_bytes(b"model")
     for use in (lambda it: it.fingerprint, lambda it: it.estimate(_pictures(1))):
-        with pytest.raises(action_units.EstimatorUnavailable, match=r"mediapipe is missing: pip install"):
+        with pytest.raises(abilities.EstimatorUnavailable, match=r"mediapipe is missing: pip install"):
             use(mediapipe.MediaPipe(model=tmp_path / "face.task"))
 
 
@@ -259,7 +260,7 @@ def test_mediapipe_reads_a_real_photograph(portraits):
     values = dict(zip(ACTION_UNITS, smiling.intensities, strict=True))
     assert smiling.faces == 1 and values[9] is None
     assert values[12] > 3 and values[25] > 1 and max(values[au] for au in (4, 15, 17, 20, 26)) < 1
-    assert empty == ((None,) * 12, 0, "no face")
+    assert empty == abilities.unmeasured("no face") and empty.intensities == (None,) * 12
     assert both.faces == 2 and both.intensities[6] == pytest.approx(values[12], abs=0.5)
     assert estimator.calls == 3
 

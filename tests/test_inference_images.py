@@ -1,6 +1,7 @@
 """inference.images: every kind of picture file comes out upright RGB, and every broken one is named."""
 
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -119,44 +120,69 @@ def test_a_bad_disk_is_not_blamed_on_the_picture(tmp_path):
         assert isinstance(caught.value, images.ContentError) is blamed
 
 
-def test_sound_pictures_are_loaded_beside_broken_ones(tmp_path):
-    for name in ("a", "c"):
-        Image.new("L", (8, 8), ord(name)).save(tmp_path / f"{name}.png")
-    _truncated(tmp_path / "b.png")
-    pictures, broken = images.load_sound([tmp_path / f"{name}.png" for name in "abc"])
-    assert [picture.getpixel((0, 0))[0] for picture in pictures] == [ord("a"), ord("c")]
-    assert list(broken) == [1] and "b.png: " in str(broken[1])
-    with pytest.raises(images.ImageError, match="gone"):
-        images.load_sound([tmp_path / "a.png", tmp_path / "gone.png"])
+@pytest.fixture
+def shades(tmp_path):
+    """Paths of grey pictures, shade n in the n-th."""
+    paths = [tmp_path / f"{shade}.png" for shade in range(150)]
+    for shade, path in enumerate(paths):
+        Image.new("L", (8, 8), shade).save(path)
+    return paths
 
 
-def test_load_many_keeps_the_order(tmp_path):
-    paths = []
-    for shade in range(150):
-        paths.append(tmp_path / f"{shade}.png")
-        Image.new("L", (8, 8), shade).save(paths[-1])
-    shades = [picture.getpixel((0, 0))[0] for picture in images.load_many(paths, workers=3)]
-    assert shades == list(range(150))
-    assert images.as_array(images.load_many(paths[:5], size=4)).shape == (5, 4, 4, 3)
+def shade(picture):
+    return picture.getpixel((0, 0))[0]
 
 
-def test_stream_decodes_no_further_ahead_than_told(tmp_path):
-    Image.new("L", (8, 8)).save(tmp_path / "0.png")
-    asked = []
-
-    def paths():
-        for index in range(100):
-            asked.append(index)
-            yield tmp_path / "0.png"
-
-    pictures = images.stream(paths(), ahead=7)
-    next(pictures)
-    assert len(asked) <= 8
-    pictures.close()
+def test_load_many_keeps_the_order_and_raises_for_a_broken_file(shades):
+    loaded = images.load_many(shades, size=4, workers=3)
+    assert [shade(picture) for picture in loaded] == list(range(150))
+    assert images.as_array(loaded[:5]).shape == (5, 4, 4, 3)
+    shades[7].write_text("x")
+    with pytest.raises(images.ImageError, match=r"7\.png"):
+        images.load_many(shades, size=4)
 
 
-def test_load_many_raises_for_the_first_broken_file(tmp_path):
-    Image.new("L", (8, 8)).save(tmp_path / "good.png")
-    (tmp_path / "bad.png").write_text("x")
-    with pytest.raises(images.ImageError, match=r"bad\.png"):
-        images.load_many([tmp_path / "good.png", tmp_path / "bad.png"])
+@pytest.mark.parametrize("broken", [(), (0,), (3, 4, 149), tuple(range(40)), tuple(range(150))])
+def test_reading_ahead_keeps_the_order_and_puts_an_error_in_its_place(shades, broken):
+    for place in broken:
+        shades[place].write_bytes(b"")
+    sizes = []
+
+    def read(batch):
+        sizes.append(len(batch))
+        return batch
+
+    found = list(images.read_ahead(shades, read, 16, prepare=shade, workers=3))
+    assert len(found) == 150
+    for place, answer in enumerate(found):
+        if place in broken:
+            assert isinstance(answer, images.ContentError) and f"{place}.png" in str(answer)
+        else:
+            assert answer == place
+    assert sum(sizes) == 150 - len(broken) and set(sizes[:-1]) <= {16}, "broken ones do not thin out batches"
+
+
+def test_a_file_that_cannot_be_read_is_no_fault_of_its_content(shades):
+    shades[9].unlink()
+    with pytest.raises(images.ImageError, match=r"9\.png") as raised:
+        list(images.read_ahead(shades, list, 16))
+    assert not isinstance(raised.value, images.ContentError)
+
+
+def test_reading_ahead_decodes_while_the_model_reads_but_not_without_bounds(shades):
+    asked, answered = [], 0
+
+    def prepare(picture):
+        asked.append(shade(picture))
+        return picture
+
+    def read(batch):
+        nonlocal answered
+        answered += len(batch)
+        deadline = time.monotonic() + 20
+        while len(asked) < min(150, answered + 8) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert min(150, answered + 8) <= len(asked) <= answered + 16
+        return batch
+
+    assert len(list(images.read_ahead(shades, read, 8, prepare))) == 150

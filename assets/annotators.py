@@ -1,0 +1,120 @@
+"""The models that a profile chooses, as stages ask them: which columns an answer has, and who gives it.
+
+The contracts of the abilities live in `inference.abilities`, the memo in `assets.calls`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import dagster as dg
+import polars as pl
+
+import facs
+
+CAPTION = {"caption": pl.String}
+EMBEDDING = {"embedding": pl.List(pl.Float32)}
+READING = {
+    **dict.fromkeys(facs.COLUMNS, pl.Float64),
+    "faces": pl.Int64,
+    "face_box": pl.List(pl.Float64),
+    "head_pose": pl.List(pl.Float64),
+    "clamped": pl.List(pl.Int64),
+    "reason": pl.String,
+}
+"""The fields of an `inference.abilities.Reading`."""
+
+
+class Model(NamedTuple):
+    """A provider as a stage needs it. `read` takes requests (`key`, `path`) and gives a row for each, in any
+    order: its `key` and the answer's columns, or its `key` and `problem`, why its picture does not decode.
+    """
+
+    name: str
+    fingerprint: str
+    read: Callable[[pl.DataFrame], Iterator[dict[str, Any]]]
+
+
+Foreign = Callable[[dg.AssetExecutionContext, str, Mapping[str, Any]], Model]
+
+FOREIGN: dict[str, Foreign] = {}
+"""Providers in environments of their own, called with the context, the ability and the request: the profile's
+settings, and for "answers" the `questions` by name."""
+
+
+def answers(
+    context: dg.AssetExecutionContext, settings: Mapping[str, Any], questions: Mapping[str, str]
+) -> Model:
+    """Who answers yes/no questions: `<name>_answer`, verbatim, and `<name>_score`, P(yes), for each."""
+
+    def row(found: Mapping[str, Any]) -> dict[str, Any]:
+        said = {f"{name}_answer": found[text].text for name, text in questions.items()}
+        return said | {f"{name}_score": found[text].score for name, text in questions.items()}
+
+    if settings["provider"] in FOREIGN:
+        request = {**settings, "questions": dict(questions)}
+        return FOREIGN[settings["provider"]](context, "answers", request)
+    return _here("answers", settings, lambda model, batch: model.ask_all(batch, [*questions.values()]), row)
+
+
+def answer_columns(questions: Mapping[str, str]) -> dict[str, type[pl.DataType]]:
+    """The columns of `answers`."""
+    return dict.fromkeys((f"{name}_answer" for name in questions), pl.String) | dict.fromkeys(
+        (f"{name}_score" for name in questions), pl.Float64
+    )
+
+
+def captions(context: dg.AssetExecutionContext, settings: Mapping[str, Any]) -> Model:
+    """Who writes captions: CAPTION."""
+    if settings["provider"] in FOREIGN:
+        return FOREIGN[settings["provider"]](context, "captions", settings)
+    return _here(
+        "captions", settings, lambda model, batch: model.caption(batch), lambda text: {"caption": text}
+    )
+
+
+def action_units(context: dg.AssetExecutionContext, settings: Mapping[str, Any]) -> Model:
+    """Who reads action units: READING."""
+
+    def row(reading: Any) -> dict[str, Any]:
+        said = reading._asdict()
+        return dict(zip(facs.COLUMNS, said.pop("intensities"), strict=True)) | said
+
+    if settings["provider"] in FOREIGN:
+        return FOREIGN[settings["provider"]](context, "action_units", settings)
+    return _here("action_units", settings, lambda model, batch: model.estimate(batch), row)
+
+
+def embeddings(settings: Mapping[str, Any]) -> Model:
+    """Who embeds pictures: EMBEDDING, of length 1."""
+    return _here(
+        "embeddings",
+        settings,
+        lambda model, batch: model.embed_images(batch),
+        lambda embedding: {"embedding": embedding.tolist()},
+    )
+
+
+def _here(
+    ability: str,
+    settings: Mapping[str, Any],
+    ask: Callable[[Any, list], Sequence[Any]],
+    row: Callable[[Any], dict[str, Any]],
+) -> Model:
+    """A provider in this process; pictures are decoded and prepared in threads ahead of it."""
+    from inference import abilities, images
+
+    model = abilities.build(ability, settings)
+
+    def read(requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        found = images.read_ahead(
+            requests["path"].to_list(), lambda batch: ask(model, batch), model.batch_size, model.prepare
+        )
+        for key, path, answer in zip(requests["key"], requests["path"], found, strict=True):
+            if isinstance(answer, images.ContentError):
+                yield {"key": key, "problem": str(answer).removeprefix(f"{path}: ")}
+            else:
+                yield {"key": key, **row(answer)}
+
+    return Model(model.name, model.fingerprint, read)

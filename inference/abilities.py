@@ -1,0 +1,123 @@
+"""What models are asked, one contract an ability, and the choice of a provider. Providers live in modules of
+their own; those that run in environments of their own join in `assets.annotators`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from facs import ACTION_UNITS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+NO_FACE = "no face"
+
+# ability → provider → module and class; a class is built with the settings that the profile gives.
+PROVIDERS: dict[str, dict[str, tuple[str, str]]] = {
+    "answers": {"blip2": ("inference.blip2", "Blip2")},
+    "captions": {"blip2": ("inference.blip2", "Blip2")},
+    "action_units": {
+        "conv": ("inference.tiny_estimator", "TinyEstimator"),
+        "mediapipe": ("inference.mediapipe", "MediaPipe"),
+    },
+    "embeddings": {"clip": ("inference.clip", "Clip")},
+}
+
+
+class EstimatorUnavailable(RuntimeError):
+    """An estimator's package, environment or model file is not there; the message says what to install."""
+
+
+class Answer(NamedTuple):
+    """The greedy answer verbatim, and P(yes) / (P(yes) + P(no)) of its first token, 0-1."""
+
+    text: str
+    score: float
+
+
+class Reading(NamedTuple):
+    """What an estimator saw in one picture.
+
+    intensities: twelve values 0-5 in `facs.ACTION_UNITS` order; None where the estimator does not support
+    the AU, all None when nothing was measured. faces: how many were found, None if they are not counted.
+    reason: why nothing was measured, None when something was. face_box: of the face that was read, left, top,
+    right, bottom in pixels of the upright picture. head_pose: its pitch, yaw and roll in degrees. clamped:
+    AUs whose value lay outside 0-5 before. The last three are None where the estimator does not say.
+    """
+
+    intensities: tuple[float | None, ...]
+    faces: int | None
+    reason: str | None
+    face_box: tuple[float, float, float, float] | None = None
+    head_pose: tuple[float, float, float] | None = None
+    clamped: tuple[int, ...] | None = None
+
+
+def unmeasured(reason: str = NO_FACE, faces: int | None = 0) -> Reading:
+    """The Reading of a picture in which nothing could be measured."""
+    return Reading((None,) * len(ACTION_UNITS), faces, reason)
+
+
+class Annotator(Protocol):
+    """What all abilities share. Cheap to construct; loads its model when first asked."""
+
+    calls: int  # pictures seen so far
+
+    @property
+    def name(self) -> str:
+        """The model as tables name it: `id@commit` from the hub, else the name of its folder or package."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that decides an answer: id and revision on the hub, content of the weights, precision,
+        code version. Loads no model."""
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures a forward pass; may load the model to see how many fit."""
+
+    def prepare(self, picture: Image.Image) -> Any:
+        """What the model takes of an upright RGB picture, without the model: runs in threads ahead of it.
+        Every method below takes pictures or what this made of them."""
+
+
+class Answerer(Annotator, Protocol):
+    def ask_all(self, pictures: Sequence[Any], questions: Sequence[str]) -> list[dict[str, Answer]]:
+        """Every question about every picture: a dict question → Answer a picture, in order."""
+
+
+class Captioner(Annotator, Protocol):
+    def caption(self, pictures: Sequence[Any]) -> list[str]:
+        """One caption a picture, in order, without a prompt."""
+
+
+class AUEstimator(Annotator, Protocol):
+    supported: tuple[int, ...]  # AUs that get a value, in facs order
+
+    def estimate(self, pictures: Sequence[Any]) -> list[Reading]:
+        """One Reading a picture, in order; without a face it is a Reading with a reason, never an error."""
+
+
+class Embedder(Annotator, Protocol):
+    def embed_images(self, pictures: Sequence[Any]) -> np.ndarray:
+        """Pictures → float32 [N, d], rows of length 1, in order."""
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Texts → float32 [N, d] in the same space, rows of length 1, in order."""
+
+
+def build(ability: str, settings: Mapping[str, Any]) -> Any:
+    """The provider of `ability` that a profile's section names: `provider`, and the provider's own settings.
+
+    Raises ValueError for a provider that is not known, TypeError for a setting the provider does not have.
+    """
+    options = {key: value for key, value in settings.items() if key != "provider"}
+    known, provider = PROVIDERS[ability], settings.get("provider")
+    if provider not in known:
+        raise ValueError(f"{ability}: provider {provider!r} is not one of {', '.join(known)}")
+    module, name = known[provider]
+    return getattr(import_module(module), name)(**options)
