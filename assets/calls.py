@@ -6,7 +6,7 @@ A model is loaded by its first `read`, so nothing heavy is imported when every a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
@@ -14,7 +14,7 @@ import polars as pl
 
 from assets import stage
 from assets.annotators import Model
-from store import Store
+from store import ComputeError, Store
 from store.hashing import fingerprint
 
 UNDECODABLE = "corrupt image"
@@ -47,17 +47,19 @@ def over_images(
     requests = images.select("path", "content_hash").with_columns(pl.Series("key", keys, dtype=pl.String))
     problems: dict[str, str] = {}
 
-    def compute(missing: pl.DataFrame) -> pl.DataFrame:
-        rows = []
+    def answers(missing: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        said = set()
         for row in model.read(missing):
+            said.add(row["key"])
             if "problem" in row:
                 problems[row["key"]] = row["problem"]
             else:
-                rows.append(row)
-        return pl.DataFrame(rows, schema={"key": pl.String, **schema})
+                yield row
+        if absent := missing.height - len(said):
+            raise ComputeError(f"{model.name} said nothing about {absent} of {missing.height} pictures")
 
-    found = store.memo(memo, schema).get_or_compute(
-        requests, compute, chunk=chunk, progress=logged(context, memo), partial=True
+    found = store.memo(memo, schema).get_or_stream(
+        requests, answers, chunk=chunk, progress=logged(context, memo), partial=True
     )
     said = pl.Series("problem", [problems.get(key) for key in keys], dtype=pl.String)
     answered = images.with_columns(requests["key"], said).join(

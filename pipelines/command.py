@@ -25,6 +25,11 @@ app = typer.Typer(
 miniature = typer.Typer(help="The embedded world of the profile `miniature`.", no_args_is_help=True)
 app.add_typer(miniature, name="miniature")
 
+environment = typer.Typer(
+    help="Environments of their own, for annotators whose pins cannot share this one.", no_args_is_help=True
+)
+app.add_typer(environment, name="environment")
+
 ProfileName = Annotated[
     str,
     typer.Option("--profile", envvar="FINEFACE_PROFILE", help="miniature, paper, portraits, or a YAML file."),
@@ -150,6 +155,35 @@ def why(
         _say(str(provenance.why.why(Store(home.absolute()), sample_id)))
     except (provenance.why.UnknownSample, StoreError) as error:
         _fail(str(error.args[0] if error.args else error))
+
+
+@environment.command("create")
+def create_environment(
+    name: Annotated[str, typer.Argument(help="lavis or libreface.")],
+    path: Annotated[
+        Path | None, typer.Option(help="The folder to make it in; default: where it is looked for.")
+    ] = None,
+) -> None:
+    """Make the environment NAME (about a minute, 1.6 GB), from requirements with hashes."""
+    from inference import environments
+
+    if name not in environments.NAMES:
+        _fail(f"no environment {name!r}; there are {', '.join(environments.NAMES)}")
+    try:
+        made = environments.create(name, path, say=_say)
+    except (environments.EnvironmentUnavailable, OSError) as error:
+        _fail(str(error))
+    if made != environments.folder(name):
+        _say(f"it is found once the variable says so: {environments.variable(name)}={made}")
+
+
+@environment.command("list")
+def list_environments() -> None:
+    """Which environments there are, whether each is ready, and where it is looked for."""
+    from inference import environments
+
+    for name in environments.NAMES:
+        _say(f"{name} {environments.state(name)}")
 
 
 @miniature.command(

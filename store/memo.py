@@ -4,10 +4,12 @@ What belongs into a key is the caller's business; so is the function. A memo onl
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from deltalake import DeltaTable
@@ -99,13 +101,8 @@ class Memo:
         Raises ValueError for bad requests, ComputeError naming the keys when `compute` breaks its promise,
         UnstorableColumn for results no table can hold, CorruptTable.
         """
-        if chunk < 1:
-            raise ValueError(f"memo {self.name!r}: chunk must be at least 1, not {chunk}")
-        wanted = self._distinct(requests)
-        table = self._delta.open()
-        known = self._known(table)
-        missing = wanted.join(known, on="key", how="anti", maintain_order="left")
-        started, answered = time.monotonic(), 0
+        wanted, missing = self._missing(requests, chunk)
+        table, started, answered = None, time.monotonic(), 0
         for offset in range(0, missing.height, chunk):
             part = missing.slice(offset, chunk)
             rows = self._checked(part, compute(part), partial)
@@ -119,9 +116,52 @@ class Memo:
                 self._compact(table)
         if missing.height:
             self.compact()
-        keys = wanted.select("key")
-        frame = keys.join(self.read(keys["key"]), on="key", how="inner", maintain_order="left")
-        return MemoResult(frame, answered, wanted.height - missing.height)
+        return self._result(wanted, missing, answered)
+
+    def get_or_stream(
+        self,
+        requests: pl.DataFrame,
+        answer: Callable[[pl.DataFrame], Iterator[Mapping[str, Any]]],
+        *,
+        chunk: int,
+        progress: Callable[[Progress], None] | None = None,
+        partial: bool = False,
+    ) -> MemoResult:
+        """Like `get_or_compute`, for a model that answers at its own pace.
+
+        `answer` gets all missing rows at once and yields a mapping of `key` and the results for each, in any
+        order; they are appended `chunk` by `chunk`. When it raises, what it had given is appended first.
+        """
+        wanted, missing = self._missing(requests, chunk)
+        if missing.is_empty():
+            return self._result(wanted, missing, 0)
+        started, left, gathered, chunks = time.monotonic(), missing, [], 0
+
+        def append() -> None:
+            nonlocal left, chunks
+            rows = pl.DataFrame(gathered, schema_overrides=self.schema, infer_schema_length=None)
+            gathered.clear()
+            rows = self._checked(left, rows, partial=True)
+            table = self._append(rows, None)
+            left, chunks = left.join(rows, on="key", how="anti", maintain_order="left"), chunks + 1
+            if progress:
+                done = missing.height - left.height
+                progress(Progress(done, missing.height, time.monotonic() - started))
+            if chunks % COMPACT_DURING == 0:
+                self._compact(table)
+
+        with closing(answer(missing)) as stream:
+            try:
+                for given in stream:
+                    gathered.append(given)
+                    if len(gathered) == chunk:
+                        append()
+            finally:
+                if gathered:
+                    append()
+        self._checked(left, left.select("key").clear(), partial)
+        self.compact()
+        return self._result(wanted, missing, missing.height - left.height)
 
     def read(self, keys: pl.Series | None = None) -> pl.DataFrame:
         """The known rows (of `keys`, default all), one a key, in no promised order, without `computed_at`."""
@@ -161,6 +201,19 @@ class Memo:
         if table is None:
             return []
         return self._delta.drop_broken_files(table)
+
+    def _missing(self, requests: pl.DataFrame, chunk: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The distinct requests, and those of them that are not known yet."""
+        if chunk < 1:
+            raise ValueError(f"memo {self.name!r}: chunk must be at least 1, not {chunk}")
+        wanted = self._distinct(requests)
+        known = self._known(self._delta.open())
+        return wanted, wanted.join(known, on="key", how="anti", maintain_order="left")
+
+    def _result(self, wanted: pl.DataFrame, missing: pl.DataFrame, computed: int) -> MemoResult:
+        keys = wanted.select("key")
+        frame = keys.join(self.read(keys["key"]), on="key", how="inner", maintain_order="left")
+        return MemoResult(frame, computed, wanted.height - missing.height)
 
     def _known(self, table: DeltaTable | None) -> pl.DataFrame:
         if table is None:

@@ -193,6 +193,53 @@ def test_a_partial_answer_is_asked_for_again(store):
 # --- progress
 
 
+def test_a_stream_is_stored_chunk_by_chunk_in_any_order(store):
+    seen = []
+
+    def answer(missing):
+        for key, n in reversed(missing.rows()):
+            seen.append(len(store.memo("m")))
+            yield {"key": key, "double": n * 2}
+
+    result = store.memo("m").get_or_stream(requests("a", "b", "c", "d", "e"), answer, chunk=2)
+    assert seen == [0, 0, 2, 2, 4]
+    assert result.frame.rows() == [("a", 0), ("b", 2), ("c", 4), ("d", 6), ("e", 8)]
+    assert (result.computed, result.reused) == (5, 0)
+    again = store.memo("m").get_or_stream(requests("b", "a"), never, chunk=2)
+    assert again.frame.rows() == [("b", 2), ("a", 0)] and (again.computed, again.reused) == (0, 2)
+
+
+def test_what_a_broken_stream_had_given_is_kept(store):
+    def answer(missing):
+        for key, n in missing.rows()[:3]:
+            yield {"key": key, "double": n}
+        raise RuntimeError("died")
+
+    with pytest.raises(RuntimeError, match="died"):
+        store.memo("m").get_or_stream(requests(*"abcde"), answer, chunk=2)
+    assert sorted(store.memo("m").read()["key"]) == ["a", "b", "c"]
+    rest = store.memo("m").get_or_stream(
+        requests(*"abcde"), lambda missing: ({"key": key, "double": 0} for key in missing["key"]), chunk=9
+    )
+    assert (rest.computed, rest.reused) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        (["a"], "no row for 'b'"),
+        (["a", "x"], "nobody asked for: 'x'"),
+        (["a", "a"], "several rows for 'a'|nobody asked for: 'a'"),
+    ],
+)
+@pytest.mark.parametrize("chunk", [1, 5])
+def test_a_stream_that_breaks_its_promise_is_refused(store, keys, message, chunk):
+    with pytest.raises(ComputeError, match=message):
+        store.memo("m").get_or_stream(
+            requests("a", "b"), lambda missing: ({"key": key, "double": 0} for key in keys), chunk=chunk
+        )
+
+
 def test_progress_counts_missing_keys_only(store):
     memo, seen = store.memo("m"), []
     memo.get_or_compute(requests("a"), Doubler(), chunk=1)

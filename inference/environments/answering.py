@@ -1,0 +1,32 @@
+"""What a worker is: it gets requests and settings through Dagster Pipes and prints an answer a line.
+
+Runs in foreign environments: the standard library and dagster_pipes only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+Request = Mapping[str, Any]
+Answer = Mapping[str, Any]
+
+
+def serve(answer: Callable[[list[Request], Mapping[str, Any], Callable[[str], None]], Iterable[Answer]]):
+    """Write what `answer(requests, settings, log)` yields, as JSON lines, as soon as it comes.
+
+    A request has `key` and `path`; an answer `key` and the result's columns, in any order, or `key` and
+    `problem`, why its picture does not decode. `log` writes into the run's log. What packages print goes to
+    standard error: standard output is for answers alone.
+    """
+    from dagster_pipes import open_dagster_pipes
+
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    with open_dagster_pipes() as pipes:
+        requests, settings = pipes.get_extra("requests"), pipes.get_extra("settings")
+        for given in answer(requests, settings, pipes.log.info):
+            out.write(json.dumps(given, allow_nan=False) + "\n")
+            out.flush()
