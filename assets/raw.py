@@ -34,6 +34,7 @@ def raw_disfa(
     raw = profile.raw.disfa
     if raw is None:
         return _not_used()
+    found: list[str] = []
     table = disfa.read(
         raw,
         store.files("frames"),
@@ -41,11 +42,14 @@ def raw_disfa(
         store.home / "files" / "videos",
         cameras=profile.disfa.cameras,
         exclude_faulty=profile.disfa.exclude_faulty,
+        first_frame=profile.disfa.first_frame,
         memo=store.memo("probes"),
         say=context.log.info,
+        note=found.append,
     )
     drawn = training_set.draw_no_au(table, profile.disfa.no_au_share, profile.disfa.seed)
-    return _described(drawn, raw)
+    notes = dg.MetadataValue.md("\n".join(f"- {line}" for line in found))
+    return _described(drawn, raw, pictures_found=notes)
 
 
 @dg.asset(group_name="data_set", code_version="1", kinds={"polars"})
@@ -61,8 +65,8 @@ def _not_used() -> dg.MaterializeResult:
     return stage.result(frames.finished([]), folder="none: the profile does not use this source")
 
 
-def _described(table: pl.DataFrame, raw: Path) -> dg.MaterializeResult:
-    return stage.result(table, folder=dg.MetadataValue.path(raw), **pictures.sheets(table))
+def _described(table: pl.DataFrame, raw: Path, **metadata: Any) -> dg.MaterializeResult:
+    return stage.result(table, folder=dg.MetadataValue.path(raw), **metadata, **pictures.sheets(table))
 
 
 def _checks(asset: dg.AssetsDefinition) -> list[dg.AssetChecksDefinition]:

@@ -49,6 +49,7 @@ class Rules:
     inclusive_height: bool = True
     cameras: Sequence[str] = ("left",)
     exclude_faulty: bool = True
+    first_frame: int | None = None
     no_au_share: float = 0.1
     seed: int = 0
     asks: Sequence[str] = ("photorealism", "au_annotation", "captions")
@@ -216,7 +217,8 @@ def _read_disfa(place, rules, hash_files, memo, note) -> pl.DataFrame:
             cameras=rules.cameras,
             exclude_faulty=rules.exclude_faulty,
             memo=memo,
-            say=note,
+            first_frame=rules.first_frame,
+            note=note,
         )
 
 

@@ -32,16 +32,17 @@ def draw_no_au(
 ) -> pl.DataFrame:
     """Of the rows without an active AU keep about `share` (FineFace supplement: 10 % of DISFA's).
 
-    A row is active if any of `columns` is above 0. Which others stay is decided by each row's own sample id
-    and `seed`, so another subject, or another order, changes nothing for the rest. Rows dropped before stay
-    dropped. Raises ValueError for a share outside [0, 1] or a missing column.
+    A row is without one if all of `columns` are 0; a null is no 0. Which stay is decided by each row's own
+    sample id and `seed`, so another subject, camera or order changes nothing for the rest. The two cameras of
+    one moment have two ids and are drawn independently. Rows dropped before stay dropped. Raises ValueError
+    for a share outside [0, 1] or a missing column.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"share is within [0, 1], not {share!r}")
     table = frames_table.judgeable(frames, "sample_id", *columns)
-    active = pl.any_horizontal(pl.col(column).fill_null(0) > 0 for column in columns)
+    idle = pl.all_horizontal(pl.col(column).eq_missing(0) for column in columns)
     drawn = pl.Series(lot(table["sample_id"], f"no active AU {seed}"), dtype=pl.Float64) < share
-    return frames_table.quarantine(table, ~active & ~drawn, f"no active AU, not drawn ({share * 100:g} %)")
+    return frames_table.quarantine(table, idle & ~drawn, f"no active AU, not drawn ({share * 100:g} %)")
 
 
 def assemble(

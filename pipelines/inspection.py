@@ -46,6 +46,7 @@ def rules_of(profile: Profile) -> Rules:
         inclusive_height=recipes.named(profile.corrections.recipe).inclusive_height,
         cameras=tuple(profile.disfa.cameras),
         exclude_faulty=profile.disfa.exclude_faulty,
+        first_frame=profile.disfa.first_frame,
         no_au_share=profile.disfa.no_au_share,
         seed=profile.disfa.seed,
         asks=tuple(stage for stage, asked in asks.items() if asked),

@@ -98,6 +98,9 @@ class Disfa(_Settings):
     seed: int = Field(0, description="Seed of that draw.")
     exclude_faulty: bool = Field(True, description="Whether frames of the faulty-tracking log are dropped.")
     cameras: list[Literal["left", "right"]] = Field(["left"], min_length=1, description="Videos used.")
+    first_frame: Literal[0, 1] | None = Field(
+        None, description="Number of the first extracted frame of every subject; null: decided by evidence."
+    )
 
 
 class BlipCaptions(_Annotator):

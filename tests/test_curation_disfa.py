@@ -1,19 +1,27 @@
 """DISFA: films and extracted frames joined with labels, and every way in which they fail to match."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
-from tiny_raw import change_line, disfa_labels, picture, video, write
+from tiny_raw import change_line, disfa_labels, picture, shuffled_disk, video, write
 
 from curation import frames
 from curation.frames import RawDataError
 from curation.sources import disfa, disfa_pictures
 from curation.sources import video as decoder
 from curation.sources.disfa_labels import FAULTY_FRAMES
+from curation.training_set import draw_no_au
 from store.files import Files
 from store.hashing import hash_files
 
@@ -72,12 +80,15 @@ def test_frames_come_in_the_order_of_the_film(raw):
     assert brightness == sorted(brightness)
 
 
-def test_a_film_is_decoded_once_even_under_another_name(raw, monkeypatch):
+def test_a_film_is_decoded_once_even_under_another_name_and_once_is_said_so(raw, monkeypatch):
     path = film(raw)
-    first = read(raw)
+    said, noted = [], []
+    first = read(raw, say=said.append, note=noted.append)
+    assert said == ["decoded LeftVideoSN003_comp.avi: it gives 8 frames"]
     path.rename(path.with_name("LeftVideoSN003_copy.avi"))
     monkeypatch.setattr(decoder, "_decoded", lambda *_: pytest.fail("decoded again"))
-    second = read(raw)
+    second = read(raw, say=said.append, note=noted.append)
+    assert len(said) == 1 and noted[1] == "LeftVideoSN003_copy.avi gives 8 frames"
     assert first.drop("origin").equals(second.drop("origin"))
 
 
@@ -110,6 +121,9 @@ def test_a_subject_without_labels_or_without_pictures_is_reported(raw):
     film(raw, "SN004", frames=1)
     table = read(raw)
     assert frames.reasons(table) == {"no frame": 8, "no label": 1}
+    assert table.filter(subject="SN004")["reason"].to_list() == [
+        "no label: LeftVideoSN004_comp.avi#1 is frame 1, and SN004 has no label"
+    ]
     assert table.filter(subject="SN003")["reason"][0].endswith("SN003 has no video and no frames")
     assert table.filter(subject="SN003")["path"].null_count() == 8
 
@@ -186,6 +200,28 @@ def test_the_right_camera_has_ids_of_its_own(raw):
     assert read(raw, cameras=["right"])["sample_id"][0] == "disfa/SN003/right/00001"
 
 
+def test_both_cameras_of_a_moment_have_one_label_and_are_drawn_independently(tmp_path):
+    raw = tmp_path / "raw"
+    disfa_labels(raw, "SN003", 60)
+    film(raw, frames=60)
+    left = draw_no_au(read(raw), 0.5)
+    film(raw, frames=60, side="Right", shade=80)
+    both = draw_no_au(read(raw, cameras=["left", "right"]), 0.5)
+    right = pl.col("sample_id").str.contains("/right/")
+    assert both.filter(~right).equals(left)  # another camera changes nothing for the first
+    pairs = both.filter(~right).join(both.filter(right), on="frame")
+    assert pairs.height == 60 and 10 < (pairs["keep"] == pairs["keep_right"]).sum() < 50
+
+
+def test_a_camera_that_a_subject_lacks_is_reported(raw):
+    film(raw)
+    disfa_labels(raw, "SN004", 1)
+    film(raw, "SN004", 1)
+    film(raw, "SN004", 1, side="Right")
+    found = reasons(read(raw, cameras=["left", "right"]))
+    assert len(found) == 8 and found["disfa/SN003/right/00001"].startswith("no frame: SN003_au1.txt:1 labels")
+
+
 def test_a_second_film_of_a_subject_is_left_alone_and_said(raw):
     film(raw)
     video(raw / "Video_LeftCamera" / "LeftVideoSN003_later.avi", 3)
@@ -205,6 +241,8 @@ def test_label_lines_that_are_wrong_are_quarantined_by_file_and_line(raw):
     change_line(labels_file(raw, 6), 4, "4,1,1")
     change_line(labels_file(raw, 9), 5, "5,1.5")
     change_line(labels_file(raw, 9), 6, None)
+    change_line(labels_file(raw, 12), 7, "7,6")
+    change_line(labels_file(raw, 12), 8, "8,-1")
     assert reasons(read(raw)) == {
         "disfa/SN003/00001": "short label line: SN003_au4.txt:1 '1'",
         "disfa/SN003/00002": "label line not numeric: SN003_au4.txt:2 '2,x'",
@@ -212,6 +250,8 @@ def test_label_lines_that_are_wrong_are_quarantined_by_file_and_line(raw):
         "disfa/SN003/00004": "long label line: SN003_au6.txt:4 '4,1,1'",
         "disfa/SN003/00005": "label out of range: SN003_au9.txt:5 '5,1.5'",
         "disfa/SN003/00006": "no label: frame 6 is not in SN003_au9.txt",
+        "disfa/SN003/00007": "label out of range: SN003_au12.txt:7 '7,6'",
+        "disfa/SN003/00008": "label out of range: SN003_au12.txt:8 '8,-1'",
     }
 
 
@@ -251,8 +291,35 @@ def test_the_action_unit_comes_from_the_name_of_the_file(tmp_path):
 def test_a_missing_label_file_drops_the_frames_of_its_subject(raw):
     film(raw)
     labels_file(raw, 17).unlink()
-    assert frames.reasons(read(raw)) == {"no label": 8}
-    assert reasons(read(raw))["disfa/SN003/00001"] == "no label: frame 1 is not in SN003_au17.txt"
+    film(raw, "SN004")
+    disfa_labels(raw, "SN004", 8)
+    table = read(raw)
+    assert frames.reasons(table) == {"no label file": 8}
+    assert reasons(table)["disfa/SN003/00001"] == "no label file: SN003_au17.txt is missing"
+    assert table.filter("keep")["subject"].unique().to_list() == ["SN004"]
+    # and it never comes out as intensity 0, not even by the draw of frames without an active AU
+    assert table.filter(subject="SN003")["label_au17"].null_count() == 8
+    assert draw_no_au(table, share=0.0).filter(subject="SN003")["reason"].str.contains("no label file").all()
+
+
+def test_label_files_that_are_empty_or_cannot_be_read_count_as_missing(raw):
+    film(raw)
+    labels_file(raw, 2).write_text("\n \n")
+    labels_file(raw, 25).unlink()
+    labels_file(raw, 25).symlink_to(labels_file(raw, 25))
+    assert reasons(read(raw))["disfa/SN003/00008"] == (
+        "no label file: SN003_au2.txt is empty, "
+        "SN003_au25.txt cannot be read: Too many levels of symbolic links"
+    )
+
+
+def test_three_copies_of_a_label_file_are_told_apart(raw):
+    film(raw)
+    for copy in ("copy", "old/copy"):
+        write(raw / "ActionUnit_Labels" / copy / "SN003_au1.txt", labels_file(raw, 1).read_bytes())
+    table = read(raw)
+    assert frames.reasons(table) == {"duplicate label line": 16} and table["keep"].sum() == 8
+    assert "disfa/old/copy/SN003_au1.txt:8" in table["sample_id"]
 
 
 def test_separators_line_ends_and_blank_lines_do_not_matter(raw):
@@ -297,7 +364,7 @@ def test_the_tracking_log_is_that_of_disfa():
 def test_extracted_frames_counted_from_0_or_1_meet_the_same_labels(raw, first, evidence):
     stills(raw, "SN003", range(first, first + 8))
     said = []
-    table = read(raw, say=said.append)
+    table = read(raw, note=said.append)
     assert table["keep"].all() and table["frame"].to_list() == list(range(1, 9))
     assert table["content_hash"].to_list() == hash_files(
         [raw / "Frames" / "SN003" / f"{n:05}.png" for n in range(first, first + 8)]
@@ -317,7 +384,7 @@ def test_without_own_evidence_a_subject_counts_like_the_others(tmp_path):
 
 def test_numbering_without_evidence_is_an_error_that_a_setting_solves(raw):
     stills(raw, "SN003", [3, 4, 5])
-    with pytest.raises(RawDataError, match=r"SN003 \(left camera, 3 to 5\).*set first_frame"):
+    with pytest.raises(RawDataError, match=r"SN003 \(left camera, 3 to 5\).*set disfa.first_frame"):
         read(raw)
     assert read(raw, first_frame=0).filter("keep")["frame"].to_list() == [4, 5, 6]
     assert read(raw, first_frame=1).filter("keep")["frame"].to_list() == [3, 4, 5]
@@ -350,6 +417,61 @@ def test_a_film_goes_before_extracted_frames_of_the_same_subject(raw):
     assert table.height == 8 and table["origin"][0] == "LeftVideoSN003_comp.avi#1"
 
 
+# a run that is killed
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from curation.sources import disfa
+from store.files import Files
+from store.hashing import hash_files
+
+class Stalling(Files):
+    puts = 0
+    def put(self, content, suffix):
+        Stalling.puts += 1
+        if Stalling.puts > 70:
+            Path(sys.argv[2]).touch()
+            time.sleep(600)
+        return super().put(content, suffix)
+
+raw = Path(sys.argv[1])
+disfa.read(raw, Stalling(raw.parent / "files", "frames"), hash_files, raw.parent / "index")
+"""
+
+
+def test_killed_while_decoding_a_film_it_goes_on_to_the_same_table(tmp_path, monkeypatch):
+    for place in ("killed", "undisturbed"):
+        for subject in ("SN003", "SN004"):
+            disfa_labels(tmp_path / place / "raw", subject, 50)
+            film(tmp_path / place / "raw", subject, 50, shade=int(subject[2:]))
+    home = tmp_path / "killed"
+    stalled = tmp_path / "stalled"
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, home / "raw", stalled], cwd=Path(__file__).parents[1]
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not stalled.exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert len(list((home / "index").glob("*.json"))) == 1, "the first film is done, the second is not"
+    left = len(list((home / "files").rglob("*.png")))
+    assert 50 < left < 100
+
+    decoded, really = [], decoder._decoded
+    monkeypatch.setattr(decoder, "_decoded", lambda *args: decoded.append(args[0].name) or really(*args))
+    after = read(home / "raw")
+    assert decoded == ["LeftVideoSN004_comp.avi"], "what was done stays done"
+    assert after["keep"].all() and after.height == 100
+    before = read(tmp_path / "undisturbed" / "raw")
+    assert after.drop("path").equals(before.drop("path"))
+    assert after["content_hash"].to_list() == hash_files(after["path"].to_list())
+
+
 # the folder as a whole
 
 
@@ -365,7 +487,7 @@ def test_what_is_missing_as_a_whole_is_named(tmp_path, raw):
         read(raw, cameras=["middle"])
     for path in (raw / "ActionUnit_Labels" / "SN003").iterdir():
         path.write_text("\n")
-    with pytest.raises(RawDataError, match=r"all label files .* are empty"):
+    with pytest.raises(RawDataError, match=r"all label files .* are empty or unreadable"):
         read(raw)
     for path in (raw / "ActionUnit_Labels" / "SN003").iterdir():
         path.unlink()
@@ -373,11 +495,56 @@ def test_what_is_missing_as_a_whole_is_named(tmp_path, raw):
         read(raw)
 
 
-def test_the_table_does_not_depend_on_the_order_on_disk(tmp_path):
-    tables = []
-    for name, subjects in (("one", ("SN003", "SN010")), ("two", ("SN010", "SN003"))):
-        for subject in subjects:
-            disfa_labels(tmp_path / name / "raw", subject, 3)
-            film(tmp_path / name / "raw", subject, 3, shade=int(subject[2:]))
-        tables.append(read(tmp_path / name / "raw").drop("path"))
-    assert tables[0].equals(tables[1])
+def test_a_name_that_is_no_text_is_quarantined_and_circles_of_links_end(raw):
+    film(raw)
+    stills(raw, "SN003", range(8))
+    for name in (
+        b"Frames/SN003/caf\xe9_00009.png",
+        b"ActionUnit_Labels/SN003/\xe9/SN003_au1.txt",
+        b"\xe9.md",
+    ):
+        odd = os.fsencode(raw) + b"/" + name
+        os.makedirs(os.path.dirname(odd), exist_ok=True)
+        with open(odd, "wb") as file:
+            file.write(b"1,0")
+    (raw / "Frames" / "up").symlink_to(raw)
+    (raw / "Frames" / "self").symlink_to(raw / "Frames" / "self")
+    assert reasons(read(raw)) == {
+        f"disfa/{name}": f"unreadable name: {name} is not valid text"
+        for name in (r"Frames/SN003/caf\udce9_00009.png", r"ActionUnit_Labels/SN003/\udce9/SN003_au1.txt")
+    }
+
+
+@pytest.fixture(scope="module")
+def untidy(tmp_path_factory):
+    """Films, extracted frames, copies and every kind of bad line in one folder; its table."""
+    raw = tmp_path_factory.mktemp("untidy") / "raw"
+    for subject in ("SN003", "SN004", "SN010"):
+        disfa_labels(raw, subject, 6, lambda au, frame: frame % 6 if au == 12 else 0)
+    film(raw, frames=6)
+    video(raw / "Video_LeftCamera" / "LeftVideoSN003_later.avi", 3)
+    film(raw, "SN003", 5, side="Right", shade=80)
+    stills(raw, "SN004", range(6))
+    stills(raw, "SN004", [3], suffix=".jpg")
+    stills(raw, "SN010", [1, 2, 5])
+    (raw / "Again").symlink_to(raw / "Frames")
+    change_line(labels_file(raw, 4), 4, "4,7")
+    write(raw / "ActionUnit_Labels" / "old" / "SN003_au1.txt", "1,0\n2,3\n2,4\n")
+    labels_file(raw, 9, "SN010").unlink()
+    return raw, read(raw, cameras=["right", "left"])
+
+
+@given(random=st.randoms(use_true_random=False))
+@settings(max_examples=8, deadline=None)
+def test_whatever_the_order_of_files_on_disk_the_table_is_the_same(untidy, random):
+    raw, table = untidy
+    with shuffled_disk(random):
+        assert read(raw, cameras=["left", "right"]).equals(table)
+
+
+def test_the_untidy_folder_has_something_of_everything(untidy):
+    _, table = untidy
+    assert set(frames.reasons(table)) == {
+        "no frame", "no label file", "duplicate frame", "label out of range", "duplicate label line",
+        "conflicting label lines", "second video",
+    }  # fmt: skip

@@ -69,6 +69,26 @@ def test_another_subject_another_order_or_an_earlier_drop_changes_nothing_for_th
     )
 
 
+names = st.sampled_from([f"SN{n:03}" for n in range(1, 33)])
+
+
+@settings(max_examples=25, deadline=None)
+@given(old=st.sets(names, min_size=1), new=st.sets(names), share=st.floats(0, 1), seed=st.integers(0, 99))
+def test_whichever_subjects_join_nobody_elses_frames_are_drawn_anew(old, new, share, seed):
+    def drawn(subjects):
+        ids = [f"disfa/{subject}/{frame:05}" for subject in subjects for frame in range(1, 9)]
+        rows = pl.DataFrame({"sample_id": ids}).with_columns(pl.lit(0.0).alias(name) for name in LABELS)
+        return dict(training_set.draw_no_au(rows, share, seed).select("sample_id", "keep").iter_rows())
+
+    before, after = drawn(old), drawn(old | new)
+    assert before.items() <= after.items()
+
+
+def test_a_label_that_is_missing_is_no_zero():
+    rows = disfa(1, 20).with_columns(label_au17=None)
+    assert training_set.draw_no_au(rows, 0.0)["keep"].all()
+
+
 def test_the_seed_and_the_share_decide():
     table = disfa(4, 100)
     one, two = (training_set.draw_no_au(table, 0.5, seed)["keep"] for seed in (0, 1))

@@ -1,8 +1,12 @@
 """Writers of tiny raw data in the real formats, for the tests of `curation`. No test lives here."""
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
+from random import Random
+from unittest import mock
 
 import av
 import numpy as np
@@ -96,3 +100,29 @@ def video(
         for packet in stream.encode(None):
             container.mux(packet)
     return path
+
+
+@contextmanager
+def shuffled_disk(random: Random) -> Iterator[None]:
+    """Folders list their entries in an order of chance, as a disk may."""
+    scandir, listdir = os.scandir, os.listdir
+
+    class Shuffled(ExitStack):
+        def __init__(self, path="."):
+            super().__init__()
+            with scandir(path) as entries:
+                found = list(entries)
+            self.entries = iter(random.sample(found, k=len(found)))
+
+        def __iter__(self):
+            return self.entries
+
+        def __next__(self):
+            return next(self.entries)
+
+    def shuffled(path="."):
+        found = listdir(path)
+        return random.sample(found, k=len(found))
+
+    with mock.patch("os.scandir", Shuffled), mock.patch("os.listdir", shuffled):
+        yield

@@ -27,6 +27,7 @@ def read(
     first_frame: int | None = None,
     memo: Memo | None = None,
     say: Callable[[str], None] = lambda text: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> pl.DataFrame:
     """One row a (subject, label frame, camera), columns `curation.frames.SCHEMA`, labels 0-5 in
     `label_au{n}`.
@@ -35,12 +36,14 @@ def read(
     (`Video_LeftCamera/LeftVideoSN001_comp.avi`) or frames extracted before (`.../SN001/00000.jpg`); the video
     is taken where both are there. Frames of videos are put into `files`; the folder `index` remembers which
     videos are done. Whether extracted frames are counted from 0 or 1 is decided by evidence
-    (`disfa_pictures.decide`), told to `say` and named in `origin`; `first_frame` (0 or 1) overrules it.
+    (`disfa_pictures.decide`) and named in `origin`; `first_frame` (0 or 1) overrules it. `say` is told what
+    is done now (a video decoded), `note` what was found: each video's frames, the evidence of the numbering.
 
     Quarantined with file and line or frame: labels without a frame, frames without a label, label lines that
-    are short, not numeric, out of range or there twice, frames that do not decode and, with `exclude_faulty`,
-    those in `faulty`. Raises RawDataError for a folder without labels, without pictures of a camera asked
-    for, or with extracted frames whose numbering nothing decides.
+    are short, not numeric, out of range or there twice, all frames of a subject without one of its twelve
+    label files, frames that do not decode, names that are no text and, with `exclude_faulty`, frames in
+    `faulty`. Raises RawDataError for a folder without labels, without pictures of a camera asked for, or with
+    extracted frames whose numbering nothing decides.
     """
     folder = Path(folder).absolute()
     found = _find(folder, cameras)
@@ -48,14 +51,14 @@ def read(
     pictures, accounts = [pl.DataFrame(schema=disfa_pictures.SCHEMA)], {}
     for key, names in sorted(found.videos.items()):
         table, accounts[key] = disfa_pictures.from_video(
-            folder, names[0], key, files, hash_files, Path(index)
+            folder, names[0], key, files, hash_files, Path(index), say
         )
         pictures.append(table)
-        say(accounts[key])
+        note(accounts[key])
     stills = {key: names for key, names in found.stills.items() if key not in found.videos}
     if stills:
         last = dict(labels.group_by("subject").agg(pl.col("frame").max()).iter_rows())
-        pictures.append(disfa_pictures.from_stills(folder, stills, last, first_frame, hash_files, memo, say))
+        pictures.append(disfa_pictures.from_stills(folder, stills, last, first_frame, hash_files, memo, note))
         accounts |= {
             key: f"{PurePosixPath(names[0]).parent} does not have it" for key, names in stills.items()
         }
@@ -78,14 +81,16 @@ class _Found:
     labels: list[str] = field(default_factory=list)
     videos: dict[disfa_pictures.Key, list[str]] = field(default_factory=dict)
     stills: dict[disfa_pictures.Key, list[str]] = field(default_factory=dict)
+    unnameable: list[str] = field(default_factory=list)
 
     def spare(self) -> pl.DataFrame:
-        """Rows that say which videos were left alone because their subject has another one."""
+        """Rows that say which files were left alone: second videos of a subject, names that are no text."""
         spare = [
             (subject, name, f"second video: {name} beside {names[0]}")
             for (subject, _), names in sorted(self.videos.items())
             for name in names[1:]
         ]
+        spare += [(None, name, f"unreadable name: {name} is not valid text") for name in self.unnameable]
         return pl.DataFrame(
             spare, schema=dict.fromkeys(("subject", "origin", "reason"), pl.String), orient="row"
         )
@@ -97,12 +102,16 @@ def _find(folder: Path, cameras: Sequence[str]) -> _Found:
     if not folder.is_dir():
         raise RawDataError(f"no folder {folder}")
     found = _Found()
-    for name in filter(listing.sound, listing.files(folder)):
+    for name in listing.files(folder):
         path = PurePosixPath(name)
-        if disfa_labels.FILE.fullmatch(path.name):
+        is_labels = disfa_labels.FILE.fullmatch(path.name) is not None
+        is_video, is_still = (path.suffix.lower() in kinds for kinds in (VIDEO_SUFFIXES, frames.SUFFIXES))
+        if not listing.sound(name):
+            found.unnameable += [listing.shown(name)] if is_labels or is_video or is_still else []
+            continue
+        if is_labels:
             found.labels.append(name)
             continue
-        is_video, is_still = (path.suffix.lower() in kinds for kinds in (VIDEO_SUFFIXES, frames.SUFFIXES))
         subject = disfa_pictures.find_subject(path, is_video) if is_video or is_still else None
         key = subject, "right" if "right" in name.lower() else "left"
         if subject is not None and key[1] in cameras:
@@ -141,9 +150,12 @@ def _joined(
     no_picture = pl.format("no frame: {} labels frame {}, {}", "label_line", "frame", "account")
     rows = frames.quarantine(rows, pl.col("pictureless"), no_picture)
     rows = frames.quarantine(rows, pl.col("label_problem").is_not_null(), pl.col("label_problem"))
-    no_label = pl.format(
-        "no label: {} is frame {}, which {}_au1.txt does not have", "origin", "frame", "subject"
+    whose = (
+        pl.when(pl.col("subject").is_in(labels["subject"].unique().to_list()))
+        .then(pl.format("which {}_au1.txt does not have", "subject"))
+        .otherwise(pl.format("and {} has no label", "subject"))
     )
+    no_label = pl.format("no label: {} is frame {}, {}", "origin", "frame", whose)
     rows = frames.quarantine(rows, pl.col("label_line").is_null(), no_label)
     number = pl.col("frame").cast(pl.String).str.zfill(5)
     return rows.with_columns(

@@ -1,6 +1,8 @@
 """DISFA's label files to tables, one row a (subject, frame). Pictures live in `disfa_pictures`."""
 
+import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -44,11 +46,11 @@ def read(files: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
 
     Labels, one row a (subject, frame): `subject`, `frame`, `label_line` (where the frame is first named, as
     "SN001_au1.txt:88"), `label_au1` ... `label_au26` (0-5), `label_problem` (null if all twelve are there and
-    sound). Stray lines, one row a line that names no frame or one that its file has named before: `subject`,
-    `frame`, `origin`, `reason`. The AU is the one in the file's name. Raises RawDataError if there is no such
-    file or if none has a line.
+    sound: a subject of which a label file is missing, empty or unreadable has no sound frame). Stray lines,
+    one row a line that names no frame or one that was named before: `subject`, `frame`, `origin`, `reason`.
+    The AU is the one in the file's name. Raises RawDataError if there is no such file or if none has a line.
     """
-    lines = _lines(files)
+    lines, unread = _lines(files)
     named = lines.filter(pl.col("frame").is_not_null()).sort("subject", "au", "frame", "file", "line")
     key = ["subject", "au", "frame"]
     again = pl.int_range(pl.len()).over(key) > 0
@@ -76,31 +78,42 @@ def read(files: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
         pl.col("place").alias("origin"),
         pl.col("problem").alias("reason"),
     )
-    return _wide(named.filter(~pl.col("again"))), pl.concat([repeats, nameless])
+    wide = _wide(named.filter(~pl.col("again")), _absent_files(lines, unread))
+    return wide, pl.concat([repeats, nameless])
 
 
-def _lines(files: Iterable[Path]) -> pl.DataFrame:
-    """One row a line: `subject`, `au`, `file`, `line`, `place`, `text`, `frame`, `value`, `problem`."""
-    parts = []
-    for path in sorted(files):
+def _lines(files: Iterable[Path]) -> tuple[pl.DataFrame, dict[tuple[str, int], str]]:
+    """One row a line: `subject`, `au`, `file`, `line`, `place`, `text`, `frame`, `value`, `problem`; and why
+    the files of a (subject, AU) gave none.
+
+    A file is called by its name, or by its place below the others where two have one name.
+    """
+    parts, unread = [], {}
+    for path, name in _named(files):
         match = FILE.fullmatch(path.name)
         if match is None or int(match.group(2)) not in ACTION_UNITS:
             continue
-        text = path.read_bytes().decode("utf-8-sig", errors="replace").split("\n")
+        subject, au = match.group(1).upper(), int(match.group(2))
+        try:
+            text = path.read_bytes().decode("utf-8-sig", errors="replace").split("\n")
+            unread.setdefault((subject, au), f"{name} is empty")
+        except OSError as error:
+            text = []
+            unread[subject, au] = f"{name} cannot be read: {error.strerror}"
         parts.append(
             pl.DataFrame({"text": pl.Series(text, dtype=pl.String)})
             .with_row_index("line", offset=1)
             .with_columns(
-                pl.lit(match.group(1).upper()).alias("subject"),
-                pl.lit(int(match.group(2)), dtype=pl.Int64).alias("au"),
-                pl.lit(path.name).alias("file"),
+                pl.lit(subject).alias("subject"),
+                pl.lit(au, dtype=pl.Int64).alias("au"),
+                pl.lit(name).alias("file"),
             )
         )
     if not parts:
         raise RawDataError(f"no label file named like SN001_au1.txt in {FOLDER}")
     lines = pl.concat(parts).with_columns(pl.col("text").str.strip_chars()).filter(pl.col("text") != "")
     if lines.is_empty():
-        raise RawDataError(f"all label files in {FOLDER} are empty")
+        raise RawDataError(f"all label files in {FOLDER} are empty or unreadable")
     cells = pl.col("text").str.replace_all(r"\s*[,;\s]\s*", ",").str.split(",")
     lines = lines.with_columns(
         pl.format("{}:{}", "file", "line").alias("place"),
@@ -128,7 +141,30 @@ def _lines(files: Iterable[Path]) -> pl.DataFrame:
         pl.when(code.is_not_null()).then(pl.format("{}: {} '{}'", code, "place", "text")).alias("problem"),
         pl.when(whole_frame & (pl.col("frame") < 1e9)).then(pl.col("frame")).cast(pl.Int64).alias("frame"),
         pl.when(sound_value).then(pl.col("value")).alias("value"),
-    )
+    ), unread
+
+
+def _named(files: Iterable[Path]) -> list[tuple[Path, str]]:
+    paths = sorted(files)
+    names = Counter(path.name for path in paths)
+    above = os.path.commonpath([path.parent for path in paths]) if paths else ""
+    return [
+        (path, path.name if names[path.name] == 1 else path.relative_to(above).as_posix()) for path in paths
+    ]
+
+
+def _absent_files(lines: pl.DataFrame, unread: dict[tuple[str, int], str]) -> pl.DataFrame:
+    """`subject`, `absent`: of which AUs a subject has not one label, file by file and why."""
+    found = set(lines.select("subject", "au").unique().iter_rows())
+    rows = []
+    for subject in sorted({subject for subject, _ in found}):
+        absent = [
+            unread.get((subject, au), f"{subject}_{column}.txt is missing")
+            for au, column in zip(ACTION_UNITS, COLUMNS, strict=True)
+            if (subject, au) not in found
+        ]
+        rows += [(subject, ", ".join(absent))] if absent else []
+    return pl.DataFrame(rows, schema={"subject": pl.String, "absent": pl.String}, orient="row")
 
 
 def _number(cell: pl.Expr) -> pl.Expr:
@@ -136,16 +172,20 @@ def _number(cell: pl.Expr) -> pl.Expr:
     return pl.when(number.is_finite()).then(number)
 
 
-def _wide(lines: pl.DataFrame) -> pl.DataFrame:
+def _wide(lines: pl.DataFrame, absent_files: pl.DataFrame) -> pl.DataFrame:
     """One row a (subject, frame) from one row a (subject, AU, frame)."""
     values = [pl.col("value").filter(pl.col("au") == au).first() for au in ACTION_UNITS]
     seen = [(pl.col("au") == au).any().alias(f"seen_{au}") for au in ACTION_UNITS]
-    wide = lines.group_by("subject", "frame").agg(
-        pl.col("place").first().alias("label_line"),
-        pl.col("problem").drop_nulls().first(),
-        pl.col("problem").drop_nulls().len().alias("problems"),
-        *(value.alias(label) for value, label in zip(values, LABELS, strict=True)),
-        *seen,
+    wide = (
+        lines.group_by("subject", "frame")
+        .agg(
+            pl.col("place").first().alias("label_line"),
+            pl.col("problem").drop_nulls().first(),
+            pl.col("problem").drop_nulls().len().alias("problems"),
+            *(value.alias(label) for value, label in zip(values, LABELS, strict=True)),
+            *seen,
+        )
+        .join(absent_files, on="subject", how="left")
     )
     absent = pl.concat_str(
         [
@@ -157,7 +197,9 @@ def _wide(lines: pl.DataFrame) -> pl.DataFrame:
     )
     more = pl.when(pl.col("problems") > 1).then(pl.format(" (and {} more)", pl.col("problems") - 1))
     problem = (
-        pl.when(pl.col("problem").is_not_null())
+        pl.when(pl.col("absent").is_not_null())
+        .then(pl.format("no label file: {}", "absent"))
+        .when(pl.col("problem").is_not_null())
         .then(pl.concat_str("problem", more.fill_null("")))
         .when(absent != "")
         .then(pl.format("no label: frame {} is not in {}", "frame", absent))

@@ -32,7 +32,13 @@ _LAST_NUMBER = r"(\d+)\D*$"
 
 
 def from_video(
-    folder: Path, name: str, key: Key, files: video.Files, hash_files: HashFiles, index: Path
+    folder: Path,
+    name: str,
+    key: Key,
+    files: video.Files,
+    hash_files: HashFiles,
+    index: Path,
+    say: Callable[[str], None],
 ) -> tuple[pl.DataFrame, str]:
     """The frames of one video, and one sentence part that accounts for frames it does not have."""
     path = folder / name
@@ -45,7 +51,7 @@ def from_video(
     except OSError as error:
         decoded = video.Video(problem=f"cannot be read: {error.strerror}")
     else:
-        decoded = video.decode(path, content_hash, files, index)
+        decoded = video.decode(path, content_hash, files, index, say)
     numbers = sorted(decoded.names)
     names = [decoded.names[number] for number in numbers]
     table = pl.DataFrame(
@@ -74,7 +80,7 @@ def from_stills(
     first_frame: int | None,
     hash_files: HashFiles,
     memo: Memo | None,
-    say: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> pl.DataFrame:
     """Frames extracted before: the last number in a file's name is the frame's number.
 
@@ -98,7 +104,7 @@ def from_stills(
         .agg("number")
         .iter_rows()
     }
-    firsts = decide(numbers, last_labelled, first_frame, say)
+    firsts = decide(numbers, last_labelled, first_frame, note)
     offsets = pl.DataFrame(
         [(*key, 1 - first) for key, first in firsts.items()],
         schema={"subject": pl.String, "camera": pl.String, "offset": pl.Int64},
@@ -128,19 +134,19 @@ def decide(
     numbers: Mapping[Key, set[int]],
     last_labelled: Mapping[str, int],
     first_frame: int | None,
-    say: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> dict[Key, int]:
     """Whether the extracted frames of each (subject, camera) are counted from 0 or from 1.
 
     Evidence, strongest first: a file numbered 0 (from 0); a file numbered like the subject's last label (from
     1, since from 0 it would be one too many); what all other subjects with such evidence say; a lowest number
-    of 1 (from 1). The verdict and its evidence are told to `say`. Raises RawDataError if there is no
+    of 1 (from 1). The verdict and its evidence are told to `note`. Raises RawDataError if there is no
     evidence.
     """
     if first_frame is not None:
         if first_frame not in (0, 1):
             raise ValueError(f"first_frame is 0 or 1, not {first_frame!r}")
-        say(f"extracted frames are counted from {first_frame}, as set")
+        note(f"extracted frames are counted from {first_frame}, as set")
         return dict.fromkeys(numbers, first_frame)
     own: dict[Key, tuple[int, str]] = {}
     for key, found in numbers.items():
@@ -160,10 +166,10 @@ def decide(
         else:
             raise RawDataError(
                 f"nothing says whether the extracted frames of {key[0]} ({key[1]} camera, {min(found)} to "
-                f"{max(found)}) are counted from 0 or from 1; set first_frame"
+                f"{max(found)}) are counted from 0 or from 1; set disfa.first_frame"
             )
     for (subject, camera), (first, evidence) in sorted(verdicts.items()):
-        say(f"{subject} ({camera}): extracted frames are counted from {first}, because {evidence}")
+        note(f"{subject} ({camera}): extracted frames are counted from {first}, because {evidence}")
     return {key: first for key, (first, _) in verdicts.items()}
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -47,8 +47,15 @@ class Video:
     names: dict[int, str] = field(default_factory=dict)
 
 
-def decode(path: Path, content_hash: str, files: Files, index: Path) -> Video:
-    """The frames of a video: from the index if this content was decoded before, else decoded now.
+def decode(
+    path: Path,
+    content_hash: str,
+    files: Files,
+    index: Path,
+    say: Callable[[str], None] = lambda text: None,
+) -> Video:
+    """The frames of a video: from the index if this content was decoded before, else decoded now, which `say`
+    is told.
 
     `index` is a folder; it gets one small JSON file a video, named by the video's content hash and written
     last, so that a decoding that was cut short starts again and one that ended never does. A damaged video
@@ -59,6 +66,7 @@ def decode(path: Path, content_hash: str, files: Files, index: Path) -> Video:
     if (known := _remembered(entry, files)) is not None:
         return known
     video = _decoded(path, files)
+    say(f"decoded {path.name}: it {video.problem or f'gives {len(video.names)} frames'}")
     index.mkdir(parents=True, exist_ok=True)
     unfinished = entry.with_suffix(f".{os.getpid()}.tmp")
     unfinished.write_text(json.dumps(asdict(video)))
