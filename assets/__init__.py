@@ -26,6 +26,7 @@ def load(experiments: dg.StaticPartitionsDefinition) -> Loaded:
         gate,
         generated_samples,
         latents,
+        overrides,
         photorealism,
         raw,
         resolution,
@@ -37,6 +38,7 @@ def load(experiments: dg.StaticPartitionsDefinition) -> Loaded:
     plain = [
         raw,
         resolution,
+        overrides,
         photorealism,
         au_annotation,
         corrections,

@@ -10,7 +10,7 @@ from assets import annotators, calls, pictures, stage
 from store import Store
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"polars", "torch"}, pool="gpu")
+@dg.asset(group_name="data_set", code_version="2", kinds={"polars", "torch"}, pool="gpu")
 def au_annotation(
     context: dg.AssetExecutionContext,
     photorealism: pl.DataFrame,

@@ -8,25 +8,45 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets import annotators, calls, pictures, stage
+from assets import annotators, audit, calls, pictures, stage
+from assets import overrides as people
+from curation import overrides
 from curation import photorealism as rule
 from store import Store
 
 ANSWERS = annotators.answer_columns(rule.QUESTIONS)
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"polars", "huggingface"}, pool="gpu")
+@dg.asset(
+    group_name="data_set",
+    code_version="2",
+    kinds={"polars", "huggingface"},
+    pool="gpu",
+    deps=[people.overrides],
+)
 def photorealism(
     context: dg.AssetExecutionContext,
     resolution: pl.DataFrame,
     store: dg.ResourceParam[Store],
     profile: dg.ResourceParam[Any],
 ) -> dg.MaterializeResult:
-    """Which pictures are photographs: asked of BLIP-2, or vouched for by a person."""
+    """Which pictures are photographs: asked of BLIP-2, or vouched for by a person. Overrides win."""
     pictures_in = stage.kept(resolution).select("sample_id", "source", "path", "content_hash")
     judged, made, reused = PROVIDERS[profile.photorealism.provider](context, store, profile, pictures_in)
-    columns = (*pictures_in.columns, *ANSWERS, "model", "fingerprint", "vouched_by", "keep", "reason")
-    return stage.result(judged.select(columns), model_calls=made, reused=reused, **pictures.sheets(judged))
+    table = overrides.apply(judged, people.read(store), "photorealism").select(
+        *pictures_in.columns,
+        *ANSWERS,
+        *("model", "fingerprint", "vouched_by", "model_keep", "model_reason"),
+        *("override", "overruled_by", "overruled_at", "override_reason", "keep", "reason"),
+    )
+    return stage.result(
+        table,
+        model_calls=made,
+        reused=reused,
+        overruled=table["override"].count(),
+        **_borderline(table, profile, store),
+        **pictures.sheets(table),
+    )
 
 
 def _asked(
@@ -53,6 +73,26 @@ def _vouched(
     context: dg.AssetExecutionContext, store: Store, profile: Any, images: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
     return rule.vouch(images, profile.photorealism.by), 0, 0
+
+
+def _borderline(table: pl.DataFrame, profile: Any, store: Store) -> dict[str, Any]:
+    """Metadata for the eye: the verdicts that were closest, as a sheet with the scores, and as a page."""
+    if table["cartoon_score"].is_null().all():
+        return {}
+    settings = profile.photorealism
+    close = rule.borderline(table, settings.thresholds)
+    page = audit.write(store.home / "photorealism.html", close, settings.questions, settings.thresholds)
+    shown = close.head(pictures.SHOWN)
+    titles = shown.select(
+        pl.format(
+            "{} c{} r{}",
+            pl.when("keep").then(pl.lit("+")).otherwise(pl.lit("-")),
+            pl.col("cartoon_score").round(2),
+            pl.col("real_score").round(2),
+        )
+    )
+    sheet = pictures.contact_sheet(shown["path"].to_list(), titles.to_series().to_list())
+    return {"borderline": stage.picture(sheet, "borderline"), "audit": dg.MetadataValue.path(page)}
 
 
 PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {"blip2": _asked, "vouched": _vouched}

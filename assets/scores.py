@@ -15,7 +15,7 @@ def build(experiments: dg.StaticPartitionsDefinition) -> list[dg.AssetsDefinitio
     """Both assets, with one partition an experiment."""
 
     @dg.asset(
-        group_name="experiment", code_version="1", partitions_def=experiments, kinds={"torch"}, pool="gpu"
+        group_name="experiment", code_version="2", partitions_def=experiments, kinds={"torch"}, pool="gpu"
     )
     def au_scores(
         context: dg.AssetExecutionContext,
@@ -30,7 +30,7 @@ def build(experiments: dg.StaticPartitionsDefinition) -> list[dg.AssetsDefinitio
 
     @dg.asset(
         group_name="experiment",
-        code_version="1",
+        code_version="2",
         partitions_def=experiments,
         kinds={"huggingface"},
         pool="gpu",

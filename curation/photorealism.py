@@ -44,6 +44,20 @@ def judge(
     return table.with_columns(pl.lit(None, dtype=pl.String).alias("vouched_by"))
 
 
+def borderline(
+    table: pl.DataFrame, thresholds: Mapping[str, float] = THRESHOLDS, count: int = 60
+) -> pl.DataFrame:
+    """The `count` rows whose verdict was closest, closest first, with `margin`: how far the scores could move
+    before it turned. Positive for rows that pass both thresholds, negative for others; rows without scores
+    are left out.
+    """
+    margin = pl.min_horizontal(
+        thresholds["cartoon"] - pl.col("cartoon_score"), pl.col("real_score") - thresholds["real"]
+    ).alias("margin")
+    judged = table.drop_nulls(["cartoon_score", "real_score"]).with_columns(margin)
+    return judged.sort(pl.col("margin").abs(), "sample_id").head(count)
+
+
 def vouch(frame: pl.DataFrame, by: str) -> pl.DataFrame:
     """Keep all rows on a person's word instead of a model's: answers and scores null, `vouched_by` names
     `by`.

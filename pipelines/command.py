@@ -186,6 +186,37 @@ def list_environments() -> None:
         _say(f"{name} {environments.state(name)}")
 
 
+@app.command()
+def label(
+    sample_id: Annotated[str | None, typer.Argument(help="For example affectnet/3/ab12.jpg.")] = None,
+    stage: Annotated[str | None, typer.Argument(help="photorealism")] = None,
+    verdict: Annotated[str | None, typer.Argument(help="keep, drop, or undo to take a label back.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; stays with the sample.")] = "",
+    author: Annotated[str | None, typer.Option(help="Who says so; default: the name you log in by.")] = None,
+    shown: Annotated[bool, typer.Option("--list", help="Show every label given so far.")] = False,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Overrule a model's verdict on one sample. Its answer stays; the latest label of a sample wins."""
+    from getpass import getuser
+
+    from pipelines import labels, runs
+    from store import Store, StoreError
+
+    store = Store(home.absolute())
+    try:
+        if not shown:
+            if sample_id is None or stage is None or verdict is None:
+                _fail("say SAMPLE_ID STAGE VERDICT, or --list")
+            labels.add(store, sample_id, stage, verdict, author or getuser(), reason)
+            with runs.instance(store.home) as instance:
+                labels.announce(store, instance)
+            _say(f"{stage} of {sample_id}: {verdict}. `fineface run --select {stage}+` applies it.")
+        else:
+            _say(labels.listed(store))
+    except (labels.NotLabelled, StoreError) as error:
+        _fail(str(error))
+
+
 @miniature.command(
     "train",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},

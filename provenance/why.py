@@ -19,6 +19,7 @@ RAW_STAGES = ("raw_affectnet", "raw_disfa", "raw_folder")
 WEB_STAGES = ("resolution", "photorealism", "au_annotation", "au_statistics", "au_corrections")
 """Stages of web photographs only; DISFA frames bring their labels along."""
 STATISTICS = "au_statistics"
+OVERRIDES = "overrides"
 LAST_STAGES = ("captions", "training_set", "latents")
 
 _TOLD_ELSEWHERE = {"sample_id", "source", "keep", "reason"}
@@ -44,7 +45,7 @@ class Setter:
 class Step:
     """A sample at one stage. `version` is None when the table was never written; `row` is None when the
     table has no row of the sample. `metadata` is that of the commit, `stale` names the inputs that have
-    newer versions now."""
+    newer versions now, `labels` are the overrides people gave, oldest first."""
 
     stage: str
     version: int | None = None
@@ -53,6 +54,7 @@ class Step:
     row: Mapping[str, Any] | None = None
     setters: Sequence[Setter] = ()
     stale: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    labels: Sequence[Mapping[str, Any]] = ()
 
     @property
     def model(self) -> str | None:
@@ -158,7 +160,15 @@ def _step(store: Store, stage: str, sample_id: str, version: int | None) -> Step
     else:
         rows = store.read_where(stage, pl.col("sample_id") == sample_id, version)
         row = rows.row(0, named=True) if rows.height else None
-    return Step(stage, version, entry["timestamp"], entry["metadata"], row, setters, stale)
+    labels = _labels(store, stage, sample_id)
+    return Step(stage, version, entry["timestamp"], entry["metadata"], row, setters, stale, labels)
+
+
+def _labels(store: Store, stage: str, sample_id: str) -> tuple[Mapping[str, Any], ...]:
+    if store.version(OVERRIDES) is None:
+        return ()
+    mine = (pl.col("sample_id") == sample_id) & (pl.col("stage") == stage)
+    return tuple(store.read_where(OVERRIDES, mine).sort("time").to_dicts())
 
 
 def _setters(statistics: pl.DataFrame) -> list[Setter]:
@@ -184,6 +194,7 @@ def render(trail: Trail) -> str:
         if step.row is not None:
             lines += [f"  {line}" for line in _verdict(step.row) + _values(step.row)]
             over = over or step.row.get("keep") is False
+        lines += [f"  {line}" for line in _words(step)]
         if not over:
             lines += [f"  {line}" for line in _scale(step.setters)]
     return "\n".join(lines)
@@ -209,6 +220,20 @@ def _verdict(row: Mapping[str, Any]) -> list[str]:
     if row.get("keep") is False:
         return [f"DROPPED: {row.get('reason') or 'no reason given'}"]
     return [f"kept: {row['reason']}"] if row.get("reason") else []
+
+
+def _words(step: Step) -> list[str]:
+    """Every label a person gave, and whether the last of them is in the row yet."""
+    lines = [
+        f"label: {one['verdict']}, by {one['author']} on {one['time']:%Y-%m-%d %H:%M:%S} UTC: {one['reason']}"
+        for one in step.labels
+    ]
+    if lines:
+        last = step.labels[-1]
+        wanted = None if last["verdict"] == "undo" else last["time"]
+        if (step.row or {}).get("overruled_at") != wanted:
+            lines[-1] += " (not applied yet)"
+    return lines
 
 
 def _values(row: Mapping[str, Any]) -> list[str]:

@@ -77,6 +77,22 @@ class Store:
 
         return delta.retry(attempt)
 
+    def append(self, stage: str, rows: pl.DataFrame, metadata: Mapping[str, Any] | None = None) -> int:
+        """Add `rows` to `stage`, made if it is missing; the new version. Nothing is lost when two processes
+        append at once. Raises like `write`.
+        """
+        delta = self._stage(stage)
+        rows = storable(rows, delta.what)
+        entries = {_PREFIX + name: _text(value) for name, value in (metadata or {}).items()}
+
+        def attempt() -> int:
+            table = delta.open()
+            before = 0 if table is None else delta.collect(delta.scan(table).select(pl.len())).item()
+            tagged = entries | {_PREFIX + _ROWS: str(before + rows.height)}
+            return delta.write(rows, table, overwrite=False, metadata=tagged).version()
+
+        return delta.retry(attempt)
+
     def read(
         self, stage: str, version: int | None = None, columns: Sequence[str] | None = None
     ) -> pl.DataFrame:

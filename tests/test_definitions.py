@@ -16,6 +16,7 @@ STAGES = [
     "raw_disfa",
     "raw_folder",
     "resolution",
+    "overrides",
     "photorealism",
     "au_annotation",
     "au_statistics",
@@ -61,6 +62,7 @@ def test_every_stage_is_there_in_order(graph):
     for above, below in [
         ("raw_affectnet", "resolution"),
         ("resolution", "photorealism"),
+        ("overrides", "photorealism"),
         ("photorealism", "au_annotation"),
         ("au_annotation", "au_statistics"),
         ("au_statistics", "au_corrections"),

@@ -299,6 +299,27 @@ def test_clip_embeddings_are_unit_rows_of_the_models_own(clip_folder):
     assert clip.embed_images([]).shape == (0, 12)
 
 
+def test_texts_are_embedded_in_the_pictures_space(clip_folder, tmp_path):
+    import shutil
+
+    from transformers import AutoTokenizer, CLIPModel, CLIPTokenizer
+
+    folder = shutil.copytree(clip_folder, tmp_path / "clip")
+    words = {word: place for place, word in enumerate(["!", "<s>", "</s>", "a</w>", "face</w>", "a", "face"])}
+    CLIPTokenizer(vocab=words, merges=[], bos_token="<s>", eos_token="</s>", unk_token="!").save_pretrained(
+        folder
+    )
+    clip = Clip(folder, batch_size=2, device="cpu")
+    texts = ["a", "a " * 40, "a a"]
+    rows = clip.embed_texts(texts)
+    assert rows.shape == (3, 12) and np.linalg.norm(rows, axis=1) == pytest.approx(1, abs=1e-5)
+    net, tokenizer = CLIPModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    tokens = tokenizer([texts[2]], return_tensors="pt", truncation=True, max_length=8)
+    with torch.no_grad():
+        own = net.get_text_features(**tokens).pooler_output[0].numpy()
+    assert rows[2] == pytest.approx(own / np.linalg.norm(own), abs=1e-5)
+
+
 def test_clip_fingerprint_loads_nothing_and_knows_the_precision(clip_folder):
     clip = Clip(clip_folder)
     assert clip.fingerprint != Clip(clip_folder, precision="bfloat16").fingerprint

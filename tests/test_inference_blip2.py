@@ -8,6 +8,7 @@ import tiny_blip2
 import torch
 from PIL import Image
 
+from inference import devices
 from inference.blip2 import Answer, Blip2
 
 CARTOON, REAL = "Is this a cartoon?", "Is this photo real?"
@@ -106,6 +107,51 @@ def test_batches_do_not_change_answers_and_pictures_are_counted_once(folder, bli
     assert blip2.calls == together.calls == 5
     together.ask_all(pictures, [CARTOON, REAL])
     assert together.calls == 10
+
+
+def test_one_vision_pass_serves_both_questions_and_prepared_pictures_are_the_same(
+    blip2, pictures, monkeypatch
+):
+    expected = blip2.ask_all(pictures, [CARTOON, REAL])
+    passes, tower = [], blip2._loaded.net.get_image_features
+    monkeypatch.setattr(
+        blip2._loaded.net, "get_image_features", lambda pixels: passes.append(len(pixels)) or tower(pixels)
+    )
+    assert blip2.ask_all([blip2.prepare(picture) for picture in pictures], [CARTOON, REAL]) == expected
+    assert passes == [2, 2, 1]
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(blip2, folder, pictures, monkeypatch):
+    expected = blip2.caption(pictures)
+    small, sizes = Blip2(folder, batch_size=4, device="cpu"), []
+    features = small._features
+
+    def crowded(batch):
+        sizes.append(len(batch))
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return features(batch)
+
+    monkeypatch.setattr(small, "_features", crowded)
+    assert small.caption(pictures) == expected
+    assert sizes == [4, 2, 1, 1, 1, 1, 1] and small.batch_size == 1 and small.calls == 5
+
+
+def test_a_picture_too_large_for_the_memory_is_an_error(blip2, pictures, monkeypatch):
+    def full(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(blip2, "_features", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        blip2.caption(pictures[:1])
+
+
+def test_without_a_batch_size_it_is_as_large_as_memory_allows(folders, monkeypatch):
+    assert Blip2(folders["opt"], device="cpu").batch_size == 16
+    cuda = torch.device("cuda")
+    for free, fits in ((70 << 30, 256), (5 << 30, 32), (1 << 20, 1)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 80 << 30))
+        assert devices.fitting(128 << 20, cuda) == fits
 
 
 def test_the_score_sums_over_the_ways_to_write_yes_and_no(folders, monkeypatch, pictures):

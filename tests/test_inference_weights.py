@@ -117,3 +117,21 @@ def test_devices_and_precisions_are_checked():
         assert devices.pick("auto").type in ("cpu", "mps")
         with pytest.raises(ValueError, match="no CUDA device"):
             devices.pick("cuda:0")
+
+
+def test_a_model_is_named_by_id_and_commit_or_by_its_folder(tmp_path):
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0123456789abcdef0123" / "vae"
+    assert weights.name("a/b", snapshot) == "a/b@0123456789ab"
+    (tmp_path / "local").mkdir()
+    assert weights.name(tmp_path / "local", tmp_path / "local") == "local"
+
+
+def test_id_and_revision_are_part_of_a_hub_models_identity_and_a_path_of_no_ones(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert weights.identity(one, None, one) == weights.identity(other, "ignored", other)
+    hub = weights.identity("a/b", "v1", one)
+    assert (hub["id"], hub["revision"]) == ("a/b", "v1")
+    assert hub["weights"] == weights.identity(one, None, one)["weights"]

@@ -39,7 +39,7 @@ def names(keys):
         ("raw_disfa, captions", {"raw_disfa", "captions"}),
         ("results", {"results"}),
         ("latents+", {"latents", "adapter", "generated_samples", "au_scores", "clip_scores", "results"}),
-        ("+photorealism", {"raw_affectnet", "raw_folder", "resolution", "photorealism"}),
+        ("+photorealism", {"raw_affectnet", "raw_folder", "resolution", "overrides", "photorealism"}),
         ("experiment", {"adapter", "generated_samples", "au_scores", "clip_scores"}),
         ("group:experiment and not key:adapter", {"generated_samples", "au_scores", "clip_scores"}),
     ],
@@ -50,7 +50,7 @@ def test_selections(built, select, wanted):
 
 
 def test_no_selection_is_everything(built):
-    assert len(runs.selected(built, None)) == 16
+    assert len(runs.selected(built, None)) == 17
 
 
 @pytest.mark.parametrize("select", ["nonsense", "((", "group:nobody"])

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 
 import polars as pl
@@ -266,3 +267,20 @@ for n in range(8):
         assert rows.height == 100 and rows.unique().height == 1
         seen.append(rows.row(0))
     assert sorted(seen) == sorted((name, n) for name in "xy" for n in range(8))
+
+
+def test_rows_are_appended_and_every_version_stays(tmp_path):
+    store = Store(tmp_path)
+    assert [store.append("words", pl.DataFrame({"x": [n]})) for n in range(3)] == [0, 1, 2]
+    assert sorted(store.read("words")["x"]) == [0, 1, 2] and store.read("words", 0)["x"].to_list() == [0]
+    assert store.history("words")[0]["metadata"]["rows"] == "3"
+    assert store.content_hash("words") == hash_frame(store.read("words"))
+
+
+def test_two_who_append_at_once_lose_nothing(tmp_path):
+    def append(n):
+        Store(tmp_path).append("words", pl.DataFrame({"x": [n]}))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(append, range(8)))
+    assert sorted(Store(tmp_path).read("words")["x"]) == list(range(8))
