@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -75,7 +76,9 @@ PROBE_SCHEMA = pl.Schema({"width": pl.Int64, "height": pl.Int64, "problem": pl.S
 PROBE_VERSION = 2
 """Part of the memo key: raise it when `probe` judges differently."""
 
-HashFiles = Callable[[list[Path]], list[str] | list[str | None]]
+_AT_ONCE, _CHUNK = 64, 16384
+
+HashFiles = Callable[[Sequence[Path | str]], list[str] | list[str | None]]
 """Content hashes of files, in order; None, or an OSError for all, where one cannot be read."""
 
 
@@ -148,12 +151,13 @@ def _probe(file: BinaryIO, size: int, max_pixels: int) -> Probe:
     return Probe(width, height, None)
 
 
-def probe_files(paths: Sequence[Path], workers: int | None = None) -> list[Probe]:
-    """`probe` each path, in order, on threads."""
+def probe_files(paths: Sequence[Path | str], workers: int | None = None) -> list[Probe]:
+    """`probe` each path, in order, on threads: in parts, since a header is read faster than handed out."""
+    parts = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # judged by MAX_PIXELS instead
         with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-            return list(pool.map(probe, paths))
+            return list(chain.from_iterable(pool.map(lambda part: list(map(probe, part)), parts)))
 
 
 def with_pictures(rows: pl.DataFrame, hash_files: HashFiles, memo: Memo | None = None) -> pl.DataFrame:
@@ -298,7 +302,7 @@ def _hash(paths: list[str], hash_files: HashFiles) -> list[str | None]:
     if not paths:
         return []
     try:
-        return list(hash_files([Path(path) for path in paths]))
+        return list(hash_files(paths))
     except OSError:
         middle = len(paths) // 2
         return [None] if not middle else _hash(paths[:middle], hash_files) + _hash(paths[middle:], hash_files)
@@ -308,7 +312,7 @@ def _probed(requests: pl.DataFrame, memo: Memo | None) -> pl.DataFrame:
     requests = requests.select("key", "path").unique("key", keep="first", maintain_order=True)
 
     def compute(chunk: pl.DataFrame) -> pl.DataFrame:
-        probes = probe_files([Path(path) for path in chunk["path"]])
+        probes = probe_files(chunk["path"].to_list())
         gone = [
             p.problem for p in probes if p.problem and p.problem.startswith(("missing file", "unreadable"))
         ]
@@ -325,4 +329,4 @@ def _probed(requests: pl.DataFrame, memo: Memo | None) -> pl.DataFrame:
 
     if memo is None or requests.is_empty():
         return compute(requests)
-    return memo.get_or_compute(requests, compute, chunk=2048).frame
+    return memo.get_or_compute(requests, compute, chunk=_CHUNK).frame

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from store.store import Store
 
 DIGEST_BYTES = 16
-_BLOCK = 1 << 20
+_BLOCK = 1 << 16
 _AT_ONCE = 64
 _ROWS_AT_ONCE = 1 << 14
 
@@ -188,7 +188,7 @@ class HashCache:
     """Content hashes of files, kept by (path, size, modification time): an unchanged file is not read
     again."""
 
-    CHUNK = 8192
+    CHUNK = 16384
     # A file that changes twice within one tick of the file system's clock keeps its time: wait for the next.
     TICK, COARSE_TICK = 0.05, 2.0
 

@@ -137,7 +137,7 @@ def test_an_unreadable_file_does_not_stop_the_others(tmp_path):
     paths[4] = tmp_path / "gone.png"
 
     def hash_readable_files(files):
-        return [hash_files([file])[0] if file.exists() else None for file in files]
+        return [hash_files([file])[0] if Path(file).exists() else None for file in files]
 
     for hashing in (hash_files, hash_readable_files):
         found = frames.with_pictures(rows_of(paths), hashing)

@@ -52,6 +52,12 @@ def test_files_hash_like_their_bytes_in_order(tmp_path):
     assert hash_files([]) == []
 
 
+def test_large_files_hash_like_their_bytes(tmp_path):
+    content = bytes(range(256)) * 1000
+    (tmp_path / "a").write_bytes(content)
+    assert hashing.hash_readable_files([tmp_path / "a", tmp_path / "gone"]) == [hash_bytes(content), None]
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.png"):
         hash_files([tmp_path / "nothing.png"])
@@ -151,6 +157,13 @@ print(hash_frame(pl.DataFrame({FRAME!r})))
         for seed in ("1", "2")
     }
     assert hashes == {hash_frame(pl.DataFrame(FRAME))}
+
+
+def test_frame_hash_is_the_same_however_many_rows_are_joined_at_once(monkeypatch):
+    frame = pl.concat([pl.DataFrame(FRAME)] * 3)
+    whole = hash_frame(frame)
+    monkeypatch.setattr(hashing, "_ROWS_AT_ONCE", 2)
+    assert hash_frame(frame) == whole
 
 
 def test_frame_hash_does_not_see_chunks_or_slices():

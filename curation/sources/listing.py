@@ -13,17 +13,18 @@ def files(folder: Path) -> Iterator[str]:
     `sound`).
     """
     visited: set[tuple[int, int]] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    top = str(folder)
+    for place, folders, names in os.walk(top, followlinks=True):
         status = os.stat(place)
         if (status.st_dev, status.st_ino) in visited:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inside = Path(place).relative_to(folder)
+        inside = place[len(top) :].lstrip("/")
         for name in sorted(names):
             if not name.startswith("."):
-                yield (inside / name).as_posix()
+                yield f"{inside}/{name}" if inside else name
 
 
 def sound(path: str) -> bool:
