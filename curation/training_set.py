@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import polars as pl
 
 from curation import frames as frames_table
@@ -86,10 +87,10 @@ def assemble(
     return _split(table, shares, seed).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
 
-def lot(ids: pl.Series, salt: str) -> list[float]:
+def lot(ids: pl.Series, salt: str) -> np.ndarray:
     """A number in [0, 1) for each id, evenly spread, decided by id and salt alone (blake2b)."""
-    digests = (hashlib.blake2b(f"{salt}/{name}".encode(), digest_size=8).digest() for name in ids)
-    return [(int.from_bytes(digest) >> 11) / 2**53 for digest in digests]
+    digests = b"".join([hashlib.blake2b(f"{salt}/{name}".encode(), digest_size=8).digest() for name in ids])
+    return (np.frombuffer(digests, ">u8").astype(np.uint64) >> np.uint64(11)) / 2**53
 
 
 def _kept(table: pl.DataFrame, aus: Sequence[str]) -> pl.DataFrame:
