@@ -15,6 +15,7 @@ import facs
 
 CAPTION = {"caption": pl.String}
 EMBEDDING = {"embedding": pl.List(pl.Float32)}
+LOOK = {"perceptual_hash": pl.String}
 READING = {
     **dict.fromkeys(facs.COLUMNS, pl.Float64),
     "faces": pl.Int64,
@@ -96,16 +97,30 @@ def embeddings(settings: Mapping[str, Any]) -> Model:
     )
 
 
+def looks() -> Model:
+    """What pictures look like, whatever their size and format: LOOK."""
+    from inference.perceptual import PerceptualHash
+
+    return _threaded(PerceptualHash(), lambda _, batch: batch, lambda text: {"perceptual_hash": text})
+
+
 def _here(
     ability: str,
     settings: Mapping[str, Any],
     ask: Callable[[Any, list], Sequence[Any]],
     row: Callable[[Any], dict[str, Any]],
 ) -> Model:
-    """A provider in this process; pictures are decoded and prepared in threads ahead of it."""
-    from inference import abilities, images
+    """A provider in this process."""
+    from inference import abilities
 
-    model = abilities.build(ability, settings)
+    return _threaded(abilities.build(ability, settings), ask, row)
+
+
+def _threaded(
+    model: Any, ask: Callable[[Any, list], Sequence[Any]], row: Callable[[Any], dict[str, Any]]
+) -> Model:
+    """Pictures are decoded and prepared in threads ahead of `model`."""
+    from inference import images
 
     def read(requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
         found = images.read_ahead(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from curation import duplicates
 from curation import frames as frames_table
 from curation.frames import LABELS
 from facs import COLUMNS
@@ -22,10 +23,14 @@ SCHEMA = pl.Schema(
         **dict.fromkeys(COLUMNS, pl.Float64),
         "caption": pl.String,
         "split": pl.String,
+        "perceptual_hash": pl.String,
+        **duplicates.FOUND,
         "keep": pl.Boolean,
         "reason": pl.String,
     }
 )
+
+LOOKS = pl.Schema({"content_hash": pl.String, "perceptual_hash": pl.String, "problem": pl.String})
 
 
 def draw_no_au(
@@ -51,6 +56,8 @@ def assemble(
     disfa: pl.DataFrame | None,
     captions: pl.DataFrame,
     *,
+    hashes: pl.DataFrame | None = None,
+    within: int = 16,
     shares: Mapping[str, float] = SHARES,
     seed: int = 0,
 ) -> pl.DataFrame:
@@ -59,11 +66,15 @@ def assemble(
     `web` is `au_corrections` (au1 ... au26 final) and `disfa` the frames table after `draw_no_au` (its
     `label_au{n}` are final: DISFA is not corrected); both with `sample_id`, `source`, `path`, `content_hash`
     and perhaps `subject`; None for a source that is not used. Rows they dropped are left out. `captions` has
-    `sample_id` and `caption`. A row without a caption is dropped ("no caption"), and of pictures with the
-    same content only the first, by sample id, is kept. The split of a row is decided by its subject, or its
-    content where it has none, and `seed`: `shares` are the expected shares. AUs that are null ("not
-    supported") stay null. Dropped rows have no split. Raises ValueError for a missing column, an id that is
-    there twice, or shares that do not add up to 1.
+    `sample_id` and `caption`; a row without one is dropped ("no caption").
+
+    The split of a row is decided by its subject, or its content where it has none, and `seed`, and by nothing
+    else: `shares` are the expected shares. Of pictures with the same content one is kept, of those that look
+    the same only those of one split (`curation.duplicates`). `hashes` has `content_hash`, `perceptual_hash`,
+    of which `within` bits may differ, and `problem`: why it has none, which drops the row; None: looks do
+    not count. AUs that are null ("not supported") stay null. Dropped rows have no split.
+
+    Raises ValueError for a missing column, an id that is there twice, or shares that do not add up to 1.
     """
     if not shares or min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-9:
         raise ValueError(f"shares of the splits add up to 1, not {dict(shares)!r}")
@@ -83,8 +94,13 @@ def assemble(
     table = table.with_columns(pl.lit(True).alias("keep"), pl.lit(None, dtype=pl.String).alias("reason"))
     caption = pl.col("caption").fill_null("").str.strip_chars()
     table = frames_table.quarantine(table, caption == "", "no caption")
-    table = _once(table)
-    return _split(table, shares, seed).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+    looks = pl.DataFrame(schema=LOOKS) if hashes is None else hashes.select(LOOKS.names())
+    table = table.join(looks, on="content_hash", how="left", maintain_order="left")
+    table = frames_table.quarantine(table, pl.col("problem").is_not_null(), pl.col("problem"))
+    table = _split(duplicates.drop_equal(table, COLUMNS), shares, seed)
+    table = duplicates.drop_across_splits(table, within)
+    table = table.with_columns(pl.when("keep").then("split").alias("split"))
+    return table.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
 
 def lot(ids: pl.Series, salt: str) -> np.ndarray:
@@ -103,22 +119,14 @@ def _kept(table: pl.DataFrame, aus: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def _once(table: pl.DataFrame) -> pl.DataFrame:
-    """Of the kept rows of one content the first stays: no picture is in two splits or twice in one."""
-    kept = table.filter("keep", pl.col("content_hash").is_not_null())
-    first = kept.group_by("content_hash").agg(pl.col("sample_id").min().alias("first"))
-    table = table.join(first, on="content_hash", how="left", maintain_order="left")
-    again = pl.col("first").is_not_null() & (pl.col("sample_id") != pl.col("first"))
-    return frames_table.quarantine(table, again, pl.format("duplicate picture: same content as {}", "first"))
-
-
 def _split(table: pl.DataFrame, shares: Mapping[str, float], seed: int) -> pl.DataFrame:
+    """The table with `unit`, what is drawn as a whole (a subject, or a content), and `split`."""
     subject = pl.concat_str("source", pl.lit("/"), "subject")
-    group = table.select(pl.coalesce(subject, "content_hash", "sample_id").alias("group"))["group"]
-    table = table.with_columns(pl.Series("lot", lot(group, f"split {seed}"), dtype=pl.Float64))
+    table = table.with_columns(pl.coalesce(subject, "content_hash", "sample_id").alias("unit"))
+    table = table.with_columns(pl.Series("lot", lot(table["unit"], f"split {seed}"), dtype=pl.Float64))
     names = [name for name, share in shares.items() if share > 0]
     split, bound = pl.lit(names[-1]), 1.0
     for name in reversed(names[:-1]):
         bound -= shares[names[names.index(name) + 1]]
         split = pl.when(pl.col("lot") < bound).then(pl.lit(name)).otherwise(split)
-    return table.with_columns(pl.when("keep").then(split).alias("split"))
+    return table.with_columns(split.alias("split"))

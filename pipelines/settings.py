@@ -122,6 +122,12 @@ class Split(_Settings):
     validation: float = Field(0.05, ge=0, lt=0.5, description="Share held out to watch the training.")
     test: float = Field(0.05, ge=0, lt=0.5, description="Share held out for good.")
     seed: int = Field(0, description="Seed of the draw.")
+    looks_within: int | None = Field(
+        16,
+        ge=0,
+        le=24,
+        description="Bits, of 256, in which perceptual hashes of one picture may differ; null: not compared.",
+    )
 
 
 class Base(_Settings):

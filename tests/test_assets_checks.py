@@ -24,6 +24,7 @@ PROFILE = SimpleNamespace(
     limits={"quarantined": 0.25, "no_face": 0.25},
     raw=SimpleNamespace(affectnet="somewhere", disfa=None, folder=None),
     corrections=SimpleNamespace(recipe="paper"),
+    split=SimpleNamespace(looks_within=4),
 )
 
 
@@ -122,6 +123,19 @@ def test_nobody_and_nothing_is_in_two_splits():
     assert subject(twice).passed and not content(twice).passed
 
 
+def test_nothing_that_looks_the_same_is_in_two_splits():
+    lookalike = check(training_set, "no_lookalike_in_two_splits")
+    rows = splits((None, "a", "train"), (None, "b", "test"), (None, "c", "train"), (None, "d", "test"))
+    near, apart = (
+        pl.Series("perceptual_hash", [*(f"{bits:064x}" for bits in looks), None])
+        for looks in ((0b0, 0b1111, 0b0), (0b0, 0b11111, 0b0))
+    )
+    assert not lookalike(rows.with_columns(near), profile=PROFILE).passed
+    assert lookalike(rows.with_columns(apart), profile=PROFILE).passed
+    dropped = pl.Series("keep", [True, False, True, True])
+    assert lookalike(rows.with_columns(near, dropped), profile=PROFILE).passed
+
+
 def test_there_must_be_something_to_train_on():
     enough = check(training_set, "something_to_train_on")
     assert enough(splits((None, "a", "train"))).passed
@@ -142,5 +156,6 @@ def test_only_blocking_checks_gate():
         "final_intensities_in_range",
         "no_subject_in_two_splits",
         "no_content_in_two_splits",
+        "no_lookalike_in_two_splits",
         "something_to_train_on",
     }

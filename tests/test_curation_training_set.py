@@ -177,7 +177,51 @@ def test_the_same_picture_counts_once():
     assert table.filter("keep")["sample_id"].to_list() == ["affectnet/1/0000.jpg", "affectnet/1/0001.jpg"]
     dropped = table.filter(~pl.col("keep"))
     assert dropped["split"].null_count() == 4
-    assert dropped["reason"][0] == "duplicate picture: same content as affectnet/1/0001.jpg"
+    assert dropped["reason"][0].startswith(
+        "duplicate picture, labels contradict: same content as affectnet/1/0001"
+    )
+    assert dropped["reason"][3] == "duplicate picture: same content as affectnet/1/0001.jpg"
+    assert dropped["duplicate_of"].to_list()[2:] == ["affectnet/1/0000.jpg", "affectnet/1/0001.jpg"]
+
+
+def looks(table: pl.DataFrame, *hashes: str, problem: str | None = None) -> pl.DataFrame:
+    """A perceptual hash for each content of `table`, the last for all that are left."""
+    padded = [*hashes, *[hashes[-1]] * table.height][: table.height]
+    return table.select("content_hash", pl.Series("perceptual_hash", padded)).with_columns(
+        problem=pl.lit(problem, dtype=pl.String)
+    )
+
+
+def test_a_picture_that_looks_the_same_is_in_one_split_only_and_moves_nobody():
+    """Everything looks alike: of each split but that of the first row nothing is left."""
+    one, two = web(60), disfa(6, 3, active=3)
+    parts = pl.concat([one.select("content_hash"), two.select("content_hash")])
+    shares = {"train": 0.5, "test": 0.5}
+    apart = training_set.assemble(one, two, captions(one, two), shares=shares)
+    table = training_set.assemble(
+        one, two, captions(one, two), hashes=looks(parts, "0" * 64), within=0, shares=shares
+    )
+    first = apart["split"][0]
+    assert table.filter("keep")["sample_id"].to_list() == apart.filter(split=first)["sample_id"].to_list()
+    assert table.filter("keep")["split"].unique().to_list() == [first]
+    dropped = table.filter(~pl.col("keep"))
+    assert dropped.height > 20 and dropped["split"].null_count() == dropped.height
+    assert dropped["reason"].str.starts_with("duplicate picture in another split: affectnet/1/0000").all()
+
+
+def test_pictures_that_look_different_are_left_alone():
+    one = web(60)
+    hashes = looks(one, *(f"{(1 << 3 * i) - 1:064x}" for i in range(60)))  # three bits from one to the next
+    said = {"hashes": hashes, "shares": {"train": 0.5, "test": 0.5}}
+    assert training_set.assemble(one, None, captions(one), within=2, **said)["keep"].all()
+    assert not training_set.assemble(one, None, captions(one), within=3, **said)["keep"].all()
+
+
+def test_a_picture_that_does_not_decode_is_dropped():
+    one = web(2)
+    hashes = looks(one, "0" * 64, problem="corrupt image: x.png: cut off")
+    table = training_set.assemble(one, None, captions(one), hashes=hashes)
+    assert not table["keep"].any() and set(table["reason"]) == {"corrupt image: x.png: cut off"}
 
 
 def test_a_picture_without_caption_is_dropped_and_makes_no_duplicate():
