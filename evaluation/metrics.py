@@ -195,6 +195,25 @@ def spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) ->
         return np.where(variance > 1e-9, (weights * a * b).sum(axis=1) / np.sqrt(variance), np.nan)
 
 
+def spearman_within(scores: Scores) -> Sums:
+    """Rank correlation within each sweep (one prompt, one noise, one AU asked for), averaged over sweeps.
+
+    Where `spearman` over all sweeps also asks that faces answer alike, this asks only that each answers in
+    order. A sweep that never changes, or of which fewer than two pictures were measured, counts as 0; an AU
+    that is not supported does not count.
+    """
+    prompts, position = np.unique(scores.prompt, return_inverse=True)
+    correlations, asked = np.zeros((2, len(prompts), 12))
+    for p, i in np.ndindex(len(prompts), 12):
+        sweep = (position == p) & scores.prompted[:, i]
+        measured = sweep & scores.valid[:, i]
+        asked[p, i] = sweep.any()
+        correlations[p, i] = np.nan_to_num(
+            spearman(scores.target[measured, i], scores.measured[measured, i])[0]
+        )
+    return Sums.of(correlations, (asked > 0) & scores.valid.any(axis=0), prompts)
+
+
 def leakage(scores: Scores) -> np.ndarray:
     """How much AU j rises for one more point asked of AU i alone: [12, 12], rows i asked, columns j measured.
 

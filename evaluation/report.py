@@ -28,6 +28,7 @@ _PER_AU = {
     "au_mse_mismatched": "AU-MSE mismatched",
     "au_bias": "measured − asked",
     "spearman": "Spearman",
+    "spearman_within": "Spearman within sweeps",
 }
 
 

@@ -73,6 +73,12 @@ DEFINITIONS: dict[str, Definition] = {
     "aus_ordered": Definition(
         f"AUs, Spearman ≥ {ORDERED}", 1, "How many of the measured AUs reach that rank correlation."
     ),
+    "spearman_within": Definition(
+        "Spearman within sweeps",
+        1,
+        "The same within each sweep (one prompt, one noise), averaged over the sweeps: whether every face "
+        "answers in order, however much or little it moves.",
+    ),
     "face_failure_rate": Definition(
         "no face",
         -1,
@@ -145,7 +151,9 @@ def compare(scores: Scores, base: Scores) -> dict[str, Estimate]:
 
 
 def per_au(au_scores: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """au_mse_prompted, au_mse_mismatched, au_bias and spearman of each AU, individual samples, in PER_AU.
+    """au_mse_prompted, au_mse_mismatched, au_bias and both rank correlations of each AU.
+
+    Over the individual samples, in PER_AU.
 
     Null with n = 0 for an AU that the estimator does not support.
     """
@@ -160,6 +168,7 @@ def per_au(au_scores: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
                 "au_mse_mismatched": bootstrap.mean(metrics.au_mse_mismatched(asking)),
                 "au_bias": bootstrap.mean(metrics.au_bias(asking)),
                 "spearman": correlation,
+                "spearman_within": bootstrap.mean(metrics.spearman_within(asking)),
             }
             rows += [(experiment, au, metric, *estimate) for metric, estimate in found.items()]
     return _frame(rows, PER_AU)
@@ -245,6 +254,7 @@ def _measures(scores: Scores, kind: str) -> dict[str, Estimate]:
             found["spearman_mean"] = Estimate(float(values.mean()), *interval, len(supported))
             ordered = bootstrap.interval((spread >= ORDERED).sum(axis=0).astype(float))
             found["aus_ordered"] = Estimate(float((values >= ORDERED).sum()), *ordered, len(supported))
+        found["spearman_within"] = bootstrap.mean(metrics.spearman_within(scores))
     return found
 
 

@@ -225,3 +225,22 @@ def test_an_estimator_that_reads_nothing_has_no_error():
 def test_columns_of_nulls_are_understood():
     nothing = INDIVIDUAL.with_columns(pl.lit(None).alias(name) for name in MEASURED)
     assert not Scores.of(nothing).face_found.any()
+
+
+def test_spearman_within_sweeps_forgives_faces_that_answer_by_different_amounts():
+    """Two sweeps of AU12: one answers 1, 2, 3, the other 10 more; a third falls, a fourth stays."""
+    answers = {0: (1, 2, 3), 1: (11, 12, 13), 2: (3, 2, 1), 3: (2, 2, 2)}
+    rows = [
+        (prompt, asked, found)
+        for prompt, sweep in answers.items()
+        for asked, found in zip((1, 3, 5), sweep, strict=True)
+    ]
+    target, measured = np.zeros((2, len(rows), 12))
+    place = facs.ACTION_UNITS.index(12)
+    target[:, place], measured[:, place] = [row[1] for row in rows], [row[2] for row in rows]
+    prompt = np.array([row[0] for row in rows])
+    scores = Scores(np.arange(len(rows)), prompt, target, measured)
+    found = metrics.spearman_within(scores)
+    assert found.total.tolist() == pytest.approx([1, 1, -1, 0]) and found.count.tolist() == [1, 1, 1, 1]
+    measured[:, place] = np.nan
+    assert metrics.spearman_within(scores).n == 0

@@ -101,7 +101,7 @@ def test_an_au_that_never_changes_counts_as_unordered():
 def test_an_unsupported_au_is_null_and_not_in_the_mean(au_scores):
     blind = au_scores["fineface"].with_columns(measured_au9=pl.lit(None, dtype=pl.Float64))
     found = tables.per_au({"blind": blind}).filter(au=9)
-    assert found["value"].null_count() == found.height == 4
+    assert found["value"].null_count() == found.height == 5
     assert set(found["n"]) == {0}
     assert value(tables.results({"blind": blind}), "blind", "individual", "spearman_mean")["n"] == 11
 
@@ -138,7 +138,7 @@ def test_bad_comparisons_are_refused(au_scores):
 def test_per_au(au_scores):
     found = tables.per_au(au_scores)
     assert found.schema == tables.PER_AU
-    assert found.height == 3 * 12 * 4
+    assert found.height == 3 * 12 * 5
     fineface = found.filter(experiment="fineface")
     assert (fineface.filter(metric="au_mse_prompted")["value"] < 0.5).all()
     assert (fineface.filter(metric="au_mse_prompted")["n"] == 75).all()
