@@ -10,8 +10,7 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_diffusion import write_base
-from tiny_training import HOUSE, command, environment, lines, make_job, run, write_dataset
+from tiny_training import HOUSE, command, environment, lines, make_job, run, write_dataset, write_home
 
 from training import __main__ as start
 from training import loop, progress
@@ -21,10 +20,7 @@ STEPS = 60
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    home = tmp_path_factory.mktemp("command")
-    write_base(home / "base")
-    write_dataset(home / "data")
-    return home
+    return write_home(tmp_path_factory.mktemp("command"))
 
 
 def job(home, name, **settings):

@@ -10,8 +10,8 @@ from accelerate.state import AcceleratorState
 from diffusers import DDPMScheduler
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tiny_diffusion import make_unet, write_base
-from tiny_training import make_job, write_dataset
+from tiny_diffusion import make_unet
+from tiny_training import make_job, write_dataset, write_home
 
 from inference import adapter as au_adapter
 from inference.pipeline import FineFacePipeline
@@ -23,10 +23,7 @@ from training.job import JobError
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    home = tmp_path_factory.mktemp("loop")
-    write_base(home / "base")
-    write_dataset(home / "data")
-    return home
+    return write_home(tmp_path_factory.mktemp("loop"))
 
 
 @pytest.fixture(scope="module")

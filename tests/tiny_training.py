@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import torch
 from safetensors.torch import save_file
-from tiny_diffusion import WORDS
+from tiny_diffusion import WORDS, write_base
 
 from facs import COLUMNS
 from training.job import TrainingJob
@@ -37,6 +37,13 @@ def write_dataset(folder: Path, samples: int = 40, shard: int = 16) -> Path:
             "row": [i % shard for i in range(samples)],
         }
     ).write_parquet(folder / "samples.parquet")
+    return folder
+
+
+def write_home(folder: Path) -> Path:
+    """A base and a dataset in `folder`, which exists."""
+    write_base(folder / "base")
+    write_dataset(folder / "data")
     return folder
 
 
