@@ -41,6 +41,9 @@ FAULTY_FRAMES: dict[str, tuple[tuple[int, int], ...]] = {
 """Frames (1-based, both ends included) in which the tracking failed, by DISFA's own tracking log."""
 
 
+_KEY = ("subject", "au", "frame")
+
+
 def read(files: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Two tables from label files named `SN001_au12.txt`, one `frame,intensity` line a frame, frames 1-based.
 
@@ -51,21 +54,10 @@ def read(files: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
     The AU is the one in the file's name. Raises RawDataError if there is no such file or if none has a line.
     """
     lines, unread = _lines(files)
-    named = lines.filter(pl.col("frame").is_not_null()).sort("subject", "au", "frame", "file", "line")
-    key = ["subject", "au", "frame"]
-    again = pl.int_range(pl.len()).over(key) > 0
-    conflict = pl.format(
-        "conflicting label lines: {} and {} differ on frame {}",
-        pl.col("place").first().over(key),
-        pl.col("place").last().over(key),
-        "frame",
-    )
-    named = named.with_columns(
-        again.alias("again"),
-        pl.coalesce("problem", pl.when(pl.col("value").n_unique().over(key) > 1).then(conflict)).alias(
-            "problem"
-        ),
-    )
+    named = lines.filter(pl.col("frame").is_not_null()).with_columns(pl.lit(False).alias("again"))
+    twice = named.select(_KEY).is_duplicated()
+    if twice.any():
+        named = pl.concat([named.filter(~twice), _compared(named.filter(twice))]).sort(*_KEY, "file", "line")
     repeats = named.filter("again").select(
         "subject",
         "frame",
@@ -82,41 +74,82 @@ def read(files: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
     return wide, pl.concat([repeats, nameless])
 
 
+def _compared(named: pl.DataFrame) -> pl.DataFrame:
+    """Lines that name a frame that another line of its AU names: the first counts, if all say the same."""
+    named = named.sort(*_KEY, "file", "line")
+    conflict = pl.format(
+        "conflicting label lines: {} and {} differ on frame {}",
+        pl.col("place").first().over(_KEY),
+        pl.col("place").last().over(_KEY),
+        "frame",
+    )
+    differ = pl.col("value").n_unique().over(_KEY) > 1
+    return named.with_columns(
+        (pl.int_range(pl.len()).over(_KEY) > 0).alias("again"),
+        pl.coalesce("problem", pl.when(differ).then(conflict)).alias("problem"),
+    )
+
+
 def _lines(files: Iterable[Path]) -> tuple[pl.DataFrame, dict[tuple[str, int], str]]:
     """One row a line: `subject`, `au`, `file`, `line`, `place`, `text`, `frame`, `value`, `problem`; and why
     the files of a (subject, AU) gave none.
 
     A file is called by its name, or by its place below the others where two have one name.
     """
-    parts, unread = [], {}
+    sound, others, unread = [], [], {}
     for path, name in _named(files):
         match = FILE.fullmatch(path.name)
         if match is None or int(match.group(2)) not in ACTION_UNITS:
             continue
         subject, au = match.group(1).upper(), int(match.group(2))
         try:
-            text = path.read_bytes().decode("utf-8-sig", errors="replace").split("\n")
+            content = path.read_bytes()
             unread.setdefault((subject, au), f"{name} is empty")
         except OSError as error:
-            text = []
+            content = b""
             unread[subject, au] = f"{name} cannot be read: {error.strerror}"
+        table = _whole(content)
+        parts = others if table is None else sound
+        if table is None:
+            text = content.decode("utf-8-sig", errors="replace").split("\n")
+            table = pl.DataFrame({"text": pl.Series(text, dtype=pl.String)})
         parts.append(
-            pl.DataFrame({"text": pl.Series(text, dtype=pl.String)})
-            .with_row_index("line", offset=1)
-            .with_columns(
+            table.with_row_index("line", offset=1).with_columns(
                 pl.lit(subject).alias("subject"),
                 pl.lit(au, dtype=pl.Int64).alias("au"),
                 pl.lit(name).alias("file"),
             )
         )
-    if not parts:
+    if not sound and not others:
         raise RawDataError(f"no label file named like SN001_au1.txt in {FOLDER}")
-    lines = pl.concat(parts).with_columns(pl.col("text").str.strip_chars()).filter(pl.col("text") != "")
+    lines = pl.concat([*sound, *(_line_by_line(part) for part in others)], how="diagonal")
     if lines.is_empty():
         raise RawDataError(f"all label files in {FOLDER} are empty or unreadable")
+    if others:  # back into the order of action units
+        lines = lines.sort("subject", "au", "file", "line")
+    lines = lines.with_columns(pl.format("{}:{}", "file", "line").alias("place"))
+    return lines.with_columns(pl.format("{}: {} '{}'", "code", "place", "text").alias("problem")), unread
+
+
+def _whole(content: bytes) -> pl.DataFrame | None:
+    """`frame` and `value` of a file whose every line is sound, as nearly all are; None for any other."""
+    schema = {"frame": pl.Int64, "value": pl.Float64}
+    try:
+        table = pl.read_csv(content, has_header=False, schema=schema, quote_char=None)
+    except pl.exceptions.PolarsError:
+        return None
+    frame, value = pl.col("frame"), pl.col("value")
+    sound = frame.is_between(1, 10**9 - 1) & value.is_between(0, 5) & (value == value.round())
+    if table.height != len(content.splitlines()) or not table.select(sound.fill_null(False).all()).item():
+        return None
+    return table.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in ("text", "code"))
+
+
+def _line_by_line(lines: pl.DataFrame) -> pl.DataFrame:
+    """`frame`, `value` and `code`, what is wrong, of each line that is not empty."""
+    lines = lines.with_columns(pl.col("text").str.strip_chars()).filter(pl.col("text") != "")
     cells = pl.col("text").str.replace_all(r"\s*[,;\s]\s*", ",").str.split(",")
     lines = lines.with_columns(
-        pl.format("{}:{}", "file", "line").alias("place"),
         cells.list.len().alias("cells"),
         *(
             _number(cells.list.get(i, null_on_oob=True)).alias(name)
@@ -138,10 +171,10 @@ def _lines(files: Iterable[Path]) -> tuple[pl.DataFrame, dict[tuple[str, int], s
         .then(pl.lit("label out of range"))
     )
     return lines.with_columns(
-        pl.when(code.is_not_null()).then(pl.format("{}: {} '{}'", code, "place", "text")).alias("problem"),
+        code.alias("code"),
         pl.when(whole_frame & (pl.col("frame") < 1e9)).then(pl.col("frame")).cast(pl.Int64).alias("frame"),
         pl.when(sound_value).then(pl.col("value")).alias("value"),
-    ), unread
+    ).drop("cells")
 
 
 def _named(files: Iterable[Path]) -> list[tuple[Path, str]]:
