@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,7 +36,7 @@ margin {{ "%+.3f"|format(row.margin) }}<br>
 {% for name in questions %}
 {{ name }}: “{{ row[name ~ "_answer"] }}” {{ "%.3f"|format(row[name ~ "_score"]) }}<br>
 {% endfor %}
-<code>fineface label '{{ row.sample_id }}' photorealism
+<code>fineface label {{ row.quoted }} photorealism
 {{ "drop" if row.keep else "keep" }} --reason "…"</code>
 </figcaption></figure>
 {% endfor %}
@@ -47,7 +48,10 @@ def write(
     path: Path, rows: pl.DataFrame, questions: Mapping[str, str], thresholds: Mapping[str, float]
 ) -> Path:
     """Write the page of `rows` (a photorealism table with `margin`), pictures inside; `path` itself."""
-    shown = [{**row, "picture": _inline(row["path"])} for row in rows.to_dicts()]
+    shown = [
+        {**row, "picture": _inline(row["path"]), "quoted": shlex.quote(row["sample_id"])}
+        for row in rows.to_dicts()
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(PAGE.render(rows=shown, questions=questions, thresholds=thresholds), encoding="utf-8")
     return path

@@ -6,7 +6,7 @@ ratio of their medians is what to look at, since rates depend on what else the m
 
     python benchmarks/annotators.py                                   # the miniature's models, all providers
     python benchmarks/annotators.py blip2 captions --model Salesforce/blip2-opt-2.7b --precision bfloat16
-    python benchmarks/annotators.py decoding --folder ~/photos --images 500 --json
+    python benchmarks/annotators.py decoding --folder ~/photos --images 500 --json decoding.json
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--model", help="hub id or folder; default: the miniature's")
     parser.add_argument("--precision", help="float32, bfloat16 or float16; default: the provider's")
     parser.add_argument("--batch-size", type=int, help="default: the provider's")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     os.environ |= {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     if unknown := set(options.providers) - set(PROVIDERS):
@@ -217,14 +217,12 @@ def main() -> None:
                 found["providers"][name] = PROVIDERS[name](options, paths)
             except abilities.EstimatorUnavailable as error:
                 found["providers"][name] = {"unavailable": str(error)}
-            if not options.json:
-                print(name, line(found["providers"][name]), flush=True)
+            print(name, line(found["providers"][name]), flush=True)
     found["load"].append(os.getloadavg()[0])
+    before, after = found["load"]
+    print(f"{found['images']} pictures on {found['device']}; load {before:.1f} to {after:.1f}")
     if options.json:
-        print(json.dumps(found, indent=2))
-    else:
-        before, after = found["load"]
-        print(f"{found['images']} pictures on {found['device']}; load {before:.1f} to {after:.1f}")
+        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def line(measured: Measured) -> str:
