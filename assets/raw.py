@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets import pictures, stage
+from assets import calls, pictures, stage
 from curation import frames, training_set
 from curation.sources import affectnet, disfa, folder
 from store import HashCache, Store
@@ -15,13 +15,24 @@ BY_RULE = ("no active AU", "faulty frame")
 """Reasons that say nothing about the quality of the raw data."""
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"polars"})
-def raw_affectnet(store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]) -> dg.MaterializeResult:
-    """AffectNet 2017: one row a line of its lists."""
+@dg.asset(group_name="data_set", code_version="2", kinds={"polars"})
+def raw_affectnet(
+    context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]
+) -> dg.MaterializeResult:
+    """AffectNet: one row a line of its lists (2017 release, unpacked or in RAR parts), or one a crop."""
     raw = profile.raw.affectnet
     if raw is None:
         return _not_used()
-    return _described(affectnet.read(raw, HashCache(store).hash_files, store.memo("probes")), raw)
+    table = affectnet.read(
+        raw,
+        HashCache(store).hash_files,
+        store.memo("probes"),
+        min_side=profile.resolution.min_side,
+        store=store,
+        progress=calls.logged(context, "members of the archive"),
+        say=context.log.info,
+    )
+    return _described(table, raw)
 
 
 @dg.asset(group_name="data_set", code_version="1", kinds={"polars"})

@@ -1,0 +1,166 @@
+"""AffectNet 2017's RAR parts: which members the lists name, what they are, and those large enough as files.
+
+The RAR format is `rar`'s business; lists and labels are `affectnet`'s.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curation import frames
+from curation.sources import rar
+from store import Store
+from store.files import Files
+from store.hashing import hash_bytes
+
+STEM = "Manually_Annotated"
+MEMBER_SCHEMA = pl.Schema(
+    {"content_hash": pl.String, "width": pl.Int64, "height": pl.Int64, "problem": pl.String}
+)
+CHUNK = 2048
+"""Members read between two writes of the memo: what a kill can lose."""
+
+_JUDGE = f"{frames.PROBE_VERSION}-{frames.MAX_PIXELS}"
+_BATCH, _BATCH_BYTES = 64, 64 << 20
+_PREFIX = r"^(?:.*/)?Manually_Annotated_Images/"
+_SUFFIX = r"(\.[A-Za-z0-9]{1,5})$"
+_OUTSIDE = r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)"
+
+
+def pictures(
+    parts: list[Path],
+    listed: pl.Series,
+    store: Store,
+    min_side: int,
+    progress: Callable[[Any], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Read the members that `listed` names; those with both sides ≥ `min_side` become files in the store.
+
+    Returns two tables: `listed`, `path` (null for smaller ones), `content_hash`, `width`, `height`, `problem`
+    ("code: detail"), one row a member found, and, as rows of a frames table, members that are links or point
+    outside the archive. A member that was read before is not read again, unless it is large enough now and
+    was not then.
+    """
+    members = rar.members(parts, store.memo("archive_parts", rar.PART_SCHEMA))
+    members = members.with_columns(
+        pl.col("name").str.replace(_PREFIX, "").str.strip_prefix("./").alias("listed"),
+        pl.col("name").str.contains(_OUTSIDE).alias("outside"),
+    )
+    refused = members.filter(pl.col("link") | pl.col("outside"))
+    found = (
+        members.join(refused, on="position", how="anti", maintain_order="left")
+        .join(listed.to_frame("listed"), on="listed", how="semi", maintain_order="left")
+        .unique("listed", keep="last", maintain_order=True)
+        .with_columns(
+            pl.col("name").str.extract(_SUFFIX).str.to_lowercase().fill_null("").alias("suffix"),
+            pl.format("{}-{}-{}-{}", "name", "size", pl.col("check").fill_null(""), pl.lit(_JUDGE)).alias(
+                "key"
+            ),
+        )
+    )
+    memo = store.memo("archive_members", MEMBER_SCHEMA)
+    files = store.files("affectnet")
+    known = _placed(found.join(memo.read(found["key"]), on="key", how="left"), files, min_side)
+    new = found.join(
+        known.filter(pl.col("content_hash").is_null() | pl.col("lost")), on="key", how="semi",
+        maintain_order="left",
+    )  # fmt: skip
+    say(
+        f"{len(parts)} RAR parts: {members.height:,} members, {found.height:,} of them listed; "
+        f"{new.height:,} to read, {refused.height:,} refused"
+    )
+    faults: dict[str, str] = {}
+    stream = _judged(rar.contents(parts, members, set(new["position"])), new, files, min_side, faults)
+
+    def compute(chunk: pl.DataFrame) -> pl.DataFrame:
+        awaited, rows = set(chunk["key"]), []
+        while awaited:
+            row = next(stream)
+            if row["key"] in awaited:
+                awaited.remove(row["key"])
+                rows += [row] if row["key"] not in faults else []
+        return pl.DataFrame(rows, schema={"key": pl.String, **MEMBER_SCHEMA})
+
+    memo.get_or_compute(new, compute, chunk=CHUNK, progress=progress, partial=True)
+    for _ in stream:  # remembered, but their files are new
+        pass
+    read = _placed(found.join(memo.read(found["key"]), on="key", how="left"), files, min_side)
+    damage = pl.col("key").replace_strict(faults, default=None, return_dtype=pl.String)
+    problem = pl.format("{} ({} in {})", "problem", "name", "part")
+    read = read.with_columns(pl.coalesce(damage, problem).alias("problem"))
+    return read.select("listed", "path", "content_hash", "width", "height", "problem"), _refusals(refused)
+
+
+def unread(parts: list[Path], store: Store) -> str:
+    """ "; part02.rar is cut off", to end a reason with, or ""."""
+    broken = rar.broken_parts(parts, store.memo("archive_parts", rar.PART_SCHEMA))
+    return f"; {' and '.join(broken)} cannot be read whole" if broken else ""
+
+
+def _placed(members: pl.DataFrame, files: Files, min_side: int) -> pl.DataFrame:
+    """`path`, null for a picture too small or bad; `lost` where its file should be there and is not."""
+    large = (
+        (pl.col("width") >= min_side) & (pl.col("height") >= min_side) & pl.col("problem").is_null()
+    ).fill_null(False)
+    names = members.select(pl.when(large).then(pl.col("content_hash") + pl.col("suffix"))).to_series()
+    paths = [None if name is None else files.path(name) for name in names]
+    return members.with_columns(
+        pl.Series("path", [None if path is None else str(path) for path in paths], dtype=pl.String),
+        pl.Series("lost", [path is not None and not path.is_file() for path in paths]),
+    )
+
+
+def _judged(
+    contents: Iterator[tuple[int, bytes | str]],
+    members: pl.DataFrame,
+    files: Files,
+    min_side: int,
+    faults: dict[str, str],
+) -> Iterator[dict]:
+    """What each member is (`key` and MEMBER_SCHEMA), in order; unreadable ones also go into `faults`."""
+    about = {row[0]: row[1:] for row in members.select("position", "key", "suffix").iter_rows()}
+
+    def judge(item: tuple[int, bytes | str]) -> dict:
+        position, content = item
+        key, suffix = about[position]
+        if isinstance(content, str):
+            faults[key] = content
+            return {"key": key}
+        probe = frames.probe_content(content)
+        row = {"key": key, "content_hash": hash_bytes(content)} | vars(probe)
+        if not probe.problem and min(probe.width, probe.height) >= min_side:
+            files.put(content, suffix)
+        return row
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for batch in _batches(contents):
+            yield from pool.map(judge, batch)
+
+
+def _batches(contents: Iterator[tuple[int, bytes | str]]) -> Iterator[list[tuple[int, bytes | str]]]:
+    batch, size = [], 0
+    for item in contents:
+        batch.append(item)
+        size += len(item[1])
+        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _refusals(members: pl.DataFrame) -> pl.DataFrame:
+    origin = pl.format("{}:{}", "part", "position")
+    reason = pl.when("outside").then(pl.lit("points outside")).otherwise(pl.lit("link"))
+    return members.select(
+        pl.format("affectnet/{}#{}", "name", origin).alias("sample_id"),
+        pl.lit("affectnet").alias("source"),
+        origin.alias("origin"),
+        pl.lit(False).alias("keep"),
+        pl.format("{}: member {} of {} is not unpacked", reason, "name", "part").alias("reason"),
+    )

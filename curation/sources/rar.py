@@ -1,0 +1,287 @@
+"""RAR archives in parts: what lies in them, and the bytes of their members, read in place and in order.
+
+What is wanted of an archive, and where it goes, lives elsewhere.
+"""
+
+import re
+import subprocess
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import polars as pl
+import rarfile
+
+from curation.frames import Memo, RawDataError
+from store.hashing import fingerprint
+
+TOOLS = "unrar, unar or 7z with RAR support"
+MAX_BYTES = 256 << 20
+"""A member that unpacks to more is skipped: a decompression bomb, not a photograph."""
+
+_BLOCK = pl.Struct(
+    {
+        "name": pl.String,
+        "size": pl.Int64,  # unpacked bytes
+        "check": pl.String,  # CRC-32 or BLAKE2sp of the unpacked bytes, hex; of the last block of a member
+        "stored": pl.Boolean,
+        "link": pl.Boolean,
+        "offset": pl.Int64,  # of the packed bytes in this part
+        "packed": pl.Int64,
+        "before": pl.Boolean,  # begins in the part before
+        "after": pl.Boolean,  # goes on in the next part
+    }
+)
+PART_SCHEMA = pl.Schema(
+    {
+        "blocks": pl.List(_BLOCK),
+        "bytes": pl.Int64,
+        "more": pl.Boolean,  # says that a part follows
+        "locked": pl.Boolean,  # encrypted
+        "cut": pl.String,  # why its headers end early
+    }
+)
+"""Result columns of a memo of headers: `store.memo("archive_parts", PART_SCHEMA)`."""
+
+_VERSION = 1
+
+
+def parts(folders: list[Path], stem: str) -> list[Path]:
+    """The parts of an archive in order: `<stem>.part01.rar` …, or `<stem>.rar`; none if there are none.
+
+    Raises RawDataError if a part between the first and the last is missing.
+    """
+    for folder in folders:
+        found = {}
+        for path in sorted(folder.glob(f"{stem}.part*.rar")):
+            if number := re.fullmatch(r"\.part(\d+)\.rar", path.name.removeprefix(stem)):
+                found.setdefault(int(number[1]), path)
+        if found:
+            if missing := sorted(set(range(1, max(found) + 1)) - set(found)):
+                named = ", ".join(_part_name(found, number) for number in missing)
+                raise RawDataError(f"{folder}: {named} is missing; found {_ranges(found)} of the parts")
+            return [found[number] for number in sorted(found)]
+        if (single := folder / f"{stem}.rar").is_file():
+            return [single]
+    return []
+
+
+def members(paths: list[Path], memo: Memo | None = None) -> pl.DataFrame:
+    """One row a file or link in the archive, in the order in which `contents` reads them.
+
+    `position` (in the archive), `name` (with "/"), `size`, `check`, `stored` (not compressed), `link`,
+    `part` (name of the file where it begins), `pieces` (part, offset, bytes) and `damage`, null if all
+    pieces are there, else what is wrong with which part. `memo` remembers the headers of unchanged parts.
+
+    Raises RawDataError for an encrypted archive and for one whose last part is missing.
+    """
+    listed = _parts(paths, memo)
+    if locked := listed.filter("locked").height:
+        raise RawDataError(f"{paths[0]} is encrypted ({locked} parts): decrypt it first")
+    if listed["more"][-1]:
+        raise RawDataError(f"the part after {paths[-1]} is missing: {paths[-1].name} says that one follows")
+    names = {index: path.name for index, path in enumerate(paths)}
+    beyond = {-1: f"the part before {paths[0].name}", len(paths): f"the part after {paths[-1].name}"}
+    blocks = (
+        listed.with_columns(pl.int_range(pl.len()).alias("part"))
+        .explode("blocks")
+        .drop_nulls("blocks")
+        .unnest("blocks")
+    )
+    cut = pl.col("offset") + pl.col("packed") > pl.col("bytes")
+    starts = ~pl.col("before") | (pl.col("name") != pl.col("name").shift()).fill_null(True)
+    files = (
+        blocks.with_columns(cut.alias("short"), starts.cum_sum().alias("position"))
+        .group_by("position", maintain_order=True)
+        .agg(
+            pl.col("name", "size", "stored", "link").first(),
+            pl.col("check").last(),
+            pl.struct("part", "offset", "packed").alias("pieces"),
+            pl.col("part").first().alias("first"),
+            pl.when("short").then("part").min().alias("short"),
+            pl.when(pl.col("before").first()).then(pl.col("part").first() - 1).alias("headless"),
+            pl.when(pl.col("after").last()).then(pl.col("part").last() + 1).alias("tailless"),
+        )
+    )
+    broken = pl.coalesce("short", "headless", "tailless").replace_strict(
+        names | beyond, return_dtype=pl.String
+    )
+    return files.select(
+        "position",
+        "name",
+        "size",
+        "check",
+        "stored",
+        "link",
+        pl.col("first").replace_strict(names, return_dtype=pl.String).alias("part"),
+        "pieces",
+        pl.when(broken.is_not_null()).then(pl.format("{} is cut off or broken", broken)).alias("damage"),
+    ).sort(~pl.col("stored"), "position")
+
+
+def broken_parts(paths: list[Path], memo: Memo | None = None) -> list[str]:
+    """Names of the parts that end too early or do not parse."""
+    cut = _parts(paths, memo)["cut"]
+    return [path.name for path, fault in zip(paths, cut, strict=True) if fault is not None]
+
+
+def contents(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Iterator[tuple[int, bytes | str]]:
+    """The bytes of the members of `files` (as `members` gave them) at the positions `wanted`, each once, in
+    that order; instead of bytes, a text ("code: detail") for one that cannot be read.
+
+    Stored members are read directly. If a compressed one is wanted, one process of the system's tool unpacks
+    the archive to a pipe, once. Raises RawDataError if there is no such tool.
+    """
+    chosen = files.filter(pl.col("position").is_in(list(wanted)))
+    yield from _stored(paths, chosen.filter("stored"))
+    packed = set(chosen.filter(~pl.col("stored"))["position"])
+    if packed:
+        yield from _unpacked(paths, files.sort("position"), packed)
+
+
+def _stored(paths: list[Path], files: pl.DataFrame) -> Iterator[tuple[int, bytes | str]]:
+    opened: tuple[int, BinaryIO] | None = None
+    try:
+        for row in files.iter_rows(named=True):
+            if fault := _unreadable(row):
+                yield row["position"], fault
+                continue
+            content = b""
+            for piece in row["pieces"]:
+                if opened is None or opened[0] != piece["part"]:
+                    if opened:
+                        opened[1].close()
+                    opened = piece["part"], paths[piece["part"]].open("rb")
+                opened[1].seek(piece["offset"])
+                content += opened[1].read(piece["packed"])
+            yield row["position"], content if _intact(content, row) else _corrupt(row)
+    finally:
+        if opened:
+            opened[1].close()
+
+
+def _unpacked(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Iterator[tuple[int, bytes | str]]:
+    try:  # bsdtar reads no archive in parts
+        tool = rarfile.tool_setup(bsdtar=len(paths) == 1, force=True)
+    except rarfile.RarCannotExec:
+        raise RawDataError(f"{paths[0]} is compressed: reading it needs {TOOLS}; none is installed") from None
+    command = [*tool.open_cmdline(None, str(paths[0]))]
+    left, read, whole = set(wanted), 0, files["damage"].null_count() == files.height
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=1 << 20
+    ) as process:
+        try:
+            ahead = b""
+            for row in files.iter_rows(named=True):
+                if not left:
+                    return
+                if row["size"] > MAX_BYTES:
+                    content, ahead = b"", _skip(process.stdout, row["size"] - len(ahead))
+                else:
+                    content, ahead = ahead + process.stdout.read(max(0, row["size"] - len(ahead))), b""
+                    content, ahead = content[: row["size"]], content[row["size"] :]
+                read += len(content)
+                if row["size"] and not read and whole:
+                    raise RawDataError(f"{command[0]} could not read {paths[0]}: that needs {TOOLS}")
+                if row["link"] and not _intact(content, row):
+                    ahead = content + ahead  # some tools print where a link points, some nothing
+                if row["position"] in left:
+                    left.remove(row["position"])
+                    fault = _unreadable(row) or (None if _intact(content, row) else _corrupt(row))
+                    yield row["position"], fault or content
+        finally:
+            process.kill()
+
+
+def _skip(stream: BinaryIO, size: int) -> bytes:
+    while size > 0 and (found := stream.read(min(size, 1 << 20))):
+        size -= len(found)
+    return b""
+
+
+def _unreadable(row: dict) -> str | None:
+    if row["damage"]:
+        return f"damaged archive: {row['part']}: {row['name']}: {row['damage']}"
+    if row["size"] > MAX_BYTES:
+        return f"too many bytes: {row['part']}: {row['name']} unpacks to {row['size']}"
+    return None
+
+
+def _corrupt(row: dict) -> str:
+    return f"damaged archive: {row['part']}: {row['name']} is not what its checksum says"
+
+
+def _intact(content: bytes, row: dict) -> bool:
+    check = row["check"] or ""
+    if len(content) != row["size"]:
+        return False
+    if len(check) == 8:
+        return f"{zlib.crc32(content):08x}" == check
+    return not check or rarfile.Blake2SP(content).hexdigest() == check
+
+
+def _parts(paths: list[Path], memo: Memo | None) -> pl.DataFrame:
+    """One row a part, in order (columns of PART_SCHEMA)."""
+    keys = []
+    for path in paths:
+        status = path.stat()
+        keys.append(
+            fingerprint(path=str(path), bytes=status.st_size, time=status.st_mtime_ns, version=_VERSION)
+        )
+    requests = pl.DataFrame({"key": keys, "path": [str(path) for path in paths]})
+
+    def compute(chunk: pl.DataFrame) -> pl.DataFrame:
+        rows = [{"key": key, **_part(Path(path))} for key, path in chunk.select("key", "path").iter_rows()]
+        return pl.DataFrame(rows, schema={"key": pl.String, **PART_SCHEMA})
+
+    if memo is None:
+        return compute(requests)
+    return memo.get_or_compute(requests, compute, chunk=4).frame
+
+
+def _part(path: Path) -> dict:
+    """What the headers of one part say; its data is not read."""
+    headers: list[rarfile.RarInfo] = []
+    fault, locked = None, False
+    try:
+        archive = rarfile.RarFile(path, part_only=True, info_callback=headers.append)
+        fault, locked = archive.strerror(), archive.needs_password()
+    except rarfile.Error as error:
+        fault = str(error)
+    ends = [header for header in headers if header.type == rarfile.RAR_BLOCK_ENDARC]
+    files = [header for header in headers if header.type == rarfile.RAR_BLOCK_FILE and not header.is_dir()]
+    return {
+        "blocks": [_block(header) for header in files if not header.flags & rarfile.RAR_FILE_VERSION],
+        "bytes": path.stat().st_size,
+        "more": bool(ends and ends[-1].flags & rarfile.RAR_ENDARC_NEXT_VOLUME),
+        "locked": locked,
+        "cut": fault if fault else None if ends else "no end of archive",
+    }
+
+
+def _block(header: rarfile.RarInfo) -> dict:
+    blake = header.blake2sp_hash
+    crc = None if header.CRC is None else f"{header.CRC:08x}"
+    return {
+        "name": header.filename.replace("\\", "/"),
+        "size": header.file_size,
+        "check": blake.hex() if blake else crc,
+        "stored": header.compress_type == rarfile.RAR_M0,
+        "link": header.is_symlink() or header.file_redir is not None,
+        "offset": header.data_offset,
+        "packed": header.add_size,
+        "before": bool(header.flags & rarfile.RAR_FILE_SPLIT_BEFORE),
+        "after": bool(header.flags & rarfile.RAR_FILE_SPLIT_AFTER),
+    }
+
+
+def _part_name(found: dict[int, Path], number: int) -> str:
+    """The missing part's name, with as many digits as its neighbours have."""
+    return re.sub(
+        r"(?<=\.part)\d+(?=\.rar$)", lambda old: f"{number:0{len(old[0])}d}", found[min(found)].name
+    )
+
+
+def _ranges(found: dict[int, Path]) -> str:
+    return f"{len(found)} ({min(found)} to {max(found)})"
