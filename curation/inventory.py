@@ -15,7 +15,7 @@ import polars as pl
 
 from curation import frames, resolution, training_set
 from curation.frames import LABELS, HashFiles, Memo, RawDataError
-from curation.sources import affectnet, disfa, disfa_labels, folder, listing, video
+from curation.sources import affectnet, affectnet_lists, disfa, disfa_labels, folder, listing, video
 from facs import ACTION_UNITS
 from store.hashing import fingerprint, hash_readable_files
 
@@ -163,7 +163,7 @@ def recognise(top: Path) -> list[tuple[str, Path]]:
         return [("folder", top)]
     raise RawDataError(
         f"nothing recognised in {top}: expected AffectNet 2017 ({affectnet.PICTURES}/ and "
-        f"{affectnet.LIST_FOLDERS[0]}/), DISFA ({disfa_labels.FOLDER}/SN001/SN001_au1.txt and "
+        f"{affectnet_lists.FOLDERS[0]}/), DISFA ({disfa_labels.FOLDER}/SN001/SN001_au1.txt and "
         "Video_LeftCamera/ or SN001/00000.jpg), or pictures "
         f"({', '.join(sorted(frames.SUFFIXES))}), here or in a folder directly in it"
     )
@@ -172,8 +172,8 @@ def recognise(top: Path) -> list[tuple[str, Path]]:
 def _data_sets(place: Path) -> list[tuple[str, Path]]:
     signs = {
         "affectnet": (
-            *affectnet.LIST_FOLDERS,
-            *affectnet.LISTS,
+            *affectnet_lists.FOLDERS,
+            *affectnet_lists.NAMES,
             affectnet.PICTURES,
             "Manually_Annotated*.rar",
             "train_set",
@@ -193,7 +193,7 @@ def _has_pictures(place: Path) -> bool:
 
 
 def _read_affectnet(place, rules, hash_files, memo, note) -> pl.DataFrame:
-    return affectnet.read(place, hash_files, memo)
+    return affectnet.read(place, hash_files, memo, min_side=rules.min_side, say=note)
 
 
 def _read_folder(place, rules, hash_files, memo, note) -> pl.DataFrame:
@@ -324,7 +324,8 @@ def _plan(photographs: pl.DataFrame, films: pl.DataFrame, rules: Rules) -> tuple
         if name in photographs["source"]
     ]
     steps += [_step("raw_disfa", drawn)] if drawn.height else []
-    large = _sized(photographs.filter("keep"), rules)
+    unknown = pl.col("width", "height").fill_null(rules.min_side + 1)  # not read yet: counts as large
+    large = _sized(photographs.filter("keep").with_columns(unknown), rules)
     steps += [_step("resolution", large)] if photographs.height else []
     contents = {
         name: set(table.filter("keep").select(pl.coalesce("content_hash", "sample_id")).to_series())

@@ -120,9 +120,10 @@ def test_a_member_that_points_outside_is_never_written(tmp_path):
 @pytest.mark.parametrize("version", [5, 3])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.999])
 def test_a_truncated_part_costs_only_what_lies_in_it(tmp_path, version, share):
-    members = {f"1/{i:02d}.png": picture(i, **LARGE) for i in range(12)}
-    parts = packed(tmp_path, members, part_bytes=30_000, version=version)
-    whole = rar.members(parts)
+    members = {f"1/{i:02d}.png": picture(i, **LARGE) for i in range(8)}
+    members["1/two.png"] = picture(9, width=120, height=120, noise=True)  # longer than two parts
+    parts = packed(tmp_path, members, part_bytes=20_000, version=version)
+    whole = rar.members(parts, rar.read_headers(parts))
     cut = parts[2].read_bytes()
     parts[2].write_bytes(cut[: int(len(cut) * share)])
     table = read(tmp_path, tmp_path / "home")
@@ -180,6 +181,20 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
     assert dropped(read(tmp_path, tmp_path / "home")) == {
         "affectnet/1/bomb.png": f"too many bytes: {part.name}: {IMAGES}/1/bomb.png unpacks to 50000"
     }
+
+
+def test_without_a_store_headers_say_what_is_there(tmp_path, monkeypatch):
+    packed(tmp_path, {"1/a.png": picture(1), "1/link.png": Link("x")}, ["1/a.png", "1/gone.png"])
+    monkeypatch.setattr(rar, "contents", lambda *rest: pytest.fail("read data"))
+    said = []
+    table = source.read(tmp_path, hash_files, min_side=64, say=said.append)
+    assert table.filter("keep").select("sample_id", "path", "width", "content_hash").rows() == [
+        ("affectnet/1/a.png", None, None, None)
+    ]
+    assert frames.reasons(table) == {"link": 1, "missing file": 1}
+    assert said == [
+        "1 RAR parts: 2 members, 1 of them in the lists; how large they are is known once they are read"
+    ]
 
 
 def tool(folder: Path, output: bytes) -> str:

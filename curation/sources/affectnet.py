@@ -32,8 +32,8 @@ def read(
     `folder` holds `Manually_Annotated_file_lists/` (or `..._file_list/`) and `Manually_Annotated_Images/` or
     `Manually_Annotated.part01.rar` …, at its top or one folder down; or the layout of AffectNet-7/8 or
     AffectNet+. `memo` remembers probed pictures. Of the RAR parts, pictures with both sides ≥ `min_side`
-    become files in `store`; the others have a size and a hash, but no path. `progress` and `say` tell how
-    that goes.
+    become files in `store`; the others have a size and a hash, but no path; without a store (an inventory)
+    none has. `progress` and `say` tell how that goes.
 
     Quarantined, naming file and line: short or long lines, cells that are no number or out of range, a path
     listed before, a missing, truncated or corrupt picture, a damaged member, a member that is a link or
@@ -61,8 +61,6 @@ def read(
     rows = affectnet_lists.read(lists).with_columns(pl.lit("affectnet").alias("source"))
     if pictures is not None:
         tables = [_from_tree(rows, pictures, hash_files, memo, say)]
-    elif store is None:
-        raise RawDataError(f"{parts[0]} is packed, and there is no store to keep its pictures in")
     else:
         tables = _from_archive(rows, parts, store, min_side, progress, say)
     return frames.finished(table.rename({"facial_landmarks": "landmarks"}, strict=False) for table in tables)
@@ -97,17 +95,18 @@ def _from_tree(
 def _from_archive(
     rows: pl.DataFrame,
     parts: list[Path],
-    store: Store,
+    store: Store | None,
     min_side: int,
     progress: Callable[[Any], None] | None,
     say: Callable[[str], None],
 ) -> list[pl.DataFrame]:
     listed = rows.filter("keep")["listed"]
-    members, refused = affectnet_archive.pictures(parts, listed, store, min_side, progress, say)
+    members, refused, broken = affectnet_archive.pictures(parts, listed, store, min_side, progress, say)
     rows = rows.join(
         members.with_columns(pl.lit(True).alias("present")), on="listed", how="left", maintain_order="left"
     )
-    rows = _without_missing(rows, pl.col("present").is_null(), affectnet_archive.unread(parts, store))
+    hint = f"; {' and '.join(broken)} cannot be read to its end" if broken else ""
+    rows = _without_missing(rows, pl.col("present").is_null(), hint)
     return [frames.quarantine(rows, pl.col("problem").is_not_null(), pl.col("problem")), refused]
 
 

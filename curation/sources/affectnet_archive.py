@@ -21,6 +21,7 @@ STEM = "Manually_Annotated"
 MEMBER_SCHEMA = pl.Schema(
     {"content_hash": pl.String, "width": pl.Int64, "height": pl.Int64, "problem": pl.String}
 )
+_FOUND = pl.Schema({"listed": pl.String, "path": pl.String, **MEMBER_SCHEMA})
 CHUNK = 2048
 """Members read between two writes of the memo: what a kill can lose."""
 
@@ -34,20 +35,22 @@ _OUTSIDE = r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)"
 def pictures(
     parts: list[Path],
     listed: pl.Series,
-    store: Store,
+    store: Store | None,
     min_side: int,
     progress: Callable[[Any], None] | None = None,
     say: Callable[[str], None] = lambda text: None,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
     """Read the members that `listed` names; those with both sides ≥ `min_side` become files in the store.
 
-    Returns two tables: `listed`, `path` (null for smaller ones), `content_hash`, `width`, `height`, `problem`
-    ("code: detail"), one row a member found, and, as rows of a frames table, members that are links or point
-    outside the archive. A member that was read before is not read again, unless it is large enough now and
-    was not then.
+    Returns `listed`, `path` (null for smaller ones), `content_hash`, `width`, `height`, `problem` ("code:
+    detail"), one row a member found; members that are links or point outside, as rows of a frames table; and
+    the names of parts that cannot be read to their end. A member that was read before is not read again,
+    unless it is large enough now and was not then. Without a `store` only headers are read: no member has a
+    hash or a size.
     """
-    members = rar.members(parts, store.memo("archive_parts", rar.PART_SCHEMA))
-    members = members.with_columns(
+    headers = rar.read_headers(parts, store.memo("archive_parts", rar.PART_SCHEMA) if store else None)
+    broken = [path.name for path, cut in zip(parts, headers["cut"], strict=True) if cut is not None]
+    members = rar.members(parts, headers).with_columns(
         pl.col("name").str.replace(_PREFIX, "").str.strip_prefix("./").alias("listed"),
         pl.col("name").str.contains(_OUTSIDE).alias("outside"),
     )
@@ -63,17 +66,17 @@ def pictures(
             ),
         )
     )
+    about = f"{len(parts)} RAR parts: {members.height:,} members, {found.height:,} of them in the lists"
+    if store is None:
+        say(f"{about}; how large they are is known once they are read")
+        nothing = [pl.lit(None, kind).alias(name) for name, kind in _FOUND.items() if name != "listed"]
+        return found.select("listed", *nothing), _refusals(refused), broken
     memo = store.memo("archive_members", MEMBER_SCHEMA)
     files = store.files("affectnet")
     known = _placed(found.join(memo.read(found["key"]), on="key", how="left"), files, min_side)
-    new = found.join(
-        known.filter(pl.col("content_hash").is_null() | pl.col("lost")), on="key", how="semi",
-        maintain_order="left",
-    )  # fmt: skip
-    say(
-        f"{len(parts)} RAR parts: {members.height:,} members, {found.height:,} of them listed; "
-        f"{new.height:,} to read, {refused.height:,} refused"
-    )
+    unknown = known.filter(pl.col("content_hash").is_null() | pl.col("lost"))
+    new = found.join(unknown, on="key", how="semi", maintain_order="left")
+    say(f"{about}; {new.height:,} to read, {refused.height:,} refused")
     faults: dict[str, str] = {}
     stream = _judged(rar.contents(parts, members, set(new["position"])), new, files, min_side, faults)
 
@@ -93,13 +96,7 @@ def pictures(
     damage = pl.col("key").replace_strict(faults, default=None, return_dtype=pl.String)
     problem = pl.format("{} ({} in {})", "problem", "name", "part")
     read = read.with_columns(pl.coalesce(damage, problem).alias("problem"))
-    return read.select("listed", "path", "content_hash", "width", "height", "problem"), _refusals(refused)
-
-
-def unread(parts: list[Path], store: Store) -> str:
-    """ "; part02.rar is cut off", to end a reason with, or ""."""
-    broken = rar.broken_parts(parts, store.memo("archive_parts", rar.PART_SCHEMA))
-    return f"; {' and '.join(broken)} cannot be read whole" if broken else ""
+    return read.select(*_FOUND), _refusals(refused), broken
 
 
 def _placed(members: pl.DataFrame, files: Files, min_side: int) -> pl.DataFrame:

@@ -108,19 +108,20 @@ def _arrays(folder: Path, names: list[str]) -> Labels:
     for name in names:
         column = _ARRAYS[name.rpartition("_")[2].removesuffix(".npy")]
         try:
-            values = _array(folder / name)
+            values = _array(f"{folder}/{name}")
         except (OSError, ValueError) as error:
             return labels | {"fault": f"unreadable label: {name}: {error}"}
         labels[column] = _cell(column, values.ravel().tolist())
     return labels | _absent(labels, names[0])
 
 
-def _array(path: Path) -> np.ndarray:
+def _array(path: str) -> np.ndarray:
     """`np.load(path, allow_pickle=False)` of a small array; the header, alike in most files, is parsed once.
 
     Raises ValueError for anything else than an array of plain values.
     """
-    content = path.read_bytes()
+    with open(path, "rb", buffering=0) as file:
+        content = file.read()
     stream = BytesIO(content)
     if npy.read_magic(stream) != (1, 0):
         return np.load(BytesIO(content), allow_pickle=False)

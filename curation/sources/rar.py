@@ -67,24 +67,43 @@ def parts(folders: list[Path], stem: str) -> list[Path]:
     return []
 
 
-def members(paths: list[Path], memo: Memo | None = None) -> pl.DataFrame:
+def read_headers(paths: list[Path], memo: Memo | None = None) -> pl.DataFrame:
+    """What the headers of each part say, one row a part, in order (columns of PART_SCHEMA); no data is read.
+    `memo` remembers unchanged parts (by path, size and time)."""
+    keys = []
+    for path in paths:
+        status = path.stat()
+        keys.append(
+            fingerprint(path=str(path), bytes=status.st_size, time=status.st_mtime_ns, version=_VERSION)
+        )
+    requests = pl.DataFrame({"key": keys, "path": [str(path) for path in paths]})
+
+    def compute(chunk: pl.DataFrame) -> pl.DataFrame:
+        rows = [{"key": key, **_part(Path(path))} for key, path in chunk.select("key", "path").iter_rows()]
+        return pl.DataFrame(rows, schema={"key": pl.String, **PART_SCHEMA})
+
+    if memo is None:
+        return compute(requests)
+    return memo.get_or_compute(requests, compute, chunk=4).frame
+
+
+def members(paths: list[Path], headers: pl.DataFrame) -> pl.DataFrame:
     """One row a file or link in the archive, in the order in which `contents` reads them.
 
     `position` (in the archive), `name` (with "/"), `size`, `check`, `stored` (not compressed), `link`,
-    `part` (name of the file where it begins), `pieces` (part, offset, bytes) and `damage`, null if all
-    pieces are there, else what is wrong with which part. `memo` remembers the headers of unchanged parts.
+    `part` (name of the file where it begins), `pieces` (part, offset, bytes) and `fault`, null if all pieces
+    are there and it is not too large, else a text ("code: detail"). `headers` as `read_headers` gives them.
 
     Raises RawDataError for an encrypted archive and for one whose last part is missing.
     """
-    listed = _parts(paths, memo)
-    if locked := listed.filter("locked").height:
+    if locked := headers.filter("locked").height:
         raise RawDataError(f"{paths[0]} is encrypted ({locked} parts): decrypt it first")
-    if listed["more"][-1]:
+    if headers["more"][-1]:
         raise RawDataError(f"the part after {paths[-1]} is missing: {paths[-1].name} says that one follows")
     names = {index: path.name for index, path in enumerate(paths)}
     beyond = {-1: f"the part before {paths[0].name}", len(paths): f"the part after {paths[-1].name}"}
     blocks = (
-        listed.with_columns(pl.int_range(pl.len()).alias("part"))
+        headers.with_columns(pl.int_range(pl.len()).alias("part"))
         .explode("blocks")
         .drop_nulls("blocks")
         .unnest("blocks")
@@ -99,31 +118,27 @@ def members(paths: list[Path], memo: Memo | None = None) -> pl.DataFrame:
             pl.col("check").last(),
             pl.struct("part", "offset", "packed").alias("pieces"),
             pl.col("part").first().alias("first"),
-            pl.when("short").then("part").min().alias("short"),
-            pl.when(pl.col("before").first()).then(pl.col("part").first() - 1).alias("headless"),
-            pl.when(pl.col("after").last()).then(pl.col("part").last() + 1).alias("tailless"),
+            pl.coalesce(
+                pl.when("short").then("part").min(),
+                pl.when(pl.col("before").first()).then(pl.col("part").first() - 1),
+                pl.when(pl.col("after").last()).then(pl.col("part").last() + 1),
+                pl.col("part").filter(pl.col("part").diff().shift(-1) > 1).first() + 1,
+            ).alias("broken"),
         )
     )
-    broken = pl.coalesce("short", "headless", "tailless").replace_strict(
-        names | beyond, return_dtype=pl.String
+    broken = pl.col("broken").replace_strict(names | beyond, return_dtype=pl.String)
+    return (
+        files.with_columns(pl.col("first").replace_strict(names, return_dtype=pl.String).alias("part"))
+        .with_columns(
+            pl.when(broken.is_not_null())
+            .then(pl.format("damaged archive: {}: {}: {} is cut off or broken", "part", "name", broken))
+            .when(pl.col("size") > MAX_BYTES)
+            .then(pl.format("too many bytes: {}: {} unpacks to {}", "part", "name", "size"))
+            .alias("fault")
+        )
+        .drop("first", "broken")
+        .sort(pl.col("fault").is_null(), ~pl.col("stored"), "position")
     )
-    return files.select(
-        "position",
-        "name",
-        "size",
-        "check",
-        "stored",
-        "link",
-        pl.col("first").replace_strict(names, return_dtype=pl.String).alias("part"),
-        "pieces",
-        pl.when(broken.is_not_null()).then(pl.format("{} is cut off or broken", broken)).alias("damage"),
-    ).sort(~pl.col("stored"), "position")
-
-
-def broken_parts(paths: list[Path], memo: Memo | None = None) -> list[str]:
-    """Names of the parts that end too early or do not parse."""
-    cut = _parts(paths, memo)["cut"]
-    return [path.name for path, fault in zip(paths, cut, strict=True) if fault is not None]
 
 
 def contents(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Iterator[tuple[int, bytes | str]]:
@@ -134,8 +149,10 @@ def contents(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Iterat
     the archive to a pipe, once. Raises RawDataError if there is no such tool.
     """
     chosen = files.filter(pl.col("position").is_in(list(wanted)))
-    yield from _stored(paths, chosen.filter("stored"))
-    packed = set(chosen.filter(~pl.col("stored"))["position"])
+    yield from chosen.drop_nulls("fault").select("position", "fault").iter_rows()
+    sound = chosen.filter(pl.col("fault").is_null())
+    yield from _stored(paths, sound.filter("stored"))
+    packed = set(sound.filter(~pl.col("stored"))["position"])
     if packed:
         yield from _unpacked(paths, files.sort("position"), packed)
 
@@ -144,9 +161,6 @@ def _stored(paths: list[Path], files: pl.DataFrame) -> Iterator[tuple[int, bytes
     opened: tuple[int, BinaryIO] | None = None
     try:
         for row in files.iter_rows(named=True):
-            if fault := _unreadable(row):
-                yield row["position"], fault
-                continue
             content = b""
             for piece in row["pieces"]:
                 if opened is None or opened[0] != piece["part"]:
@@ -167,7 +181,7 @@ def _unpacked(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Itera
     except rarfile.RarCannotExec:
         raise RawDataError(f"{paths[0]} is compressed: reading it needs {TOOLS}; none is installed") from None
     command = [*tool.open_cmdline(None, str(paths[0]))]
-    left, read, whole = set(wanted), 0, files["damage"].null_count() == files.height
+    left, read, whole = set(wanted), 0, files["fault"].null_count() == files.height
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=1 << 20
     ) as process:
@@ -188,8 +202,7 @@ def _unpacked(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Itera
                     ahead = content + ahead  # some tools print where a link points, some nothing
                 if row["position"] in left:
                     left.remove(row["position"])
-                    fault = _unreadable(row) or (None if _intact(content, row) else _corrupt(row))
-                    yield row["position"], fault or content
+                    yield row["position"], content if _intact(content, row) else _corrupt(row)
         finally:
             process.kill()
 
@@ -198,14 +211,6 @@ def _skip(stream: BinaryIO, size: int) -> bytes:
     while size > 0 and (found := stream.read(min(size, 1 << 20))):
         size -= len(found)
     return b""
-
-
-def _unreadable(row: dict) -> str | None:
-    if row["damage"]:
-        return f"damaged archive: {row['part']}: {row['name']}: {row['damage']}"
-    if row["size"] > MAX_BYTES:
-        return f"too many bytes: {row['part']}: {row['name']} unpacks to {row['size']}"
-    return None
 
 
 def _corrupt(row: dict) -> str:
@@ -219,25 +224,6 @@ def _intact(content: bytes, row: dict) -> bool:
     if len(check) == 8:
         return f"{zlib.crc32(content):08x}" == check
     return not check or rarfile.Blake2SP(content).hexdigest() == check
-
-
-def _parts(paths: list[Path], memo: Memo | None) -> pl.DataFrame:
-    """One row a part, in order (columns of PART_SCHEMA)."""
-    keys = []
-    for path in paths:
-        status = path.stat()
-        keys.append(
-            fingerprint(path=str(path), bytes=status.st_size, time=status.st_mtime_ns, version=_VERSION)
-        )
-    requests = pl.DataFrame({"key": keys, "path": [str(path) for path in paths]})
-
-    def compute(chunk: pl.DataFrame) -> pl.DataFrame:
-        rows = [{"key": key, **_part(Path(path))} for key, path in chunk.select("key", "path").iter_rows()]
-        return pl.DataFrame(rows, schema={"key": pl.String, **PART_SCHEMA})
-
-    if memo is None:
-        return compute(requests)
-    return memo.get_or_compute(requests, compute, chunk=4).frame
 
 
 def _part(path: Path) -> dict:
