@@ -19,7 +19,9 @@ class _Settings(BaseModel):
 class Raw(_Settings):
     """Where the raw data lies. A source that is null is not used; its table is empty and says so."""
 
-    affectnet: Path | None = Field(None, description="An AffectNet folder: images or RAR parts, and lists; or crops.")
+    affectnet: Path | None = Field(
+        None, description="An AffectNet folder: images or RAR parts, and lists; or crops."
+    )
     disfa: Path | None = Field(None, description="A DISFA tree: videos or frame folders, and label files.")
     folder: Path | None = Field(
         None, description="Any folder of portraits, with or without sidecar .txt files."

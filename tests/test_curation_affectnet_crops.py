@@ -1,6 +1,7 @@
 """AffectNet-7/8 and AffectNet+: crops with their labels beside them."""
 
 import json
+import os
 from io import BytesIO
 
 import numpy as np
@@ -87,6 +88,16 @@ def test_bad_labels_are_quarantined_by_their_file(tmp_path):
         assert found[name].startswith(reason)
 
 
+def test_names_that_are_no_text_keep_their_row(tmp_path):
+    crop(tmp_path, 0)
+    images = tmp_path / "train_set" / "images"
+    os.rename(write(images / "odd", picture(1)), os.fsencode(images) + b"/caf\xe9.jpg")
+    assert read(tmp_path)["reason"].to_list() == [
+        None,
+        "unreadable name: train_set/images/caf\\xe9.jpg is not valid text",
+    ]
+
+
 @pytest.mark.parametrize("place", ["{split}/images/{n}.jpg {split}/annotations/{n}.json", "{n}.jpg {n}.json"])
 @pytest.mark.parametrize("nested", [True, False])
 def test_affectnet_plus_is_read_from_its_documents(tmp_path, place, nested):
@@ -103,7 +114,12 @@ def test_affectnet_plus_is_read_from_its_documents(tmp_path, place, nested):
 
 
 def test_documents_without_labels_are_quarantined(tmp_path):
-    documents = ["{}", "[1]", "{cut", json.dumps({"human-label": 1, "valence": 0, "arousal": None})]
+    documents = [
+        "{}",
+        "[1]",
+        "{cut" + "[" * 9999,
+        json.dumps({"human-label": 1, "valence": 0, "arousal": None}),
+    ]
     for number, document in enumerate(documents):
         write(tmp_path / f"images/{number}.jpg", picture(number))
         write(tmp_path / f"annotations/{number}.json", document)

@@ -58,9 +58,11 @@ def read(folder: Path, release: str, hash_files: HashFiles, memo: Memo | None, m
         pl.lit("affectnet").alias("source"),
         pl.lit(True).alias("keep"),
         pl.lit(None, dtype=pl.String).alias("reason"),
-        pl.coalesce("crop", "label").alias("origin"),
+        pl.coalesce("crop", "odd", "label").alias("origin"),
         pl.concat_str(pl.lit(f"{folder}/"), "crop").alias("path"),
     )
+    odd = pl.format("unreadable name: {} is not valid text", "odd")
+    rows = frames.quarantine(rows, pl.col("odd").is_not_null(), odd)
     rows = frames.quarantine(
         rows, pl.col("crop").is_null(), pl.format("missing file: no picture for {}", "label")
     )
@@ -72,14 +74,20 @@ def read(folder: Path, release: str, hash_files: HashFiles, memo: Memo | None, m
 
 
 def _paired(folder: Path, release: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Crops (`place`, `crop`) and labels (`place`, `label`, the cells of NUMBERS and `landmarks`, `fault`).
-    A place is the path without "images/", "annotations/" and what follows the name."""
-    crops: dict[str, str] = {}
+    """Crops (`place`, `crop`, or `odd`, a name that is no text) and labels (`place`, `label`, the cells of
+    NUMBERS and `landmarks`, `fault`). A place is the path without "images/", "annotations/" and what follows
+    the name.
+    """
+    crops: list[tuple[str, str | None, str | None]] = []
     sidecars: dict[str, list[str]] = {}
-    for name in filter(listing.sound, listing.files(folder)):
-        path = PurePosixPath(name)
-        if path.suffix.lower() in frames.SUFFIXES:
-            crops.setdefault(_place(name.rpartition(".")[0]), name)
+    for name in listing.files(folder):
+        if PurePosixPath(name).suffix.lower() in frames.SUFFIXES:
+            if listing.sound(name):
+                crops.append((_place(name.rpartition(".")[0]), name, None))
+            else:
+                crops.append((f"no text: {listing.shown(name)}", None, listing.shown(name)))
+        elif not listing.sound(name):
+            continue  # its crop has no label, and says so
         elif name.endswith(_ENDINGS) if release == "AffectNet-7/8" else name.endswith(".json"):
             stem = name.removesuffix(".json") if name.endswith(".json") else name.rpartition("_")[0]
             sidecars.setdefault(_place(stem), []).append(name)
@@ -91,7 +99,7 @@ def _paired(folder: Path, release: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     ]
     schema = dict.fromkeys(("place", "label", *NUMBERS, "landmarks", "fault"), pl.String)
     return (
-        pl.DataFrame({"place": list(crops), "crop": list(crops.values())}),
+        pl.DataFrame(crops, schema=dict.fromkeys(("place", "crop", "odd"), pl.String), orient="row"),
         pl.DataFrame(rows, schema=schema),
     )
 
@@ -109,9 +117,9 @@ def _arrays(folder: Path, names: list[str]) -> Labels:
         column = _ARRAYS[name.rpartition("_")[2].removesuffix(".npy")]
         try:
             values = _array(f"{folder}/{name}")
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever a broken header makes numpy raise
             return labels | {"fault": f"unreadable label: {name}: {error}"}
-        labels[column] = _cell(column, values.ravel().tolist())
+        labels[column] = _cell(values.ravel().tolist())
     return labels | _absent(labels, names[0])
 
 
@@ -144,22 +152,20 @@ def _document(folder: Path, names: list[str]) -> Labels:
     (name, *_) = names
     try:
         document = json.loads((folder / name).read_bytes())
-    except (OSError, ValueError) as error:
-        return {"fault": f"unreadable label: {name}: {error}"}
-    if not isinstance(document, dict):
+        parts = [*(part for part in document.values() if isinstance(part, dict)), document]
+        entries = {
+            "".join(filter(str.isalpha, key.lower())): value for part in parts for key, value in part.items()
+        }
+        labels = {
+            column: _cell(list(_flat(entries[key])))
+            for column, keys in _KEYS.items()
+            for key in reversed(keys)
+            if key in entries
+        }
+    except AttributeError:
         return {"fault": f"unreadable label: {name} holds no mapping"}
-    nested = [value for value in document.values() if isinstance(value, dict)]
-    entries = {
-        "".join(filter(str.isalpha, key.lower())): value
-        for part in (*nested, document)
-        for key, value in part.items()
-    }
-    labels = {
-        column: _cell(column, list(_flat(entries[key])))
-        for column, keys in _KEYS.items()
-        for key in reversed(keys)
-        if key in entries
-    }
+    except (OSError, ValueError, RecursionError) as error:
+        return {"fault": f"unreadable label: {name}: {error}"}
     return labels | _absent(labels, name)
 
 
@@ -168,13 +174,9 @@ def _absent(labels: Labels, name: str) -> Labels:
     return {"fault": f"no label: {name} and its neighbours lack {', '.join(absent)}"} if absent else {}
 
 
-def _cell(column: str, values: list) -> str:
+def _cell(values: list) -> str:
     """One value, or landmarks as the 2017 lists write them ("x;y;x;y…")."""
-    return (
-        ";".join(f"{value}" for value in values)
-        if column == "landmarks" or len(values) != 1
-        else f"{values[0]}"
-    )
+    return ";".join(map(str, values))
 
 
 def _flat(value: object) -> Iterable[object]:
