@@ -190,6 +190,8 @@ def quarantine(rows: pl.DataFrame, where: pl.Expr, reason: pl.Expr | str) -> pl.
     """Rows still kept for which `where` holds get `keep = false` and the reason; a first reason stays."""
     reason = pl.lit(reason) if isinstance(reason, str) else reason
     now = pl.col("keep") & where.fill_null(False)
+    if not rows.select(now.any()).item():  # then the reasons of all the good rows need not be written
+        return rows
     return rows.with_columns(
         pl.when(now).then(reason).otherwise(pl.col("reason")).alias("reason"),
         (pl.col("keep") & ~now).alias("keep"),

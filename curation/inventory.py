@@ -132,9 +132,9 @@ def inspect(
         try:
             table = READERS[layout](place, rules, hash_files, memo, notes.append)
         except RawDataError as error:
-            sources.append(Source(LAYOUTS[layout], str(place), problem=str(error)))
+            sources.append(Source(_called(layout, place), str(place), problem=str(error)))
             continue
-        sources.append(_described(LAYOUTS[layout], place, table, rules, notes))
+        sources.append(_described(_called(layout, place, table), place, table, rules, notes))
         (films if layout == "disfa" else web).append(table.drop("landmarks"))
     photographs, films = (pl.concat(part, how="diagonal") for part in (web, films))
     duplicates, examples = _duplicates(pl.concat([photographs, films]))
@@ -143,7 +143,7 @@ def inspect(
 
 
 def recognise(top: Path) -> list[tuple[str, Path]]:
-    """The data sets in `top`, or else in the folders directly in it, as (key of LAYOUTS, folder).
+    """The data sets in `top`, or else in the folders directly in it, as (key of READERS, folder).
 
     Where a data set is found, folders of pictures beside it count too. Raises RawDataError if there is none.
     """
@@ -175,7 +175,7 @@ def _data_sets(place: Path) -> list[tuple[str, Path]]:
             *affectnet_lists.FOLDERS,
             *affectnet_lists.NAMES,
             affectnet.PICTURES,
-            "Manually_Annotated*.rar",
+            _PARTS,
             "train_set",
             "val_set",
         ),
@@ -251,7 +251,23 @@ class _Undecoded:
         return Path(name)
 
 
-LAYOUTS = {"affectnet": "AffectNet 2017", "disfa": "DISFA", "folder": "folder of pictures"}
+def _called(layout: str, place: Path, table: pl.DataFrame | None = None) -> str:
+    """The name of a layout, with what makes it one of several."""
+    if layout == "affectnet":
+        if (place / "train_set").is_dir() or (place / "val_set").is_dir():
+            return "AffectNet-7/8 or AffectNet+, crops"
+        packed = any(place.glob(_PARTS)) and not (place / affectnet.PICTURES).is_dir()
+        return f"AffectNet 2017, {'RAR parts' if packed else 'unpacked'}"
+    if layout == "disfa":
+        origins = pl.Series(dtype=pl.String) if table is None else table.filter("keep")["origin"]
+        films, stills = (
+            bool(origins.str.contains(sign, literal=True).any()) for sign in ("#", "(files counted from")
+        )
+        return "DISFA" + ", videos" * films + ", extracted frames" * stills
+    return "folder of pictures"
+
+
+_PARTS = "Manually_Annotated*.rar"
 READERS: dict[str, Callable[..., pl.DataFrame]] = {
     "affectnet": _read_affectnet,
     "disfa": _read_disfa,

@@ -31,7 +31,11 @@ def test_several_data_sets_are_counted_each_and_planned_together(tmp_path):
     write(tmp_path / "own" / "me.txt", "me")
 
     found = inspect(tmp_path, Rules(min_side=16, no_au_share=0))
-    assert [source.layout for source in found.sources] == ["DISFA", "AffectNet 2017", "folder of pictures"]
+    assert [source.layout for source in found.sources] == [
+        "DISFA, extracted frames",
+        "AffectNet 2017, unpacked",
+        "folder of pictures",
+    ]
     films, faces, own = found.sources
     assert (faces.rows, faces.usable) == (5, 3)
     assert faces.unusable == {"missing file": 1, "truncated image": 1}
@@ -73,6 +77,7 @@ def test_videos_are_counted_by_their_headers_as_the_reader_will(tmp_path, monkey
     found = inspect(raw, RULES)
     assert {path: path.read_bytes() for path in raw.rglob("*.*")} == before
     (source,) = found.sources
+    assert source.layout == "DISFA, videos"
     assert (source.rows, source.usable) == (read.height, read["keep"].sum()) == (800, 12)
     assert source.unusable == frames.reasons(read)
     assert found.plan[0].kept == drawn["keep"].sum() and found.plan[0].dropped == frames.reasons(drawn)
