@@ -23,6 +23,7 @@ def load(experiments: dg.StaticPartitionsDefinition) -> Loaded:
         au_annotation,
         captions,
         corrections,
+        face_crop,
         gate,
         generated_samples,
         latents,
@@ -37,6 +38,7 @@ def load(experiments: dg.StaticPartitionsDefinition) -> Loaded:
 
     plain = [
         raw,
+        face_crop,
         resolution,
         overrides,
         photorealism,

@@ -16,13 +16,14 @@ COLUMNS = ("sample_id", "source", "path", "content_hash")
 def captions(
     context: dg.AssetExecutionContext,
     au_corrections: pl.DataFrame,
-    raw_disfa: pl.DataFrame,
+    face_crop: pl.DataFrame,
     raw_folder: pl.DataFrame,
     store: dg.ResourceParam[Store],
     profile: dg.ResourceParam[Any],
 ) -> dg.MaterializeResult:
     """One caption a sample of both sources (paper, supplement: BLIP-2 without a prompt)."""
-    samples = pl.concat([stage.kept(au_corrections).select(COLUMNS), stage.kept(raw_disfa).select(COLUMNS)])
+    disfa = stage.kept(face_crop).filter(source="disfa")
+    samples = pl.concat([stage.kept(au_corrections).select(COLUMNS), disfa.select(COLUMNS)])
     samples = samples.join(
         raw_folder.select("sample_id", "raw_caption"), on="sample_id", how="left", maintain_order="left"
     ).sort("sample_id")

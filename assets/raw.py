@@ -35,7 +35,7 @@ def raw_affectnet(
     return _described(table, raw)
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"polars"})
+@dg.asset(group_name="data_set", code_version="2", kinds={"polars"})
 def raw_disfa(
     context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]
 ) -> dg.MaterializeResult:

@@ -11,11 +11,9 @@ from curation import resolution as rule
 
 
 @dg.asset(group_name="data_set", code_version="1", kinds={"polars"})
-def resolution(
-    raw_affectnet: pl.DataFrame, raw_folder: pl.DataFrame, profile: dg.ResourceParam[Any]
-) -> dg.MaterializeResult:
-    """Photographs whose width and height reach the profile's minimum."""
-    photographs = stage.kept(pl.concat([raw_affectnet, raw_folder])).sort("sample_id")
+def resolution(face_crop: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.MaterializeResult:
+    """Photographs whose width and height, after the face crop, reach the profile's minimum."""
+    photographs = stage.kept(face_crop).filter(pl.col("source") != "disfa")
     settings, recipe = profile.resolution, recipes.named(profile.corrections.recipe)
     judged = rule.apply(
         photographs,

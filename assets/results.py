@@ -13,6 +13,7 @@ FUNNEL = (
     "raw_affectnet",
     "raw_disfa",
     "raw_folder",
+    "face_crop",
     "resolution",
     "photorealism",
     "au_annotation",

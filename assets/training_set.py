@@ -18,6 +18,7 @@ def training_set(
     au_corrections: pl.DataFrame,
     raw_disfa: pl.DataFrame,
     raw_folder: pl.DataFrame,
+    face_crop: pl.DataFrame,
     captions: pl.DataFrame,
     store: dg.ResourceParam[Store],
     profile: dg.ResourceParam[Any],
@@ -28,12 +29,14 @@ def training_set(
     """
     subjects = raw_folder.select("sample_id", "subject")
     web = stage.kept(au_corrections).join(subjects, on="sample_id", how="left", maintain_order="left")
+    seen = face_crop.select("sample_id", "path", "content_hash", "keep", "reason")
+    disfa = raw_disfa.drop(*seen.columns[1:]).join(seen, on="sample_id", maintain_order="left")
     held_out = {"validation": profile.split.validation, "test": profile.split.test}
     shares = {"train": 1 - sum(held_out.values()), **held_out}
     captioned, within = stage.kept(captions), profile.split.looks_within
     table = rule.assemble(
         web,
-        raw_disfa,
+        disfa,
         captioned,
         hashes=None if within is None else _hashes(context, store, profile.chunk, captioned),
         within=within or 0,

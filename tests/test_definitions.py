@@ -15,6 +15,7 @@ STAGES = [
     "raw_affectnet",
     "raw_disfa",
     "raw_folder",
+    "face_crop",
     "resolution",
     "overrides",
     "photorealism",
@@ -60,7 +61,10 @@ def test_every_stage_is_there_in_order(graph):
     order = [key.to_user_string() for key in graph.toposorted_asset_keys]
     assert sorted(order) == sorted(STAGES)
     for above, below in [
-        ("raw_affectnet", "resolution"),
+        ("raw_affectnet", "face_crop"),
+        ("raw_disfa", "face_crop"),
+        ("face_crop", "resolution"),
+        ("face_crop", "captions"),
         ("resolution", "photorealism"),
         ("overrides", "photorealism"),
         ("photorealism", "au_annotation"),
@@ -111,6 +115,7 @@ def test_gates_that_block(graph):
     assert {
         "raw_affectnet_not_empty",
         "raw_disfa_not_empty",
+        "some_have_a_face",
         "some_are_large_enough",
         "some_are_photographs",
         "intensities_within_0_5",

@@ -39,7 +39,13 @@ def names(keys):
         ("raw_disfa, captions", {"raw_disfa", "captions"}),
         ("results", {"results"}),
         ("latents+", {"latents", "adapter", "generated_samples", "au_scores", "clip_scores", "results"}),
-        ("+photorealism", {"raw_affectnet", "raw_folder", "resolution", "overrides", "photorealism"}),
+        (
+            "+photorealism",
+            {
+                *("raw_affectnet", "raw_disfa", "raw_folder", "face_crop", "resolution"),
+                *("overrides", "photorealism"),
+            },
+        ),
         ("experiment", {"adapter", "generated_samples", "au_scores", "clip_scores"}),
         ("group:experiment and not key:adapter", {"generated_samples", "au_scores", "clip_scores"}),
     ],
@@ -50,7 +56,7 @@ def test_selections(built, select, wanted):
 
 
 def test_no_selection_is_everything(built):
-    assert len(runs.selected(built, None)) == 17
+    assert len(runs.selected(built, None)) == 18
 
 
 @pytest.mark.parametrize("select", ["nonsense", "((", "group:nobody"])
@@ -160,7 +166,7 @@ def test_a_failed_stage_ends_the_run_by_name(tmp_path, instance):
         return lambda entry: heard.append(entry)
 
     profile = profiles.load("miniature", tmp_path)
-    outcome = runs.run(profile, tmp_path, instance, select="raw_affectnet,resolution", listener=listener)
+    outcome = runs.run(profile, tmp_path, instance, select="raw_affectnet,face_crop", listener=listener)
     assert outcome.failed == ["data_set"] and not outcome.succeeded
     failures = [entry for entry in heard if entry.dagster_event and entry.dagster_event.is_step_failure]
     assert [entry.step_key for entry in failures] == ["raw_affectnet"]

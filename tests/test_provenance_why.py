@@ -88,8 +88,8 @@ def _fill(store):
 def test_trail_follows_the_stages_in_order(store):
     trail = why(store, KEPT)
     assert [step.stage for step in trail.steps] == [
-        "raw_affectnet", "resolution", "photorealism", "au_annotation", "au_statistics", "au_corrections",
-        "captions", "training_set", "latents",
+        "raw_affectnet", "face_crop", "resolution", "photorealism", "au_annotation", "au_statistics",
+        "au_corrections", "captions", "training_set", "latents",
     ]  # fmt: skip
     assert trail["raw_affectnet"].row["origin"] == "training.csv:2"
     assert trail["raw_affectnet"].metadata["code_version"] == "c1"
@@ -127,6 +127,16 @@ def test_text_tells_the_whole_story(store):
     assert "None" not in text and "content_hash aa" not in text
 
 
+def test_a_cropped_picture_leads_back_to_its_original_however_deep_it_lies(store):
+    original = "/raw/" + "deep/" * 30 + "a.jpg"
+    row = {"sample_id": KEPT, "path": "/home/crops/77.png", "content_hash": "77", "original_path": original}
+    store.write("face_crop", _table({**row, "original_hash": "aa", "crop_x": 5, "crop_side": 64}))
+    text = str(why(store, KEPT))
+    assert text.index("raw_affectnet, version") < text.index("face_crop, version") < text.index("resolution,")
+    assert f"original_path: {original}\n" in text and "path: /home/crops/77.png\n" in text
+    assert "original_hash: aa" in text and "crop_side: 64" in text
+
+
 def test_a_dropped_sample_says_where_and_why(store):
     trail = why(store, DROPPED)
     assert trail.dropped.stage == "resolution" and trail.dropped.row["reason"] == "width 48 < 64"
@@ -139,7 +149,9 @@ def test_a_dropped_sample_says_where_and_why(store):
 
 def test_a_disfa_frame_skips_the_stages_of_web_photographs(store):
     trail = why(store, FRAME)
-    assert [step.stage for step in trail.steps] == ["raw_disfa", "captions", "training_set", "latents"]
+    assert [step.stage for step in trail.steps] == [
+        "raw_disfa", "face_crop", "captions", "training_set", "latents",
+    ]  # fmt: skip
     text = str(trail)
     assert "manual labels: AU12=3" in text
     assert "no row of this sample" in text
@@ -148,7 +160,7 @@ def test_a_disfa_frame_skips_the_stages_of_web_photographs(store):
 def test_an_id_of_unknown_source_is_looked_up_everywhere(store):
     assert stages_of("x/1")[:3] == ("raw_affectnet", "raw_disfa", "raw_folder")
     store.write("raw_folder", _table({"sample_id": "x/1", "source": "folder"}))
-    assert [step.stage for step in why(store, "x/1").steps][:2] == ["raw_folder", "resolution"]
+    assert [step.stage for step in why(store, "x/1").steps][:2] == ["raw_folder", "face_crop"]
 
 
 def test_unknown_sample_names_the_tables_that_were_searched(store, tmp_path):

