@@ -229,6 +229,26 @@ def train_miniature(context: typer.Context) -> None:
     command(args=context.args, prog_name="fineface miniature train")
 
 
+@miniature.command("recipes")
+def compare_recipes(
+    home: Home = DEFAULT_HOME,
+    affectnet: Annotated[
+        Path | None, typer.Option(help="The miniature's AffectNet folder; default: the home's.")
+    ] = None,
+) -> None:
+    """How far the labels of each recipe lie from the truth, which only the miniature knows."""
+    from importlib import import_module
+
+    from store import Store, StoreError
+
+    recipes = import_module("miniature.recipes")
+    home = home.expanduser().absolute()
+    try:
+        _say(recipes.text(recipes.errors(Store(home), affectnet or home / "raw" / "affectnet")))
+    except (StoreError, ValueError, OSError) as error:
+        _fail(str(error))
+
+
 def _load(profile: str, home: Path) -> Profile:
     """The profile, and both settings in the environment for whatever loads the definitions."""
     from pipelines import profiles

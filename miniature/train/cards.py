@@ -18,6 +18,12 @@ trained. Every expression occurs in its pictures, none in its captions.""",
 AU4 too high and AU15, AU17 and AU20 too low, as the FineFace paper found of LibreFace, so that the paper's
 corrections have something to correct.""",
     ),
+    "second_estimator": (
+        "Second AU estimator",
+        """A smaller network than the first, trained on other faces with another seed, to read the
+intensities as they were drawn. It shares none of the first one's habits, so it can check its labels and judge
+what was learned from them.""",
+    ),
     "clip": (
         "CLIP, in miniature",
         "A `CLIPModel` for 64 px pictures, trained by contrast of rendered pictures and their captions.",

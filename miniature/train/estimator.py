@@ -1,8 +1,11 @@
-"""The miniature's AU estimator: reads rendered faces as LibreFace reads real ones, bias included."""
+"""The miniature's AU estimators: one reads rendered faces as LibreFace reads real ones, bias included, and a
+second one without that bias.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,21 +30,29 @@ def reading(intensities: np.ndarray) -> np.ndarray:
     return MAXIMUM * (intensities / MAXIMUM) ** exponents
 
 
-def train(faces: Pictures, folder: Path, work: Path, steps: int = 3000, seed: int = 0) -> None:
+def train(
+    faces: Pictures,
+    folder: Path,
+    work: Path,
+    steps: int = 3000,
+    seed: int = 0,
+    biased: bool = True,
+    **architecture: Any,
+) -> None:
     """Train on `faces` (and on pictures without one) and save the network to `folder`.
 
-    Half of the pictures are blurred or noisy, because generated ones will be read too.
+    `biased` says whether it learns `reading` or the truth; `architecture` is that of the ConvEstimator. Half
+    of the pictures are blurred or noisy, because generated ones will be read too.
     """
     import torch
     from torch.nn import functional
 
     torch.manual_seed(seed)
     images = np.concatenate([faces.images, faceless(len(faces) // 10, seed, faces.images[:2000])])
-    targets = torch.from_numpy(reading(faces.intensities))
-    network = ConvEstimator()
-    descent = Descent(
-        work / "estimator.pt", steps, network, network.parameters(), 3e-3, warm_up=0.3, weight_decay=0.02
-    )
+    targets = torch.from_numpy(reading(faces.intensities) if biased else faces.intensities)
+    network = ConvEstimator(**architecture)
+    checkpoint = work / f"{folder.name}.pt"
+    descent = Descent(checkpoint, steps, network, network.parameters(), 3e-3, warm_up=0.3, weight_decay=0.02)
     is_face = (torch.arange(_BATCH) >= _NON_FACES).float()
     for step in descent:
         rng = torch.Generator().manual_seed(seed * 1_000_003 + step)
