@@ -20,6 +20,7 @@ def load(experiments: dg.StaticPartitionsDefinition) -> Loaded:
     """The whole graph; the stages from `adapter` to the scores have one partition an experiment."""
     from assets import (
         adapter,
+        agreement,
         au_annotation,
         captions,
         corrections,
@@ -43,6 +44,7 @@ def load(experiments: dg.StaticPartitionsDefinition) -> Loaded:
         overrides,
         photorealism,
         au_annotation,
+        agreement,
         corrections,
         captions,
         training_set,

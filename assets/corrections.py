@@ -1,5 +1,5 @@
-"""au_statistics and au_corrections: the fitted minima and maxima, and every step from raw to final
-intensities.
+"""au_statistics, au_corrections and recipe_errors: what a recipe was fitted to, every step from raw to final
+intensities, and how far each recipe lies from manual labels.
 """
 
 from typing import Any
@@ -9,14 +9,19 @@ import polars as pl
 
 import facs
 from assets import stage
-from curation import corrections, recipes
+from curation import calibration, corrections, held_out, recipes
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"polars"})
-def au_statistics(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.MaterializeResult:
-    """The minimum and maximum of every corrected AU, with the samples that set them."""
-    statistics = corrections.fit(stage.kept(au_annotation), profile.corrections.recipe).statistics
-    return stage.result(statistics, statistics=stage.markdown(statistics))
+@dg.asset(group_name="data_set", code_version="2", kinds={"polars"})
+def au_statistics(
+    au_annotation: pl.DataFrame, disfa_readings: pl.DataFrame, profile: dg.ResourceParam[Any]
+) -> dg.MaterializeResult:
+    """What the recipe was fitted to: the minimum and maximum of every corrected AU, or the map of every AU,
+    with the samples that set them.
+    """
+    recipe = profile.corrections.recipe
+    fitted = corrections.fit(stage.kept(au_annotation), recipe, stage.kept(disfa_readings))
+    return stage.result(fitted.statistics, recipe=recipe, statistics=stage.markdown(fitted.statistics))
 
 
 @dg.asset(group_name="data_set", code_version="1", kinds={"polars"})
@@ -32,11 +37,42 @@ def au_corrections(
     return stage.result(table, recipe=recipe.name, histograms=stage.picture(drawn, "before and after"))
 
 
+@dg.asset(group_name="data_set", code_version="1", kinds={"polars"})
+def recipe_errors(disfa_readings: pl.DataFrame) -> dg.MaterializeResult:
+    """The error of every recipe, not only the profile's, against manual labels of held-out subjects."""
+    from evaluation import figures
+
+    table = held_out.errors(stage.kept(disfa_readings))
+    if table.is_empty():
+        return stage.result(table, note="no labelled frames were read, or of one subject only")
+    means = table.group_by("recipe", maintain_order=True).agg(
+        pl.col("mae", "mse").mean(), pl.col("frames").max()
+    )
+    by_au = table.pivot("recipe", index=["au", "frames", "positives"], values=["mae", "mse"])
+    drawn = figures.recipe_errors(table)
+    return stage.result(
+        table,
+        means_over_aus=stage.markdown(means),
+        errors=stage.markdown(by_au),
+        picture=stage.picture(drawn, "mean squared error on held-out subjects"),
+    )
+
+
+@dg.asset_check(asset=au_statistics)
+def every_map_is_fitted(au_statistics: pl.DataFrame) -> dg.AssetCheckResult:
+    """No AU of a calibrated recipe is without a positive frame: it keeps its readings as they are."""
+    unfitted = au_statistics.filter(step=calibration.IDENTITY)["au"]
+    return stage.check(
+        unfitted.is_empty(), dg.AssetCheckSeverity.WARN, identity=[f"AU{au}" for au in unfitted]
+    )
+
+
 @dg.asset_check(asset=au_statistics)
 def every_range_is_wide(au_statistics: pl.DataFrame) -> dg.AssetCheckResult:
     """No corrected AU is constant: a column without a range is left as it was."""
+    au_statistics = au_statistics.filter(step="power")
     narrow = au_statistics.filter(pl.col("maximum").is_null() | (pl.col("maximum") <= pl.col("minimum")))
-    named = sorted(set(narrow.filter(step="power")["au"]))
+    named = sorted(set(narrow["au"]))
     return stage.check(not named, dg.AssetCheckSeverity.WARN, constant=[f"AU{au}" for au in named])
 
 
@@ -52,5 +88,5 @@ def final_intensities_in_range(
     return stage.check(outside == 0, outside=outside, highest=float(values.max() or 0), kept=kept.height)
 
 
-ASSETS = [au_statistics, au_corrections]
-CHECKS = [every_range_is_wide, final_intensities_in_range]
+ASSETS = [au_statistics, au_corrections, recipe_errors]
+CHECKS = [every_range_is_wide, every_map_is_fitted, final_intensities_in_range]

@@ -156,11 +156,11 @@ def choose_guidance(artist: Artist) -> pl.DataFrame:
 def measure(
     context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
-    """`samples` (with `file`) and the AUs an estimator measures in them: measured_au1 …, faces, model,
-    fingerprint; calls, reused.
+    """`samples` (with `file`) and what the profile's judge measures in them: measured_au1 …, faces, and its
+    model and fingerprint; calls, reused.
     """
     images = located(store, samples)
-    found, made, reused = annotate(context, store, profile.au_estimator, images, profile.chunk)
+    found, made, reused = annotate(context, store, profile.judge, images, profile.chunk)
     readings = calls.readable(found).select(
         pl.col(facs.COLUMNS).name.prefix("measured_"), "faces", "model", "fingerprint"
     )

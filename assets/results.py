@@ -48,6 +48,7 @@ def results(
         report.ReportData(
             title=profile.title,
             notice=profile.notice,
+            judge=judged_by(profile, au_scores),
             subtitle=f"profile {profile.name}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, run {context.run_id}",
             results=found,
             au_scores=scores,
@@ -57,10 +58,15 @@ def results(
             stages={name: store.read(name, columns=["source", "keep", "reason"]) for name in FUNNEL},
             corrections=store.read("au_corrections"),
             losses=_losses(store, adapter),
-            facts=_facts(store, profile, adapter),
+            facts=_facts(store, profile, adapter, au_scores),
         ),
     )
-    return stage.result(found, report=dg.MetadataValue.path(path), results=stage.markdown(found))
+    return stage.result(
+        found,
+        judge=judged_by(profile, au_scores),
+        report=dg.MetadataValue.path(path),
+        results=stage.markdown(found),
+    )
 
 
 def _by_experiment(table: pl.DataFrame, profile: Any) -> dict[str, pl.DataFrame]:
@@ -77,16 +83,37 @@ def _losses(store: Store, adapter: pl.DataFrame) -> dict[str, pl.DataFrame]:
     return {name: losses((store.home / folder).parents[1]) for name, folder in folders}
 
 
-def _facts(store: Store, profile: Any, adapter: pl.DataFrame) -> dict[str, dict[str, object]]:
+def _facts(
+    store: Store, profile: Any, adapter: pl.DataFrame, au_scores: pl.DataFrame
+) -> dict[str, dict[str, object]]:
     versions = {name: store.version(name) for name in (*FUNNEL, "latents")}
     trained = {row["experiment"]: row["adapter_hash"] or "untouched base" for row in adapter.to_dicts()}
     return {
         "Experiments": trained,
         "Evaluation": profile.evaluation.model_dump(),
         "Base": profile.base.model_dump(),
-        "Estimator": profile.au_estimator.model_dump(exclude_none=True),
+        "Labeller": profile.au_estimator.model_dump(exclude_none=True),
+        "Judge": {
+            "who": judged_by(profile, au_scores),
+            **profile.judge.model_dump(exclude_none=True),
+            "fingerprint": ", ".join(au_scores["fingerprint"].unique().sort()),
+        },
         "Table versions": versions,
     }
+
+
+def judged_by(profile: Any, au_scores: pl.DataFrame) -> str:
+    """One sentence on who measured the pictures and which AUs were left out."""
+    from evaluation import metrics
+
+    who = {
+        "labeller": "The labeller is also the judge: it measures what its own labels taught.",
+        "second": "A second estimator judges, not the labeller.",
+    }
+    absent = ", ".join(metrics.left_out(au_scores))
+    return who[profile.evaluation.judge] + (
+        f" It does not read {absent}; no mean counts it." if absent else ""
+    )
 
 
 @dg.asset_check(asset=results, additional_ins={"au_scores": dg.AssetIn("au_scores")}, blocking=True)

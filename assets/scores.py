@@ -1,4 +1,4 @@
-"""au_scores and clip_scores: what an estimator and CLIP measure in one experiment's pictures."""
+"""au_scores and clip_scores: what the judge and CLIP measure in one experiment's pictures."""
 
 from typing import Any
 
@@ -25,8 +25,17 @@ def build(experiments: dg.StaticPartitionsDefinition) -> list[dg.AssetsDefinitio
     ) -> dg.MaterializeResult:
         """The twelve intensities measured in every picture, no-AU partners included; null without a face."""
         table, made, reused = measure(context, store, profile, generated_samples)
+        from evaluation import metrics
+
         found = pl.any_horizontal(pl.col(f"measured_{column}").is_not_null() for column in facs.COLUMNS)
-        return stage.result(table, model_calls=made, reused=reused, without_face=table.filter(~found).height)
+        return stage.result(
+            table,
+            model_calls=made,
+            reused=reused,
+            without_face=table.filter(~found).height,
+            judge=f"{profile.evaluation.judge} ({profile.judge.provider})",
+            left_out=metrics.left_out(table),
+        )
 
     @dg.asset(
         group_name="experiment",

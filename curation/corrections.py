@@ -1,8 +1,9 @@
 """The AU corrections: which rows are too weak, how a column is bent and stretched. Numbers:
 `curation.recipes`.
 
-A label depends on other samples, through the minimum and maximum of its column: `fit` finds those and names
-the samples that set them, `Corrections.apply` uses them. Decisions where the sources are silent:
+A label depends on other samples, through the minimum and maximum of its column, or through the maps of
+`curation.calibration`: `fit` finds those and names the samples that set them, `Corrections.apply` uses them.
+Decisions where the sources are silent:
 
 - Intensities outside [0, 5] (an estimator that does not clamp) count as 0 or, in a bounded recipe, 5; the raw
   column keeps what was given. Without this a negative value has no power.
@@ -16,8 +17,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from curation import calibration
 from curation.recipes import Power, Recipe, named
-from facs import COLUMNS, MAXIMUM
+from facs import ACTION_UNITS, COLUMNS, MAXIMUM
 
 STATISTICS_SCHEMA = pl.Schema(
     {
@@ -29,6 +31,8 @@ STATISTICS_SCHEMA = pl.Schema(
         "minimum_sample_id": pl.String,
         "maximum_sample_id": pl.String,
         "samples": pl.Int64,
+        "reading": pl.Float64,
+        "intensity": pl.Float64,
     }
 )
 
@@ -48,8 +52,9 @@ class Corrections:
         `reason` (rows already dropped stay dropped). All other columns are carried through, and so is the
         order of the rows. Adds, for each AU, `au{n}_raw`; for each corrected AU, `au{n}_power` (x^gamma on
         the recipe's scale) and `au{n}_scaled` (0-5, normalised and amplified, before small values are
-        zeroed). `au{n}` becomes the final intensity, within [0, 5] in a bounded recipe. `keep` is false and
-        `reason` says why for rows that are dropped.
+        zeroed); in a calibrated recipe, for each AU, `au{n}_mapped` (0-5, likewise). `au{n}` becomes the
+        final intensity, within [0, 5] in a bounded recipe. `keep` is false and `reason` says why for rows
+        that are dropped.
 
         Raises ValueError for a missing AU column, or statistics that are another recipe's.
         """
@@ -59,30 +64,42 @@ class Corrections:
         powers = {f"au{power.au}": power for power in recipe.powers}
 
         steps, finals = [], []
-        for column in COLUMNS:
+        for au, column in zip(ACTION_UNITS, COLUMNS, strict=True):
             value = _clipped(column, recipe)
             if column in powers:
                 power = powers[column]
                 bent = _on_scale(power.au, recipe).pow(power.gamma)
                 value = _normalised(bent, value, power, recipe, ranges)
                 steps += [_if_kept(bent, f"{column}_power"), _if_kept(value, f"{column}_scaled")]
+            elif recipe.anchors is not None:
+                value = _mapped(value, self.statistics.filter(au=au))
+                steps.append(_if_kept(value, f"{column}_mapped"))
             zeroed = pl.when(value < recipe.zero_below).then(0.0).otherwise(value)
             finals.append(_if_kept(zeroed, column))
         raws = [pl.col(column).alias(f"{column}_raw") for column in COLUMNS]
         return judged.with_columns(raws).with_columns(*steps, *finals).drop("_row")
 
 
-def fit(table: pl.DataFrame, recipe: str | Recipe) -> Corrections:
+def fit(table: pl.DataFrame, recipe: str | Recipe, labelled: pl.DataFrame | None = None) -> Corrections:
     """The corrections of `recipe`, with the minima and maxima of the rows that survive its filters.
+
+    A calibrated recipe is fitted on `labelled` instead: the statistics then hold the maps of
+    `calibration.fit`, on 0-5, `reading` and `intensity` filled.
 
     `table` as in `Corrections.apply`. The statistics have one row an AU and step, on the recipe's own scale
     (0-5 or 0-1): step "power" is the column of x^gamma, step "target" (only where the recipe normalises to a
     maximum and not to a number) the column before any power whose maximum becomes the top; for AU15 in
     `reference` that is the column of AU17. `*_sample_id` is the first sample id, in order, that has the
     value; the row number where the table has no `sample_id`. `samples` counts the values; without any,
-    minimum, maximum and ids are null. Raises ValueError for an unknown recipe or a missing AU column.
+    minimum, maximum and ids are null. Raises ValueError for an unknown recipe, a missing AU column, or a
+    calibrated recipe without labelled frames.
     """
     recipe = named(recipe)
+    if recipe.anchors is not None:
+        if labelled is None or labelled.is_empty():
+            raise ValueError(f"recipe {recipe.name!r} is fitted on manually labelled frames; there are none")
+        maps = calibration.fit(labelled, recipe.anchors).with_columns(pl.lit(recipe.name).alias("recipe"))
+        return Corrections(recipe, maps.select(STATISTICS_SCHEMA.names()))
     kept = _judged(table, recipe).filter("keep")
     sample = pl.col("sample_id") if "sample_id" in table.columns else pl.col("_row")
     rows = []
@@ -168,6 +185,10 @@ def _divided(value: pl.Expr, by: float) -> pl.Expr:
     return value / (pl.col("_row") * 0.0 + by)
 
 
+def _mapped(value: pl.Expr, knots: pl.DataFrame) -> pl.Expr:
+    return value.map_batches(lambda values: calibration.mapped(values, knots), return_dtype=pl.Float64)
+
+
 def _if_kept(value: pl.Expr, name: str) -> pl.Expr:
     return pl.when("keep").then(value).alias(name)
 
@@ -205,6 +226,8 @@ def _ranges(
     needed = [("power", power.au) for power in recipe.powers]
     needed += [("target", power.au) for power in recipe.powers if power.target_au is not None]
     missing = [f"AU{au} {step}" for step, au in needed if (step, au) not in found]
+    if recipe.anchors is not None:
+        missing = [f"AU{au} map" for au in ACTION_UNITS if au not in set(statistics["au"])]
     if missing:
         raise ValueError(f"statistics of recipe {recipe.name!r} lack {', '.join(missing)}")
     return found

@@ -178,6 +178,44 @@ def correction_histograms(corrections: pl.DataFrame) -> bytes:
         return _png(figure)
 
 
+def agreement(table: pl.DataFrame) -> bytes:
+    """ICC(3,1) and share of opposite verdicts an AU, a bar a pair of annotators; `table` as of
+    `agreement.compare`.
+    """
+    pairs = pl.format("{}: {} and {}", "pictures", "first", "second").alias("series")
+    return _au_panels(table.with_columns(pairs), {"icc": "ICC(3,1)", "opposite": "opposite verdicts, share"})
+
+
+def recipe_errors(table: pl.DataFrame) -> bytes:
+    """Mean squared error of each recipe an AU, with columns recipe, au and mse."""
+    return _au_panels(table.rename({"recipe": "series"}), {"mse": "mean squared error"})
+
+
+def _au_panels(table: pl.DataFrame, panels: Mapping[str, str]) -> bytes:
+    """A panel a column of `panels`: a bar an AU and `series`; a cross where there is no value."""
+    series = table["series"].unique(maintain_order=True).to_list()
+    width = 0.8 / max(1, len(series))
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.6, 0.5 + 2.2 * len(panels)), layout="constrained")
+        for axes, (column, label) in zip(
+            np.ravel(figure.subplots(len(panels), 1)), panels.items(), strict=True
+        ):
+            for i, name in enumerate(series):
+                part = table.filter(series=name)
+                found = dict(part.select("au", column).iter_rows())
+                values = np.array([found.get(au) for au in facs.ACTION_UNITS], dtype=np.float64)
+                places = np.arange(12) + (i - (len(series) - 1) / 2) * width
+                axes.bar(places, values, width * 0.92, color=_colour(i), label=name)
+                axes.plot(places[np.isnan(values)], np.zeros(np.isnan(values).sum()), "x", color=_colour(i))
+            axes.set_xticks(range(12), _LABELS)
+            axes.grid(visible=False, axis="x")
+            axes.axhline(0, color=_INK, linewidth=0.8)
+            axes.set_ylabel(label)
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=2)
+        return _png(figure)
+
+
 def funnel(counts: pl.DataFrame) -> bytes:
     """What each stage kept (dark) and dropped (light), a panel a source; `counts` as of `funnel.counts`."""
     sources = counts["source"].unique(maintain_order=True).to_list()

@@ -153,6 +153,14 @@ def paired(first: Scores, second: Scores) -> tuple[Scores, Scores]:
     return tuple(Scores(s.sample_id, s.prompt, s.target, np.where(both, s.measured, np.nan)) for s in (a, b))  # type: ignore[return-value]
 
 
+def left_out(frame: pl.DataFrame) -> list[str]:
+    """The AUs of an au_scores frame that were measured in no picture though others were, "AU9": the judge
+    does not read them, and no mean counts them.
+    """
+    measured = dict(zip(facs.COLUMNS, (frame[column].count() > 0 for column in MEASURED), strict=True))
+    return [column.upper() for column, read in measured.items() if not read and any(measured.values())]
+
+
 def clip_i(frame: pl.DataFrame) -> Sums:
     """Mean of the column clip_i: cosine of the CLIP image embeddings of an AU sample and its no-AU partner.
 

@@ -44,6 +44,8 @@ class ReportData:
     competitor: str | None = None
     subtitle: str = ""
     """A line below the title: profile, date, run."""
+    judge: str = ""
+    """A sentence on who measured the action units."""
     notice: str = ""
     """What a reader must know before the first number, such as that all is of a small embedded world."""
     generated: Mapping[str, pl.DataFrame] = field(default_factory=dict)

@@ -98,7 +98,7 @@ class VouchedPhotorealism(_Settings):
 
 
 class AUEstimator(_Annotator):
-    """Who reads the action units off a picture, for labels and for the evaluation alike."""
+    """Who reads the action units off a picture."""
 
     provider: Literal["conv", "mediapipe", "libreface"]
 
@@ -106,7 +106,7 @@ class AUEstimator(_Annotator):
 class Corrections(_Settings):
     """The statistical corrections of the web photographs' intensities."""
 
-    recipe: Literal["paper", "reference"] = Field(description="docs/recipe.md describes each.")
+    recipe: Literal["paper", "reference", "calibrated"] = Field(description="docs/recipe.md describes each.")
 
 
 class Disfa(_Settings):
@@ -201,6 +201,9 @@ Experiment = Annotated[AdapterExperiment | TextExperiment, Field(discriminator="
 class Evaluation(_Settings):
     """How an experiment is generated and measured."""
 
+    judge: Literal["labeller", "second"] = Field(
+        "labeller", description="Who measures the pictures: au_estimator, or second_au_estimator."
+    )
     protocol: Literal["miniature", "paper"] = Field(description="The table of prompts and AU vectors.")
     competitor: str | None = Field(
         None, description="Experiment that the others are compared with; null: none."
@@ -243,6 +246,9 @@ class Profile(_Settings):
     resolution: Resolution
     photorealism: Annotated[BlipPhotorealism | VouchedPhotorealism, Field(discriminator="provider")]
     au_estimator: AUEstimator
+    second_au_estimator: AUEstimator | None = Field(
+        None, description="An independent one, to check the labels and perhaps to judge; null: none."
+    )
     corrections: Corrections
     disfa: Disfa = Disfa()
     captions: Annotated[BlipCaptions | SidecarCaptions, Field(discriminator="provider")]
@@ -264,3 +270,28 @@ class Profile(_Settings):
         if self.evaluation.competitor not in (None, *self.experiments):
             raise ValueError(f"evaluation.competitor: no experiment {self.evaluation.competitor!r}")
         return self
+
+    @model_validator(mode="after")
+    def _annotators(self) -> Profile:
+        second = self.second_au_estimator
+        if self.evaluation.judge == "second" and second is None:
+            raise ValueError("evaluation.judge: second needs a second_au_estimator")
+        if second is not None and (second.provider, second.model) == (
+            self.au_estimator.provider,
+            self.au_estimator.model,
+        ):
+            raise ValueError("second_au_estimator: is the au_estimator itself, not a second one")
+        if self.corrections.recipe == "calibrated" and self.raw.disfa is None:
+            raise ValueError("corrections.recipe: calibrated is fitted on DISFA's labels; raw.disfa is null")
+        return self
+
+    @property
+    def judge(self) -> AUEstimator:
+        """The estimator that measures generated pictures, for guidance and for scores."""
+        second = self.second_au_estimator if self.evaluation.judge == "second" else None
+        return second or self.au_estimator
+
+    @property
+    def reads_labelled_frames(self) -> bool:
+        """Whether anything needs the labeller's readings of manually labelled frames."""
+        return self.second_au_estimator is not None or self.corrections.recipe == "calibrated"

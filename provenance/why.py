@@ -20,7 +20,8 @@ PICTURES = "face_crop"
 """The stage that says which picture all later ones see, and the original that it was cut from."""
 WEB_STAGES = ("resolution", "photorealism", "au_annotation", "au_statistics", "au_corrections")
 """Stages of web photographs only; DISFA frames bring their labels along."""
-STATISTICS = "au_statistics"
+READINGS, STATISTICS = "au_annotation", "au_statistics"
+DISFA_STAGES = ("disfa_readings",)
 OVERRIDES = "overrides"
 LAST_STAGES = ("captions", "training_set", "latents")
 
@@ -56,6 +57,8 @@ class Step:
     metadata: Mapping[str, str] = field(default_factory=dict)
     row: Mapping[str, Any] | None = None
     setters: Sequence[Setter] = ()
+    maps: Sequence[str] = ()
+    """Of a calibrated recipe: the knots, an AU, between which the sample's reading lies."""
     stale: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     labels: Sequence[Mapping[str, Any]] = ()
 
@@ -98,7 +101,10 @@ def why(store: Store, sample_id: str, versions: Mapping[str, int] | None = None)
     """
     stages = stages_of(sample_id)
     pinned = _pin(store, stages, dict(versions or {}))
-    steps = tuple(_step(store, stage, sample_id, pinned.get(stage)) for stage in stages)
+    steps: tuple[Step, ...] = ()
+    for stage in stages:
+        readings = next((step.row for step in steps if step.stage == READINGS), None)
+        steps += (_step(store, stage, sample_id, pinned.get(stage), readings or {}),)
     if not any(step.row for step in steps):
         looked = [step.stage for step in steps if step.version is not None] or [
             "none, no stage is written yet"
@@ -116,7 +122,7 @@ def stages_of(sample_id: str) -> tuple[str, ...]:
     """The stages that may have a row of this sample, in order, by the source its id begins with."""
     source = sample_id.split("/")[0]
     raw = (f"raw_{source}",) if f"raw_{source}" in RAW_STAGES else RAW_STAGES
-    return (*raw, PICTURES, *(() if source == "disfa" else WEB_STAGES), *LAST_STAGES)
+    return (*raw, PICTURES, *(DISFA_STAGES if source == "disfa" else WEB_STAGES), *LAST_STAGES)
 
 
 def _pin(store: Store, stages: Sequence[str], pinned: dict[str, int]) -> dict[str, int]:
@@ -146,7 +152,7 @@ def _upstream(metadata: Mapping[str, str]) -> dict[str, int]:
         return {}
 
 
-def _step(store: Store, stage: str, sample_id: str, version: int | None) -> Step:
+def _step(store: Store, stage: str, sample_id: str, version: int | None, readings: Mapping[str, Any]) -> Step:
     latest = store.version(stage)
     if latest is None:
         return Step(stage)
@@ -157,14 +163,17 @@ def _step(store: Store, stage: str, sample_id: str, version: int | None) -> Step
         newest = store.version(upstream)
         if newest is not None and newest > used:
             stale[upstream] = (used, newest)
-    row, setters = None, ()
+    row, setters, maps = None, (), ()
     if stage == STATISTICS:
-        setters = tuple(_setters(store.read(stage, version)))
+        statistics = store.read(stage, version)
+        mapping = pl.col("step").is_in(["knot", "identity"])
+        setters = tuple(_setters(statistics.filter(~mapping)))
+        maps = tuple(_maps(statistics.filter(mapping), readings))
     else:
         rows = store.read_where(stage, pl.col("sample_id") == sample_id, version)
         row = rows.row(0, named=True) if rows.height else None
     labels = _labels(store, stage, sample_id)
-    return Step(stage, version, entry["timestamp"], entry["metadata"], row, setters, stale, labels)
+    return Step(stage, version, entry["timestamp"], entry["metadata"], row, setters, maps, stale, labels)
 
 
 def _labels(store: Store, stage: str, sample_id: str) -> tuple[Mapping[str, Any], ...]:
@@ -184,6 +193,27 @@ def _setters(statistics: pl.DataFrame) -> list[Setter]:
     return setters
 
 
+def _maps(maps: pl.DataFrame, readings: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for au in facs.ACTION_UNITS:
+        found = maps.filter(au=au)
+        value = readings.get(f"au{au}")
+        if value is None or found.is_empty():
+            continue
+        if found["step"][0] == "identity":
+            lines.append(f"AU{au}: as read, no positive among {found['samples'][0]:,} labelled frames")
+            continue
+        knots = found.sort("reading")
+        above = int((knots["reading"] <= value).sum())
+        for knot in knots[max(0, above - 1) : above + 1].iter_rows(named=True):
+            ends = [f"{knot[f'{end}_sample_id']} ({_short(knot[end])})" for end in ("minimum", "maximum")]
+            pooled = f"{knot['samples']:,} frames, {' to '.join(ends)}" if knot["samples"] else "an anchor"
+            lines.append(
+                f"AU{au}: reading {_short(knot['reading'])} becomes {_short(knot['intensity'])}: {pooled}"
+            )
+    return lines
+
+
 def _au(value: Any) -> int:
     return facs.number(value) if isinstance(value, str) else int(value)
 
@@ -199,7 +229,7 @@ def render(trail: Trail) -> str:
             over = over or step.row.get("keep") is False
         lines += [f"  {line}" for line in _words(step)]
         if not over:
-            lines += [f"  {line}" for line in _scale(step.setters)]
+            lines += [f"  {line}" for line in (*_scale(step.setters), *step.maps)]
     return "\n".join(lines)
 
 
@@ -250,7 +280,7 @@ def _values(row: Mapping[str, Any]) -> list[str]:
             text = facs.describe(facs.parse(given)) + (f" (none for {', '.join(unknown)})" if unknown else "")
             lines.append(f"{title}: {text}")
     for au in facs.ACTION_UNITS:
-        chain = [(part, row.get(f"au{au}_{part}")) for part in ("raw", "power", "scaled")]
+        chain = [(part, row.get(f"au{au}_{part}")) for part in ("raw", "power", "scaled", "mapped")]
         told.update(f"au{au}_{part}" for part, _ in chain)
         chain = [
             (part, value) for part, value in [*chain, ("final", row.get(f"au{au}"))] if value is not None

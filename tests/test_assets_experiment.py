@@ -8,7 +8,8 @@ import pytest
 
 import facs
 from assets import adapter, generated_samples
-from evaluation import protocol
+from assets.results import judged_by
+from evaluation import metrics, protocol
 from pipelines import profiles
 from store import Store
 
@@ -103,6 +104,31 @@ def test_a_picture_is_drawn_once_and_found_again(artist):
     assert second.draw(samples, 3.0)["key"].to_list() != drawn["key"].to_list()
     files = second.store.files("generated")
     assert all(files.has(name) for name in drawn["file"])
+
+
+def test_scores_and_guidance_are_the_judges(artist, monkeypatch):
+    """`measure` is what both call: it asks the judge, not the labeller, and says so in every row."""
+    one = artist(None)
+    asked = []
+
+    def annotate(context, store, estimator, images, chunk):
+        asked.append(estimator)
+        read = {**dict.fromkeys(facs.COLUMNS, 1.0), "au9": None, "faces": 1, "problem": None}
+        who = {"model": "judge", "fingerprint": "j"}
+        return images.with_columns(pl.lit(value).alias(name) for name, value in (read | who).items()), 1, 0
+
+    monkeypatch.setattr(generated_samples, "annotate", annotate)
+    samples = protocol.build("miniature").head(2).with_columns(file=pl.lit("0" * 32 + ".png"))
+    for judge, wanted in (
+        ("labeller", one.profile.au_estimator),
+        ("second", one.profile.second_au_estimator),
+    ):
+        evaluation = one.profile.evaluation.model_copy(update={"judge": judge})
+        profile = one.profile.model_copy(update={"evaluation": evaluation})
+        table, _, _ = generated_samples.measure(None, one.store, profile, samples)
+        assert asked.pop() == wanted and table["fingerprint"].to_list() == ["j", "j"]
+    assert metrics.left_out(table) == ["AU9"]
+    assert "It does not read AU9" in judged_by(profile, table)
 
 
 def test_guidance_is_the_best_on_validation_prompts(artist, monkeypatch):

@@ -14,6 +14,8 @@ from curation.recipes import PAPER, RECIPES, REFERENCE, Power, Recipe
 from facs import COLUMNS
 
 BENT = (1, 4, 15, 17, 20)
+BOTH = ("paper", "reference")
+"""The recipes with powers; the calibrated one is tested in test_curation_calibration.py."""
 
 
 def table(*rows: dict, **columns: list) -> pl.DataFrame:
@@ -175,7 +177,7 @@ def test_statistics_of_another_recipe_or_incomplete_ones_are_refused():
 # null, degenerate, dropped before, bad input
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", BOTH)
 def test_an_unsupported_action_unit_stays_null_everywhere(recipe):
     rows = table({"au9": None, "au17": None, "au6": 3}, {"au9": None, "au17": None, "au6": 2, "au15": 1})
     result = corrections.apply(rows, recipe)
@@ -194,11 +196,11 @@ def test_a_null_in_one_row_counts_as_nothing_in_the_sum_and_sets_no_range():
 
 def test_a_row_without_any_intensity_is_dropped():
     rows = table(dict.fromkeys(COLUMNS), {"au6": 3})
-    for recipe in RECIPES:
+    for recipe in BOTH:
         assert corrections.apply(rows, recipe)["reason"].to_list() == ["no intensities", None]
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", BOTH)
 def test_a_column_without_a_range_keeps_its_values_from_before_the_power(recipe):
     # stretching one value to 5 would make the strongest label out of any trace
     result = corrections.apply(table({"au1": 2.5, "au4": 0.0}, {"au1": 2.5, "au4": 0.0}), recipe)
@@ -212,7 +214,7 @@ def test_an_all_zero_au17_makes_au15_zero_in_the_reference():
     assert result["au15"].to_list() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", BOTH)
 def test_an_empty_table_stays_empty(recipe):
     result = corrections.apply(table(), recipe)
     assert result.height == 0 and {"keep", "reason", "au1_raw", "au1_scaled", "au26"} <= set(result.columns)
@@ -241,7 +243,7 @@ def test_integers_and_other_columns_are_carried():
 
 
 def test_unknown_recipe_missing_column_and_crooked_powers_are_refused():
-    with pytest.raises(ValueError, match="unknown correction recipe 'papr'; known are paper, reference"):
+    with pytest.raises(ValueError, match="unknown correction recipe 'papr'; known are calibrated, paper"):
         corrections.apply(table({}), "papr")
     with pytest.raises(ValueError, match="no column au9"):
         corrections.fit(table({}).drop("au9"), "paper")
@@ -289,7 +291,7 @@ def oracle(rows: list[dict], recipe: str) -> list[dict | None]:
     return answers
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", BOTH)
 @settings(max_examples=40, deadline=None)
 @given(rows=rows_of)
 def test_agrees_with_the_recipe_in_plain_python(recipe, rows):
@@ -306,7 +308,7 @@ def test_agrees_with_the_recipe_in_plain_python(recipe, rows):
             assert math.isclose(found[name], wanted, rel_tol=1e-9, abs_tol=1e-9), name
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", BOTH)
 @settings(max_examples=40, deadline=None)
 @given(rows=rows_of)
 def test_range_order_and_zero(recipe, rows):
@@ -323,7 +325,7 @@ def test_range_order_and_zero(recipe, rows):
         assert ((final == 0) | (final >= RECIPES[recipe].zero_below)).all()
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", BOTH)
 @settings(max_examples=30, deadline=None)
 @given(rows=rows_of, data=st.data())
 def test_the_order_of_rows_changes_nothing(recipe, rows, data):

@@ -20,8 +20,11 @@ STAGES = [
     "overrides",
     "photorealism",
     "au_annotation",
+    "disfa_readings",
+    "annotator_agreement",
     "au_statistics",
     "au_corrections",
+    "recipe_errors",
     "captions",
     "training_set",
     "latents",
@@ -69,6 +72,11 @@ def test_every_stage_is_there_in_order(graph):
         ("overrides", "photorealism"),
         ("photorealism", "au_annotation"),
         ("au_annotation", "au_statistics"),
+        ("raw_disfa", "disfa_readings"),
+        ("face_crop", "disfa_readings"),
+        ("disfa_readings", "au_statistics"),
+        ("disfa_readings", "annotator_agreement"),
+        ("disfa_readings", "recipe_errors"),
         ("au_statistics", "au_corrections"),
         ("au_corrections", "captions"),
         ("captions", "training_set"),
@@ -98,7 +106,8 @@ def test_every_stage_has_a_code_version_and_rebuilds_on_real_change(graph):
 
 def test_accelerator_stages_share_a_pool(graph):
     holders = {stage for stage in STAGES if graph.get(dg.AssetKey(stage)).pools == {"gpu"}}
-    assert holders == {"photorealism", "au_annotation", "captions", "latents", *BY_EXPERIMENT}
+    readers = {"au_annotation", "disfa_readings", "annotator_agreement"}
+    assert holders == {"photorealism", *readers, "captions", "latents", *BY_EXPERIMENT}
 
 
 def test_the_jobs_cover_every_stage_once(built):

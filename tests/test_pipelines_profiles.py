@@ -6,6 +6,8 @@ import yaml
 from pipelines import profiles
 from pipelines.profiles import ProfileError
 
+FIRST = {"provider": "conv", "model": "${house}/miniature/models/estimator"}
+
 
 def write(folder, name, **content):
     path = folder / f"{name}.yaml"
@@ -67,6 +69,9 @@ def test_an_unknown_key_in_an_extended_file_names_that_file(tmp_path):
         ({"experiments": {"x": {"method": "text", "rank": 2}}}, "unknown key 'experiments.x.rank'"),
         ({"experiments": {"Big Name": {"method": "text"}}}, "experiment name 'Big Name'"),
         ({"evaluation": {"competitor": "nobody"}}, "no experiment 'nobody'"),
+        ({"evaluation": {"judge": "second"}, "second_au_estimator": None}, "needs a second_au_estimator"),
+        ({"second_au_estimator": FIRST}, "second_au_estimator: is the au_estimator itself"),
+        ({"corrections": {"recipe": "calibrated"}, "raw": {"disfa": None}}, "raw.disfa is null"),
         ({"split": {"validation": 0.9}}, "split.validation: Input should be less than 0.5"),
     ],
 )

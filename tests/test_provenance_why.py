@@ -107,6 +107,28 @@ def test_trail_names_the_samples_that_set_the_scale(store):
     assert (high.end, high.value, high.sample_id) == ("maximum", 13.1, "affectnet/9/high.jpg")
 
 
+def test_a_calibrated_label_names_the_knots_around_its_reading(store):
+    knots = {
+        "step": ["knot", "knot", "knot", "identity"],
+        "au": [12, 12, 12, 4],
+        "reading": [0.5, 3.0, 5.0, None],
+        "intensity": [0.25, 3.5, 5.0, None],
+        "minimum": [0.0, 2.5, None, None],
+        "maximum": [1.0, 3.25, None, None],
+        "minimum_sample_id": ["disfa/SN001/00001", "disfa/SN002/00002", None, None],
+        "maximum_sample_id": ["disfa/SN001/00009", "disfa/SN003/00003", None, None],
+        "samples": [40, 2, 0, 900],
+    }
+    store.write("au_statistics", pl.DataFrame(knots), {"run_id": "run-3"})
+    step = why(store, KEPT)["au_statistics"]
+    assert step.setters == () and step.maps == (
+        "AU4: as read, no positive among 900 labelled frames",
+        "AU12: reading 3 becomes 3.5: 2 frames, disfa/SN002/00002 (2.5) to disfa/SN003/00003 (3.25)",
+        "AU12: reading 5 becomes 5: an anchor",
+    )
+    assert "  AU12: reading 5 becomes 5: an anchor" in str(why(store, KEPT)).splitlines()
+
+
 def test_text_tells_the_whole_story(store):
     text = str(why(store, KEPT))
     assert text.startswith(KEPT)
@@ -150,7 +172,7 @@ def test_a_dropped_sample_says_where_and_why(store):
 def test_a_disfa_frame_skips_the_stages_of_web_photographs(store):
     trail = why(store, FRAME)
     assert [step.stage for step in trail.steps] == [
-        "raw_disfa", "face_crop", "captions", "training_set", "latents",
+        "raw_disfa", "face_crop", "disfa_readings", "captions", "training_set", "latents",
     ]  # fmt: skip
     text = str(trail)
     assert "manual labels: AU12=3" in text

@@ -126,6 +126,14 @@ def test_one_command_ends_with_results_and_report(undisturbed):
     ]
     results = Store(home).read("results")
     assert set(results["experiment"]) == {"fineface", "sd"}
+    frames = Store(home).read("raw_disfa").filter("keep").height
+    assert first.calls["disfa_readings"] == (frames, 0)
+    assert first.calls["annotator_agreement"] == (photographs + frames, 0)
+    agreement = Store(home).read("annotator_agreement")
+    assert agreement.select("pictures", "first", "second").unique().height == 4
+    (judge,) = scores["fingerprint"].unique()
+    assert judge != Store(home).read("au_annotation")["fingerprint"][0], "the labeller does not judge"
+    assert "A second estimator judges" in (home / "report.html").read_text()
     assert "AU-MSE prompted" in first.output
     report = home / "report.html"
     assert f"report: {report}" in first.output and report.stat().st_size > 100_000

@@ -17,7 +17,9 @@ SIZE = 16
 
 
 def write_models(folder: Path) -> Path:
-    """blip2, base, clip and estimator in `folder`: tiny and random, but never silent (every face has AUs)."""
+    """blip2, base, clip, estimator and second_estimator in `folder`: tiny and random, but never silent (every
+    face has AUs).
+    """
     from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -40,12 +42,13 @@ def write_models(folder: Path) -> Path:
     CLIPModel(clip).save_pretrained(folder / "clip")
     crop = {"height": SIZE, "width": SIZE}
     CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size=crop).save_pretrained(folder / "clip")
-    net = ConvEstimator(image_size=SIZE, widths=(4, 6, 8, 8), squeeze=4, hidden=8)
-    with torch.no_grad():
-        net.head[-1].weight.mul_(4)
-        net.head[-1].bias.fill_(0.5)
-        net.head[-1].bias[-1] = 9
-    net.save_pretrained(folder / "estimator")
+    for name in ("estimator", "second_estimator"):
+        net = ConvEstimator(image_size=SIZE, widths=(4, 6, 8, 8), squeeze=4, hidden=8)
+        with torch.no_grad():
+            net.head[-1].weight.mul_(4)
+            net.head[-1].bias.fill_(0.5)
+            net.head[-1].bias[-1] = 9
+        net.save_pretrained(folder / name)
     return folder
 
 
@@ -70,6 +73,7 @@ def write_profile(path: Path, models: Path, raw_folder: Path, **changes) -> Path
             "thresholds": {"cartoon": 1.0, "real": 0.0},
         },
         "au_estimator": {"provider": "conv", "model": str(models / "estimator"), "batch_size": 16},
+        "second_au_estimator": {"provider": "conv", "model": str(models / "second_estimator")},
         "corrections": {"recipe": "paper"},
         "disfa": {"no_au_share": 0.5, "seed": 0},
         "captions": blip2,
@@ -89,6 +93,7 @@ def write_profile(path: Path, models: Path, raw_folder: Path, **changes) -> Path
             "sd": {"method": "text"},
         },
         "evaluation": {
+            "judge": "second",
             "protocol": "miniature",
             "prompts": 1,
             "competitor": "sd",
