@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -105,19 +106,33 @@ def content(folder: Path) -> str:
 
     Files directly in `folder` only. Hub caches name their large files by content: those are not read again.
     """
-    files = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix in SUFFIXES
-        and path.is_file()
-        and not any(variant in path.name for variant in VARIANTS)
+    return _hashed(
+        folder,
+        (
+            path
+            for path in folder.iterdir()
+            if path.suffix in SUFFIXES and not any(variant in path.name for variant in VARIANTS)
+        ),
     )
-    return _content(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+
+
+def tree(folder: Path) -> str:
+    """One hash over the paths and contents of all files below `folder`, linked folders among them; hidden
+    ones, such as a download's notes, aside."""
+    found = (Path(top, name) for top, _, names in os.walk(folder, followlinks=True) for name in names)
+    return _hashed(folder, (path for path in found if "/." not in f"/{path.relative_to(folder).as_posix()}"))
+
+
+def _hashed(folder: Path, paths: Iterable[Path]) -> str:
+    states = ((path, path.stat()) for path in sorted(paths) if path.is_file())
+    return _content(
+        folder, tuple((path.relative_to(folder).as_posix(), s.st_size, s.st_mtime_ns) for path, s in states)
+    )
 
 
 @lru_cache(maxsize=64)
-def _content(files: tuple[tuple[str, int, int], ...]) -> str:
-    return fingerprint(files={Path(path).name: _file_hash(Path(path)) for path, _, _ in files})
+def _content(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
+    return fingerprint(files={name: _file_hash(folder / name) for name, _, _ in files})
 
 
 def _file_hash(path: Path) -> str:

@@ -30,3 +30,14 @@ def world(tmp_path_factory) -> World:
     folder = tmp_path_factory.mktemp("world")
     models, raw = tiny_world.write_models(folder / "models"), tiny_world.write_raw(folder / "raw")
     return World(models, raw, tiny_world.write_profile(folder / "tiny.yaml", models, raw))
+
+
+def pytest_runtest_setup(item):
+    """Tests marked with an environment run where it is."""
+    from inference import environments
+
+    for marker in item.iter_markers("environment"):
+        try:
+            environments.python(*marker.args)
+        except environments.EnvironmentUnavailable as absent:
+            pytest.skip(str(absent))
