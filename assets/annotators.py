@@ -39,10 +39,6 @@ class Model(NamedTuple):
 
 Foreign = Callable[[dg.AssetExecutionContext, str, Mapping[str, Any]], Model]
 
-FOREIGN: dict[str, Foreign] = {}
-"""Providers in environments of their own, called with the context, the ability and the request: the profile's
-settings, and for "answers" the `questions` by name."""
-
 
 def answers(
     context: dg.AssetExecutionContext, settings: Mapping[str, Any], questions: Mapping[str, str]
@@ -133,3 +129,18 @@ def _threaded(
                 yield {"key": key, **row(answer)}
 
     return Model(model.name, model.fingerprint, read)
+
+
+def _lavis(context: dg.AssetExecutionContext, ability: str, request: Mapping[str, Any]) -> Model:
+    """BLIP-2 through LAVIS: answers and captions."""
+    from assets import workers
+    from inference.lavis import Lavis
+
+    model = Lavis(request["model"], request["weights"], request["precision"], request.get("batch_size"))
+    worker = model.worker(request["questions"] if ability == "answers" else None)
+    return Model(model.name, model.fingerprint, lambda missing: workers.answers(context, worker, missing))
+
+
+FOREIGN: dict[str, Foreign] = {"lavis": _lavis}
+"""Providers in environments of their own, called with the context, the ability and the request: the profile's
+settings, and for "answers" the `questions` by name."""

@@ -65,7 +65,11 @@ def _sidecar(
     return table, 0, 0
 
 
-PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {"blip2": _written, "sidecar": _sidecar}
+PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {
+    "blip2": _written,
+    "lavis": _written,
+    "sidecar": _sidecar,
+}
 
 
 @dg.asset_check(asset=captions, blocking=True)

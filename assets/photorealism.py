@@ -95,7 +95,11 @@ def _borderline(table: pl.DataFrame, profile: Any, store: Store) -> dict[str, An
     return {"borderline": stage.picture(sheet, "borderline"), "audit": dg.MetadataValue.path(page)}
 
 
-PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {"blip2": _asked, "vouched": _vouched}
+PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {
+    "blip2": _asked,
+    "lavis": _asked,
+    "vouched": _vouched,
+}
 
 
 @dg.asset_check(asset=photorealism, blocking=True)

@@ -70,11 +70,36 @@ class _Annotator(_Settings):
         return self.model_dump(include=set(_Annotator.model_fields), exclude_none=True)
 
 
-class BlipPhotorealism(_Annotator):
-    """Two questions to BLIP-2 about every photograph (paper, supplement)."""
+class _Blip(_Annotator):
+    """BLIP-2 through transformers, in this environment."""
 
     provider: Literal["blip2"]
     model: str = Field(description="Hub id or local folder of a Blip2ForConditionalGeneration.")
+
+
+class _Lavis(_Annotator):
+    """BLIP-2 through LAVIS, in an environment of its own."""
+
+    provider: Literal["lavis"]
+    model: str = Field(
+        pattern=r"^blip2_(t5|opt)/[\w.-]+$",
+        description="Name and type in LAVIS' model zoo, as in blip2_t5/pretrain_flant5xl.",
+    )
+    revision: None = Field(None, description="Always null: the content of the weights is recorded.")
+    weights: Path = Field(description="Local folder of the files that LAVIS would download, by their names.")
+    precision: Literal["mixed", "float32"] = Field(
+        "mixed", description="mixed: as LAVIS runs on a GPU; float32: everywhere."
+    )
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The provider and the settings that are given, the folder of the weights among them."""
+        return super().chosen | {"weights": str(self.weights)}
+
+
+class _Questions(_Settings):
+    """Two questions about every photograph (paper, supplement)."""
+
     questions: dict[Literal["cartoon", "real"], str] = Field(
         description="The wording of the question about cartoons and of the one about photographs."
     )
@@ -88,6 +113,14 @@ class BlipPhotorealism(_Annotator):
         if missing := {"cartoon", "real"} - set(value):
             raise ValueError(f"{', '.join(sorted(missing))} is missing")
         return value
+
+
+class BlipPhotorealism(_Blip, _Questions):
+    """Both questions to BLIP-2 through transformers."""
+
+
+class LavisPhotorealism(_Lavis, _Questions):
+    """Both questions to BLIP-2 through LAVIS."""
 
 
 class VouchedPhotorealism(_Settings):
@@ -121,11 +154,12 @@ class Disfa(_Settings):
     )
 
 
-class BlipCaptions(_Annotator):
-    """Captions from BLIP-2 without a prompt."""
+class BlipCaptions(_Blip):
+    """Captions from BLIP-2 through transformers, without a prompt."""
 
-    provider: Literal["blip2"]
-    model: str = Field(description="Hub id or local folder of a Blip2ForConditionalGeneration.")
+
+class LavisCaptions(_Lavis):
+    """Captions from BLIP-2 through LAVIS, without a prompt."""
 
 
 class SidecarCaptions(_Settings):
@@ -244,14 +278,16 @@ class Profile(_Settings):
     chunk: int = Field(256, ge=1, description="Images a model reads between two writes of its memo.")
     crop: Crop = Crop()
     resolution: Resolution
-    photorealism: Annotated[BlipPhotorealism | VouchedPhotorealism, Field(discriminator="provider")]
+    photorealism: Annotated[
+        BlipPhotorealism | LavisPhotorealism | VouchedPhotorealism, Field(discriminator="provider")
+    ]
     au_estimator: AUEstimator
     second_au_estimator: AUEstimator | None = Field(
         None, description="An independent one, to check the labels and perhaps to judge; null: none."
     )
     corrections: Corrections
     disfa: Disfa = Disfa()
-    captions: Annotated[BlipCaptions | SidecarCaptions, Field(discriminator="provider")]
+    captions: Annotated[BlipCaptions | LavisCaptions | SidecarCaptions, Field(discriminator="provider")]
     split: Split = Split()
     base: Base
     experiments: dict[str, Experiment] = Field(min_length=1, description="Named experiments, the partitions.")

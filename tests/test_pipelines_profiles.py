@@ -150,3 +150,23 @@ def test_every_field_is_described():
             for name in model.model_fields:
                 if name != "name":
                     assert f"`{name}`" in text, f"docs/profiles.md does not speak of {model.__name__}.{name}"
+
+
+LAVIS = {"provider": "lavis", "model": "blip2_t5/pretrain_flant5xl", "weights": "/weights"}
+
+
+def test_lavis_is_chosen_with_its_weights_and_its_own_precisions(tmp_path):
+    questions = {"cartoon": "A cartoon?", "real": "Real?"}
+    asked = {**LAVIS, "questions": questions, "thresholds": {"cartoon": 0.5, "real": 0.5}}
+    path = write(tmp_path, "mine", extends="miniature", photorealism=asked, captions=LAVIS)
+    profile = profiles.load(path, tmp_path)
+    assert profile.captions.chosen == {**LAVIS, "precision": "mixed"} == profile.photorealism.chosen
+    for wrong, message in (
+        ({"precision": "bfloat16"}, "captions.precision: Input should be 'mixed' or 'float32'"),
+        ({"model": "flan-t5"}, "captions.model: String should match"),
+        ({"revision": "main"}, "captions.revision: Input should be None"),
+    ):
+        path = write(tmp_path, "mine", extends="miniature", captions={**LAVIS, **wrong})
+        with pytest.raises(ProfileError) as refused:
+            profiles.load(path, tmp_path)
+        assert message in str(refused.value)
