@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -50,13 +51,18 @@ def ability(name: str, provider: str, folder: str | None, method: Callable[[Any,
 
 
 def compare(
-    model: abilities.Annotator, ask: Callable[[list], Sequence[Any]], paths: list[str], rounds: int
+    model: abilities.Annotator,
+    ask: Callable[[list], Sequence[Any]],
+    paths: list[str],
+    rounds: int,
+    ask_plainly: Callable[[Any], Any] | None = None,
 ) -> Measured:
     """Rates (pictures a second) of the plain loop, of ours, and of ours' two halves each on its own."""
 
     def plain() -> None:
         for path in paths:
-            ask([images.load(path)])
+            picture = images.load(path)
+            ask_plainly(picture) if ask_plainly else ask([picture])
 
     def ours() -> None:
         for _ in images.read_ahead(paths, ask, model.batch_size, model.prepare):
@@ -133,6 +139,36 @@ def _prepared_pixels(path: str):
     return _BLIP2[0].prepare(images.load(path)).numpy()
 
 
+def lavis(options: argparse.Namespace, paths: list[str]) -> Measured:
+    """LAVIS in its environment, both questions, against its own methods; by default a tiny random FlanT5."""
+    from inference import environments
+
+    try:
+        python = environments.python("lavis")
+    except environments.EnvironmentUnavailable as absent:
+        raise abilities.EstimatorUnavailable(str(absent)) from absent
+    with tempfile.TemporaryDirectory() as scratch:
+        weights = options.weights or Path(scratch, "tiny")
+        if options.weights is None:
+            script = HOUSE / "tests" / "tiny_lavis.py"
+            subprocess.run([python, "-I", script, weights, "blip2_t5"], check=True, capture_output=True)
+        request = {
+            "model": options.model or "blip2_t5/tiny",
+            "weights": str(weights),
+            "precision": options.precision or "float32",
+            "batch_size": options.batch_size or 16,
+            "questions": {text: f"Question: {text} Answer:" for text in QUESTIONS},
+            "rounds": options.rounds,
+            "paths": paths,
+        }
+        script = HOUSE / "benchmarks" / "in_lavis.py"
+        asked = json.dumps(request)
+        done = subprocess.run(
+            [python, "-I", script], input=asked, stdout=subprocess.PIPE, text=True, check=True
+        )
+    return json.loads(done.stdout)
+
+
 # A provider in an environment of its own joins by a function of its own.
 PROVIDERS: dict[str, Callable[[argparse.Namespace, list[str]], Measured]] = {
     "decoding": decoding,
@@ -140,6 +176,7 @@ PROVIDERS: dict[str, Callable[[argparse.Namespace, list[str]], Measured]] = {
     "captions": ability("captions", "blip2", "blip2", lambda model, batch: model.caption(batch)),
     "clip": ability("embeddings", "clip", "clip", lambda model, batch: model.embed_images(batch)),
     "conv": ability("action_units", "conv", "estimator", lambda model, batch: model.estimate(batch)),
+    "lavis": lavis,
     "mediapipe": ability("action_units", "mediapipe", None, lambda model, batch: model.estimate(batch)),
 }
 
@@ -201,6 +238,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="a folder of one's own pictures instead of rendered ones")
     parser.add_argument("--rounds", type=int, default=3, help="turns, of which the median counts (default 3)")
     parser.add_argument("--model", help="hub id or folder; default: the miniature's")
+    parser.add_argument("--weights", type=Path, help="folder of LAVIS' files; default: tiny random ones")
     parser.add_argument("--precision", help="float32, bfloat16 or float16; default: the provider's")
     parser.add_argument("--batch-size", type=int, help="default: the provider's")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
