@@ -195,7 +195,7 @@ def test_later_stages_see_the_crop_and_manual_labels_stay_with_it(store, tmp_pat
     disfa = disfa.with_columns(pl.col(LABELS).fill_null(0.0))
     settings = Settings(min_side=20, affectnet="box", disfa="detector", margin=0.25)
     settings.resolution.inclusive, settings.corrections = True, SimpleNamespace(recipe="paper")
-    settings.captions, settings.split = SimpleNamespace(provider="sidecar"), Split()
+    settings.captions, settings.split, settings.chunk = SimpleNamespace(provider="sidecar"), Split(), 8
     table, _ = crop(store, settings, affectnet, disfa)
     crops = dict(table.filter("keep").select("sample_id", "path").iter_rows())
     assert set(crops) == {"affectnet/0", "disfa/0"} and not set(crops.values()) & set(disfa["path"])
@@ -212,11 +212,13 @@ def test_later_stages_see_the_crop_and_manual_labels_stay_with_it(store, tmp_pat
     ).value
     assert words["path"].to_list() == [crops["disfa/0"]]
     done = training_set(
+        dg.build_asset_context(),
         au_corrections=large.clear().with_columns(pl.lit(0.0).alias(name) for name in facs.COLUMNS),
         raw_disfa=disfa,
         raw_folder=NONE,
         face_crop=table,
         captions=words.with_columns(keep=pl.lit(True), caption=pl.lit("a face")),
+        store=store,
         profile=settings,
     ).value
     (row,) = done.iter_rows(named=True)

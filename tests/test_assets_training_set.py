@@ -49,6 +49,7 @@ def materialised(samples: pl.DataFrame, store: Store, profile=PROFILE) -> dg.Mat
         frames.with_columns(pl.lit(2.0).alias(label) for label in LABELS),
         finished([]),
         samples,
+        samples,
         store=store,
         profile=profile,
     )
