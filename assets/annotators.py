@@ -119,14 +119,10 @@ def _threaded(
     from inference import images
 
     def read(requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
-        found = images.read_ahead(
-            requests["path"].to_list(), lambda batch: ask(model, batch), model.batch_size, model.prepare
+        keys, paths = requests["key"].to_list(), requests["path"].to_list()
+        yield from images.rows_ahead(
+            keys, paths, lambda batch: [*map(row, ask(model, batch))], model.batch_size, model.prepare
         )
-        for key, path, answer in zip(requests["key"], requests["path"], found, strict=True):
-            if isinstance(answer, images.ContentError):
-                yield {"key": key, "problem": str(answer).removeprefix(f"{path}: ")}
-            else:
-                yield {"key": key, **row(answer)}
 
     return Model(model.name, model.fingerprint, read)
 
@@ -141,6 +137,17 @@ def _lavis(context: dg.AssetExecutionContext, ability: str, request: Mapping[str
     return Model(model.name, model.fingerprint, lambda missing: workers.answers(context, worker, missing))
 
 
-FOREIGN: dict[str, Foreign] = {"lavis": _lavis}
+def _libreface(context: dg.AssetExecutionContext, ability: str, request: Mapping[str, Any]) -> Model:
+    """AU intensities by LibreFace."""
+    from assets import workers
+    from inference.libreface import LibreFace
+
+    model = LibreFace(**{name: value for name, value in request.items() if name != "provider"})
+    return Model(
+        model.name, model.fingerprint, lambda missing: workers.answers(context, model.worker, missing)
+    )
+
+
+FOREIGN: dict[str, Foreign] = {"lavis": _lavis, "libreface": _libreface}
 """Providers in environments of their own, called with the context, the ability and the request: the profile's
 settings, and for "answers" the `questions` by name."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image, ImageOps
 
@@ -78,6 +78,22 @@ def read_ahead(
             yield from _answered(batch, read)
             batch, waiting = [], 0
     yield from _answered(batch, read)
+
+
+def rows_ahead(
+    keys: Sequence[str],
+    paths: Sequence[str | os.PathLike],
+    read: Callable[[list[P]], Sequence[Mapping[str, Any]]],
+    batch_size: int,
+    prepare: Callable[[Image.Image], P],
+) -> Iterator[dict[str, Any]]:
+    """`read_ahead` as rows, in order: a picture's `key` and the columns that `read` gives, or its `key` and
+    `problem`, why it does not decode."""
+    for key, path, found in zip(keys, paths, read_ahead(paths, read, batch_size, prepare), strict=True):
+        if isinstance(found, ContentError):
+            yield {"key": key, "problem": str(found).removeprefix(f"{path}: ")}
+        else:
+            yield {"key": key, **found}
 
 
 def _answered(

@@ -1,7 +1,8 @@
 """Environments for packages whose pins cannot share ours: where each lies, how it is made, what runs in it.
 
 `<name>.in` says what is wanted, `<name>.txt` is compiled from it with hashes, and `<name>_worker.py` is run
-by the environment's own python: it imports nothing of this house but `answering.py` beside it.
+by the environment's own python. Of this house it imports `answering.py` beside it, and once that serves,
+modules of `inference` that need nothing else of the house: `images`, `devices`.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def create(name: str, path: str | os.PathLike | None = None, say: Callable[[str]
             return place
         _clear(place)
         began = time.monotonic()
-        _run([interpreter, "-m", "venv", str(place)])
+        _run([interpreter, "-I", "-m", "venv", str(place)])
         pip = [str(place / "bin" / "python"), "-I", "-m", "pip", "install", "--quiet", "--no-input"]
         for what, arguments in (
             (TORCH, [TORCH]),
@@ -111,7 +112,8 @@ def create(name: str, path: str | os.PathLike | None = None, say: Callable[[str]
 
 
 def _contents(name: str) -> str:
-    requirements = (HERE / f"{name}.txt").read_text(encoding="utf-8")
+    lines = (HERE / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    requirements = [line for line in lines if not line.lstrip().startswith("#")]
     return fingerprint(torch=TORCH, torchvision=TORCHVISION, requirements=requirements)
 
 

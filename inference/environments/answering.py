@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 Request = Mapping[str, Any]
@@ -19,10 +22,14 @@ def serve(answer: Callable[[list[Request], Mapping[str, Any], Callable[[str], No
 
     A request has `key` and `path`; an answer `key` and the result's columns, in any order, or `key` and
     `problem`, why its picture does not decode. `log` writes into the run's log. What packages print goes to
-    standard error: standard output is for answers alone.
+    standard error: standard output is for answers alone. `answer` may import those modules of `inference`
+    that need nothing else of the house.
     """
     from dagster_pipes import open_dagster_pipes
 
+    room = ModuleType("inference")  # no folder of sys.path: all that is installed for us may lie beside it
+    room.__path__ = [str(Path(__file__).resolve().parents[1])]
+    sys.modules["inference"] = room
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     with open_dagster_pipes() as pipes:

@@ -1,7 +1,6 @@
 """BLIP-2 from the package LAVIS, run by the python of the environment `lavis`: yes/no answers, and captions.
 
-What a worker is lives in `answering.py`; which model and weights, in `inference.lavis`. Only modules of the
-house that need nothing else of it are imported: decoding and batch sizes are then the same everywhere.
+What a worker is lives in `answering.py`; which model and weights, in `inference.lavis`.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ def answer(
 ) -> Iterator[answering.Answer]:
     """A row a request, in order: `caption`, or `<name>_answer` and `<name>_score` of each of the settings'
     `questions`; `problem` for a picture that does not decode."""
-    sys.path.append(str(Path(__file__).resolve().parents[2]))
     from inference import devices, images
 
+    keys = [request["key"] for request in requests]
     paths = [os.path.abspath(request["path"]) for request in requests]  # the model changes the folder
     model = Blip2(settings["model"], Path(settings["weights"]), settings["precision"])
     log(
@@ -63,12 +62,7 @@ def answer(
         rows, fits = devices.halving(ask, pictures, fits)
         return rows
 
-    found = images.read_ahead(paths, read, batch_size, model.prepare)
-    for request, path, given in zip(requests, paths, found, strict=True):
-        if isinstance(given, images.ContentError):
-            yield {"key": request["key"], "problem": str(given).removeprefix(f"{path}: ")}
-        else:
-            yield {"key": request["key"], **given}
+    yield from images.rows_ahead(keys, paths, read, batch_size, model.prepare)
 
 
 class Blip2:
