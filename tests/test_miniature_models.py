@@ -7,9 +7,11 @@ import pytest
 from PIL import Image
 
 import facs
+from inference.tiny_estimator import TinyEstimator
 from miniature.train import autoencoder, blip2, clip, estimator, world
 
 MODELS = Path(world.__file__).parents[1] / "models"
+ESTIMATORS = ("estimator", "second_estimator")
 
 
 @pytest.fixture(scope="module")
@@ -25,24 +27,24 @@ def test_together_they_stay_below_25_mb():
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".txt", ".jinja"}
 
 
-@pytest.mark.parametrize("name", ["base", "clip", "blip2", "estimator"])
+@pytest.mark.parametrize("name", ["base", "clip", "blip2", "estimator", "second_estimator"])
 def test_each_has_a_card(name):
     card = (MODELS / name / "README.md").read_text()
     assert "licence" in card.lower() and "trained" in card.lower()
 
 
-def test_the_estimator_reads_each_action_unit(unseen):
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_estimators_read_each_action_unit(unseen, name):
     photographs = world.Pictures(
         unseen.images[~unseen.cartoons], unseen.intensities[~unseen.cartoons], [], unseen.cartoons
     )
-    found = estimator.correlations(MODELS / "estimator", photographs)
+    found = estimator.correlations(MODELS / name, photographs)
     assert min(found.values()) >= 0.9, found
 
 
-def test_the_estimator_finds_no_face_where_there_is_none(unseen):
-    from inference.tiny_estimator import TinyEstimator
-
-    provider = TinyEstimator(MODELS / "estimator")
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_estimators_find_no_face_where_there_is_none(unseen, name):
+    provider = TinyEstimator(MODELS / name)
     empty = [Image.fromarray(image) for image in world.faceless(60, 31_337, unseen.images)]
     full = [Image.fromarray(image) for image in unseen.images[~unseen.cartoons][:60]]
     assert np.mean([reading.reason == "no face" for reading in provider.estimate(empty)]) >= 0.95
@@ -55,6 +57,23 @@ def test_the_estimator_errs_as_the_paper_says_of_libreface():
     assert read[12] == pytest.approx(2.5)
     assert 5 * (read[4] / 5) ** 1.8 == pytest.approx(2.5) and read[4] > 3
     assert 5 * (read[15] / 5) ** 0.8 == pytest.approx(2.5) and read[15] < 2.2
+
+
+def test_the_second_estimator_reads_the_truth_where_the_first_one_errs(unseen):
+    pictures = [Image.fromarray(image) for image in unseen.images[~unseen.cartoons]]
+    true = unseen.intensities[~unseen.cartoons]
+
+    def bias(name):
+        read = np.array([reading.intensities for reading in TinyEstimator(MODELS / name).estimate(pictures)])
+        middle = (true >= 1) & (true <= 4)
+        found = ((read - true) * middle).sum(0) / middle.sum(0)
+        return dict(zip(facs.ACTION_UNITS, found, strict=True))
+
+    first, second = bias("estimator"), bias("second_estimator")
+    assert min(first[unit] for unit in estimator.OVERREAD) > 0.5
+    assert max(first[unit] for unit in estimator.UNDERREAD) < -0.15
+    for unit in (*estimator.OVERREAD, *estimator.UNDERREAD):
+        assert abs(second[unit]) < min(0.3, 0.6 * abs(first[unit])), (first, second)
 
 
 def test_blip2_answers_both_questions(unseen):
