@@ -38,4 +38,4 @@ def sound(path: str) -> bool:
 
 def shown(path: str) -> str:
     """The path with bytes that are no text written as escapes."""
-    return path.encode("utf-8", "backslashreplace").decode()
+    return os.fsencode(path).decode(errors="backslashreplace")

@@ -176,8 +176,8 @@ def _stored(paths: list[Path], files: pl.DataFrame) -> Iterator[tuple[int, bytes
 
 
 def _unpacked(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Iterator[tuple[int, bytes | str]]:
-    try:  # bsdtar reads no archive in parts
-        tool = rarfile.tool_setup(bsdtar=len(paths) == 1, force=True)
+    try:  # bsdtar reads no archive in parts, nor what rarfile tells it
+        tool = rarfile.tool_setup(bsdtar=False, force=True)
     except rarfile.RarCannotExec:
         raise RawDataError(f"{paths[0]} is compressed: reading it needs {TOOLS}; none is installed") from None
     command = [*tool.open_cmdline(None, str(paths[0]))]
