@@ -64,10 +64,10 @@ def show(found: Inventory, profile: str, console: Console | None = None) -> None
             console.print(Text(f"  refused: {source.problem}", style="red"))
             continue
         _source(source, found.rules, console)
-    if found.duplicates:
-        console.print(f"\n{found.duplicates:,} pictures have the content of another one, for example")
-        for ids in found.duplicate_examples:
-            console.print(f"  {' = '.join(ids)}")
+    count, example = (f"{found.duplicates:,}", ", for example") if found.duplicates else ("no", "")
+    console.print(f"\n{count} pictures have the content of another one{example}")
+    for ids in found.duplicate_examples:
+        console.print(f"  {' = '.join(ids)}")
     _plan(found, profile, console)
 
 
@@ -87,7 +87,7 @@ def _source(source: Source, rules: Rules, console: Console) -> None:
     _bars(f"shorter side in pixels: {share}", source.shorter_sides, console)
     _bars("expression", source.expressions, console)
     if source.action_units:
-        table = Table("frames by intensity", *map(str, range(6)), box=None, padding=(0, 2, 0, 0))
+        table = Table("frames by intensity", *map(str, range(6)), box=None, padding=(0, 0, 0, 2))
         for column in table.columns[1:]:
             column.justify = "right"
         for au, counts in source.action_units.items():

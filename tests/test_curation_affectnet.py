@@ -48,6 +48,14 @@ def test_both_lists_become_frames(tmp_path, lists, validation_header):
     assert table["keep"].all() and table["subject"].null_count() == 2
 
 
+def test_every_ending_of_the_release_is_read(tmp_path):
+    forms = {"jpg": "JPEG", "JPG": "JPEG", "jpeg": "JPEG", "JPEG": "JPEG", "png": "PNG", "PNG": "PNG"}
+    forms |= {"bmp": "BMP", "BMP": "BMP", "tif": "TIFF", "TIF": "TIFF", "tiff": "TIFF", "gif": "GIF"}
+    pictures = {f"1/{i}.{ending}": picture(i, form=form) for i, (ending, form) in enumerate(forms.items())}
+    table = read(affectnet(tmp_path, map(affectnet_line, pictures), pictures=pictures))
+    assert table["keep"].all() and table.height == len(forms) and set(table["width"]) == {16}
+
+
 def test_bad_lines_are_quarantined_by_file_and_line(tmp_path):
     names = ["short", "long", "text", "nan", "range", "expr", "gone", "", "good"]
     lines = {

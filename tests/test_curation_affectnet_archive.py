@@ -8,9 +8,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import rar_files
 import rarfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rar_files import NORMAL, Link, archive
-from tiny_raw import affectnet, affectnet_line, picture, write
+from tiny_raw import affectnet, affectnet_line, picture, shuffled_disk, write
 
 from curation import frames, resolution
 from curation.frames import RawDataError
@@ -181,6 +184,30 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
     assert dropped(read(tmp_path, tmp_path / "home")) == {
         "affectnet/1/bomb.png": f"too many bytes: {part.name}: {IMAGES}/1/bomb.png unpacks to 50000"
     }
+
+
+def test_a_stored_member_that_holds_more_than_it_says_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(rar, "MAX_BYTES", 20_000)
+    affectnet(tmp_path, [affectnet_line("1/liar.png")])
+    liar = rar_files._Block(f"{IMAGES}/1/liar.png".encode(), 10, 0, bytes(50_000), False, False, None)
+    part = write(tmp_path / f"{rar_files.STEM}.part01.rar", rar_files._rar5([liar], 0, True, 0))
+    assert dropped(read(tmp_path, tmp_path / "home")) == {
+        "affectnet/1/liar.png": f"too many bytes: {part.name}: {IMAGES}/1/liar.png unpacks to 50000"
+    }
+
+
+@given(random=st.randoms(use_true_random=False))
+@settings(max_examples=5, deadline=None)
+def test_whatever_the_order_of_files_on_disk_the_tables_are_the_same(tmp_path_factory, random):
+    top, members = tmp_path_factory.mktemp("raw"), pictures(6)
+    lines = map(affectnet_line, [*members, "1/gone.png"])
+    affectnet(top / "tree", lines, map(affectnet_line, members), members)
+    packed(top / "packed", members, part_bytes=9_000)
+    before = [read(top / name, top / f"{name}-1") for name in ("tree", "packed")]
+    with shuffled_disk(random):
+        after = [read(top / name, top / f"{name}-2") for name in ("tree", "packed")]
+    for one, other in zip(before, after, strict=True):
+        assert one.drop("path").equals(other.drop("path")) and one["keep"].any()
 
 
 def test_without_a_store_headers_say_what_is_there(tmp_path, monkeypatch):

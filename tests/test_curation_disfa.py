@@ -373,6 +373,18 @@ def test_extracted_frames_counted_from_0_or_1_meet_the_same_labels(raw, first, e
     assert len(said) == 1 and evidence in said[0]
 
 
+def test_frames_in_a_folder_named_like_their_film_belong_to_its_subject_and_strangers_are_told(raw):
+    for number in range(1, 9):
+        write(raw / "Bright" / "LeftVideoSN003_comp" / f"{number:05}.png", picture(number))
+    write(raw / "previews" / "1.png", picture(9))
+    said = []
+    table = read(raw, note=said.append)
+    assert table["keep"].all() and table.height == 8
+    assert said[0] == "1 pictures and videos are left alone: no SN001 or the like in their names"
+    with pytest.raises(RawDataError, match="no pictures of the right camera"):  # "Bright" is no camera
+        read(raw, cameras=["right"])
+
+
 def test_without_own_evidence_a_subject_counts_like_the_others(tmp_path):
     raw = tmp_path / "raw"
     for subject in ("SN003", "SN004"):

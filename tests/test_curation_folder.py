@@ -89,6 +89,22 @@ def test_links_that_run_in_circles_end(tmp_path):
     assert read(tmp_path / "top")["sample_id"].to_list() == ["folder/in/a.png", "folder/other/b.png"]
 
 
+def test_a_folder_that_cannot_be_listed_stops_the_reading(tmp_path, monkeypatch):
+    """Else its pictures would be missing without a word."""
+    for name in ("a.png", "locked/b.png"):
+        write(tmp_path / name, picture())
+    scandir = os.scandir
+
+    def refusing(place):
+        if str(place).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(RawDataError, match=r"cannot list folder .*/locked: Permission denied"):
+        read(tmp_path)
+
+
 def test_hidden_files_are_left_out(tmp_path):
     for name in (".trash/a.png", "._b.png", "b.png"):
         write(tmp_path / name, picture())

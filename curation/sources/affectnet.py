@@ -82,7 +82,8 @@ def _from_tree(
     present = pl.DataFrame({"listed": list(filter(sound, files(pictures)))}, schema={"listed": pl.String})
     if present.is_empty():
         raise RawDataError(f"no pictures in {pictures}")
-    say(f"{present.join(rows, on='listed', how='anti').height:,} files in {pictures} are in no list")
+    if unlisted := present.join(rows, on="listed", how="anti").height:
+        say(f"{unlisted:,} files in {pictures} are in no list")
     rows = rows.join(
         present.with_columns(pl.lit(True).alias("present")), on="listed", how="left", maintain_order="left"
     )

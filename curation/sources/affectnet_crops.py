@@ -34,7 +34,7 @@ Labels = dict[str, object]
 def recognised(folder: Path) -> str | None:
     """ "AffectNet-7/8" or "AffectNet+", where the layout is theirs, at most four folders down; else None."""
     for place, folders, names in os.walk(folder):
-        if release := _release(Path(place), folders, names):
+        if release := _release(Path(place), folders, sorted(names)):
             return release
         folders[:] = sorted(folders) if len(Path(place).relative_to(folder).parts) < 4 else []
     return None

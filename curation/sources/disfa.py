@@ -1,5 +1,6 @@
 """DISFA: pictures joined with labels on (subject, frame). Parts: `disfa_pictures`, `disfa_labels`."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,7 @@ from curation.sources.disfa_labels import FAULTY_FRAMES
 
 VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".mkv", ".mov", ".mpg", ".mpeg", ".wmv"})
 CAMERAS = ("left", "right")
+_RIGHT = re.compile(r"(?<![A-Za-z])right|Right|RIGHT")
 
 
 def read(
@@ -47,6 +49,8 @@ def read(
     """
     folder = Path(folder).absolute()
     found = _find(folder, cameras)
+    if found.strangers:
+        note(f"{found.strangers:,} pictures and videos are left alone: no SN001 or the like in their names")
     labels, strays = disfa_labels.read(folder / name for name in found.labels)
     pictures, accounts = [pl.DataFrame(schema=disfa_pictures.SCHEMA)], {}
     for key, names in sorted(found.videos.items()):
@@ -82,6 +86,8 @@ class _Found:
     videos: dict[disfa_pictures.Key, list[str]] = field(default_factory=dict)
     stills: dict[disfa_pictures.Key, list[str]] = field(default_factory=dict)
     unnameable: list[str] = field(default_factory=list)
+    strangers: int = 0
+    """Pictures and videos that no name ties to a subject."""
 
     def spare(self) -> pl.DataFrame:
         """Rows that say which files were left alone: second videos of a subject, names that are no text."""
@@ -113,8 +119,10 @@ def _find(folder: Path, cameras: Sequence[str]) -> _Found:
             found.labels.append(name)
             continue
         subject = disfa_pictures.find_subject(path, is_video) if is_video or is_still else None
-        key = subject, "right" if "right" in name.lower() else "left"
-        if subject is not None and key[1] in cameras:
+        key = subject, "right" if _RIGHT.search(name) else "left"
+        if subject is None:
+            found.strangers += int(is_video or is_still)
+        elif key[1] in cameras:
             (found.videos if is_video else found.stills).setdefault(key, []).append(name)
     if not found.labels:
         raise RawDataError(f"no label file named like SN001_au1.txt in {folder / disfa_labels.FOLDER}")

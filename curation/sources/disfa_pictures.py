@@ -174,10 +174,8 @@ def decide(
 
 
 def find_subject(path: PurePosixPath, is_video: bool) -> str | None:
-    """SN001 from a video's name, or from the folder that a frame lies in; None for anything else."""
-    if is_video:
-        match = re.search(r"SN\d+", path.name, re.IGNORECASE)
-        return match.group().upper() if match else None
-    return next(
-        (part.upper() for part in reversed(path.parts[:-1]) if re.fullmatch(r"(?i)SN\d+", part)), None
-    )
+    """SN001 from a video's name, or from the nearest folder of a frame ("SN001", "LeftVideoSN001_comp"); None
+    for anything else."""
+    names = [path.name] if is_video else reversed(path.parts[:-1])
+    found = (re.search(r"SN\d+", name, re.IGNORECASE) for name in names)
+    return next((match.group().upper() for match in found if match), None)

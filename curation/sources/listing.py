@@ -4,17 +4,20 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from curation.frames import RawDataError
+
 
 def files(folder: Path) -> Iterator[str]:
     """Relative paths, with "/", of all files below `folder`, sorted folder by folder.
 
     Links to folders are followed, each real folder is visited once, so a loop ends. Hidden names (".cache",
-    "._a.jpg") are left out. A name that is not valid text comes with its odd bytes as "\\udcXX" (see
+    "._a.jpg") are left out. Raises RawDataError for a folder that cannot be listed: all in it would be
+    missing without a word. A name that is not valid text comes with its odd bytes as "\\udcXX" (see
     `sound`).
     """
     visited: set[tuple[int, int]] = set()
     top = str(folder)
-    for place, folders, names in os.walk(top, followlinks=True):
+    for place, folders, names in os.walk(top, onerror=_refuse, followlinks=True):
         status = os.stat(place)
         if (status.st_dev, status.st_ino) in visited:
             folders.clear()
@@ -25,6 +28,10 @@ def files(folder: Path) -> Iterator[str]:
         for name in sorted(names):
             if not name.startswith("."):
                 yield f"{inside}/{name}" if inside else name
+
+
+def _refuse(error: OSError) -> None:
+    raise RawDataError(f"cannot list folder {shown(error.filename)}: {error.strerror}") from error
 
 
 def sound(path: str) -> bool:

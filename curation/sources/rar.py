@@ -117,6 +117,7 @@ def members(paths: list[Path], headers: pl.DataFrame) -> pl.DataFrame:
             pl.col("name", "size", "stored", "link").first(),
             pl.col("check").last(),
             pl.struct("part", "offset", "packed").alias("pieces"),
+            pl.max_horizontal(pl.col("size").first(), pl.col("packed").sum()).alias("most"),
             pl.col("part").first().alias("first"),
             pl.coalesce(
                 pl.when("short").then("part").min(),
@@ -132,11 +133,11 @@ def members(paths: list[Path], headers: pl.DataFrame) -> pl.DataFrame:
         .with_columns(
             pl.when(broken.is_not_null())
             .then(pl.format("damaged archive: {}: {}: {} is cut off or broken", "part", "name", broken))
-            .when(pl.col("size") > MAX_BYTES)
-            .then(pl.format("too many bytes: {}: {} unpacks to {}", "part", "name", "size"))
+            .when(pl.col("most") > MAX_BYTES)
+            .then(pl.format("too many bytes: {}: {} unpacks to {}", "part", "name", "most"))
             .alias("fault")
         )
-        .drop("first", "broken")
+        .drop("first", "broken", "most")
         .sort(pl.col("fault").is_null(), ~pl.col("stored"), "position")
     )
 
