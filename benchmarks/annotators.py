@@ -140,31 +140,49 @@ def _prepared_pixels(path: str):
 
 
 def lavis(options: argparse.Namespace, paths: list[str]) -> Measured:
-    """LAVIS in its environment, both questions, against its own methods; by default a tiny random FlanT5."""
+    """LAVIS, both questions, against its own methods; by default a tiny random FlanT5."""
+    request = {
+        "model": options.model or "blip2_t5/tiny",
+        "precision": options.precision or "float32",
+        "batch_size": options.batch_size or 16,
+        "questions": {text: f"Question: {text} Answer:" for text in QUESTIONS},
+    }
+    return elsewhere("lavis", request, lambda folder: [folder, "blip2_t5"], options, paths)
+
+
+def libreface(options: argparse.Namespace, paths: list[str]) -> Measured:
+    """LibreFace against its own functions; by default random weights of the genuine size."""
+    request = {"batch_size": options.batch_size or 64}
+    return elsewhere("libreface", request, lambda folder: ["weights", folder], options, paths)
+
+
+def elsewhere(
+    name: str,
+    request: Measured,
+    making: Callable[[Path], list],
+    options: argparse.Namespace,
+    paths: list[str],
+) -> Measured:
+    """What `in_<name>.py` measures in the environment `name`; without `--weights`, on those that
+    `tests/tiny_<name>.py` makes when called with `making` of a folder."""
     from inference import environments
 
     try:
-        python = environments.python("lavis")
+        python = environments.python(name)
     except environments.EnvironmentUnavailable as absent:
         raise abilities.EstimatorUnavailable(str(absent)) from absent
     with tempfile.TemporaryDirectory() as scratch:
         weights = options.weights or Path(scratch, "tiny")
         if options.weights is None:
-            script = HOUSE / "tests" / "tiny_lavis.py"
-            subprocess.run([python, "-I", script, weights, "blip2_t5"], check=True, capture_output=True)
-        request = {
-            "model": options.model or "blip2_t5/tiny",
-            "weights": str(weights),
-            "precision": options.precision or "float32",
-            "batch_size": options.batch_size or 16,
-            "questions": {text: f"Question: {text} Answer:" for text in QUESTIONS},
-            "rounds": options.rounds,
-            "paths": paths,
-        }
-        script = HOUSE / "benchmarks" / "in_lavis.py"
-        asked = json.dumps(request)
+            script = HOUSE / "tests" / f"tiny_{name}.py"
+            subprocess.run([python, "-I", script, *making(weights)], check=True, capture_output=True)
+        given = {"weights": str(weights.absolute()), "rounds": options.rounds, "paths": paths}
         done = subprocess.run(
-            [python, "-I", script], input=asked, stdout=subprocess.PIPE, text=True, check=True
+            [python, "-I", HOUSE / "benchmarks" / f"in_{name}.py"],
+            input=json.dumps(request | given),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
         )
     return json.loads(done.stdout)
 
@@ -177,6 +195,7 @@ PROVIDERS: dict[str, Callable[[argparse.Namespace, list[str]], Measured]] = {
     "clip": ability("embeddings", "clip", "clip", lambda model, batch: model.embed_images(batch)),
     "conv": ability("action_units", "conv", "estimator", lambda model, batch: model.estimate(batch)),
     "lavis": lavis,
+    "libreface": libreface,
     "mediapipe": ability("action_units", "mediapipe", None, lambda model, batch: model.estimate(batch)),
 }
 
@@ -238,7 +257,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="a folder of one's own pictures instead of rendered ones")
     parser.add_argument("--rounds", type=int, default=3, help="turns, of which the median counts (default 3)")
     parser.add_argument("--model", help="hub id or folder; default: the miniature's")
-    parser.add_argument("--weights", type=Path, help="folder of LAVIS' files; default: tiny random ones")
+    parser.add_argument(
+        "--weights", type=Path, help="folder of LAVIS' or LibreFace's files; default: random ones"
+    )
     parser.add_argument("--precision", help="float32, bfloat16 or float16; default: the provider's")
     parser.add_argument("--batch-size", type=int, help="default: the provider's")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")

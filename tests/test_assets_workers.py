@@ -152,10 +152,20 @@ def test_a_worker_that_breaks_its_promise_is_named(environment, asked, body, com
     assert complaint in failure(run)
 
 
-def test_a_missing_environment_is_one_failure_that_names_the_command(asked, monkeypatch, tmp_path):
-    monkeypatch.setenv("FINEFACE_LAVIS_ENVIRONMENT", str(tmp_path / "nowhere"))
-    run, _, log = asked(Worker("lavis", {}))
-    assert "fineface environment create lavis" in failure(run)
+@pytest.mark.parametrize("fault", ["is not in", "is unfinished", "has lost its python"])
+def test_an_environment_that_is_not_whole_is_one_failure_that_names_the_command(
+    environment, asked, tmp_path, fault
+):
+    worker, folder = environment("yield from ()"), tmp_path / "environment"
+    if fault == "is not in":
+        shutil.rmtree(folder)
+    elif fault == "is unfinished":
+        (folder / environments.MARKER).write_text(environments.UNFINISHED)
+    else:
+        (folder / "bin" / "python").unlink()
+        (folder / "bin" / "python").symlink_to("/nowhere/python3.11")
+    run, _, log = asked(worker)
+    assert fault in failure(run) and "run 'fineface environment create lavis'" in failure(run)
     assert not any("retry" in line.lower() for line in log)
 
 
