@@ -25,7 +25,7 @@ def raw_affectnet(
         return _not_used()
     table = affectnet.read(
         raw,
-        HashCache(store).hash_files,
+        HashCache(store).hash_readable_files,
         store.memo("probes"),
         min_side=profile.resolution.min_side,
         store=store,
@@ -49,7 +49,7 @@ def raw_disfa(
     table = disfa.read(
         raw,
         store.files("frames"),
-        HashCache(store).hash_files,
+        HashCache(store).hash_readable_files,
         store.home / "files" / "videos",
         cameras=profile.disfa.cameras,
         exclude_faulty=profile.disfa.exclude_faulty,
@@ -69,7 +69,7 @@ def raw_folder(store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]) -
     raw = profile.raw.folder
     if raw is None:
         return _not_used()
-    return _described(folder.read(raw, HashCache(store).hash_files, store.memo("probes")), raw)
+    return _described(folder.read(raw, HashCache(store).hash_readable_files, store.memo("probes")), raw)
 
 
 def _not_used() -> dg.MaterializeResult:

@@ -30,7 +30,7 @@ HOUSE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HOUSE))
 
 from curation import corrections, frames, inventory, recipes, training_set  # noqa: E402
-from curation.sources import affectnet, disfa  # noqa: E402
+from curation.sources import affectnet, affectnet_lists, disfa  # noqa: E402
 from facs import ACTION_UNITS, COLUMNS  # noqa: E402
 from store import HashCache, Store, hash_frame  # noqa: E402
 
@@ -136,7 +136,7 @@ def _affectnet(folder: Path, count: int) -> None:
     lists = folder / "Manually_Annotated_file_lists"
     lists.mkdir(exist_ok=True)
     with (lists / "training.csv").open("w") as training, (lists / "validation.csv").open("w") as validation:
-        training.write(",".join(affectnet.HEADER) + "\n")
+        training.write(",".join(affectnet_lists.HEADER) + "\n")
         for number in range(count):
             name = f"{number // 1000}/{number:056x}.jpg"
             head, mark = heads[number % len(heads)], f"{number:08d}".encode()

@@ -78,8 +78,8 @@ PROBE_VERSION = 2
 
 _AT_ONCE, _CHUNK = 64, 16384
 
-HashFiles = Callable[[Sequence[Path | str]], list[str] | list[str | None]]
-"""Content hashes of files, in order; None, or an OSError for all, where one cannot be read."""
+HashFiles = Callable[[Sequence[Path | str]], list[str | None]]
+"""Content hashes of files, in order; None for a file that cannot be read (`hash_readable_files`)."""
 
 
 class RawDataError(Exception):
@@ -168,7 +168,8 @@ def with_pictures(rows: pl.DataFrame, hash_files: HashFiles, memo: Memo | None =
     """
     rows = rows.with_columns(pl.int_range(pl.len()).alias("_row"))
     files = rows.filter(pl.col("keep") & pl.col("path").is_not_null()).select("_row", "path")
-    hashes = _hash(files["path"].to_list(), hash_files)
+    paths = files["path"].to_list()
+    hashes = hash_files(paths) if paths else []
     files = files.with_columns(pl.Series("content_hash", hashes, dtype=pl.String))
     readable = files.drop_nulls("content_hash").with_columns(
         pl.format("{}-{}-{}", "content_hash", pl.lit(PROBE_VERSION), pl.lit(MAX_PIXELS)).alias("key")
@@ -297,17 +298,6 @@ def _turned(image: Image.Image) -> bool:
 def _speaks_of_truncation(error: Exception) -> bool:
     text = str(error).lower()
     return any(word in text for word in ("truncated", "unexpected end", "not enough data"))
-
-
-def _hash(paths: list[str], hash_files: HashFiles) -> list[str | None]:
-    """Content hashes; None for a file that cannot be read, found by halving."""
-    if not paths:
-        return []
-    try:
-        return list(hash_files(paths))
-    except OSError:
-        middle = len(paths) // 2
-        return [None] if not middle else _hash(paths[:middle], hash_files) + _hash(paths[middle:], hash_files)
 
 
 def _probed(requests: pl.DataFrame, memo: Memo | None) -> pl.DataFrame:

@@ -2,12 +2,11 @@
 
 import os
 import re
-import shutil
 import tempfile
 from pathlib import Path
 
 from store.errors import CorruptFile, MissingFile
-from store.hashing import hash_bytes, hash_file
+from store.hashing import hash_bytes
 
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9]+)*")
 _NAME = re.compile(r"[0-9a-f]{32}(\.[A-Za-z0-9]+)*")
@@ -26,21 +25,6 @@ class Files:
         if not _has_size(path, len(data)):
             with _temporary(path) as file:
                 file.write(data)
-                _publish(file, path)
-        return path.name
-
-    def put_file(self, source: str | os.PathLike, suffix: str | None = None) -> str:
-        """Stores a copy of a file (suffix: its own, in lower case); its name. For what does not fit in
-        memory."""
-        suffix = Path(source).suffix.lower() if suffix is None else suffix
-        path = self._target(hash_file(source), suffix)
-        if not _has_size(path, os.path.getsize(source)):
-            with _temporary(path) as file:
-                with open(source, "rb") as original:
-                    shutil.copyfileobj(original, file, 1 << 20)
-                file.flush()
-                if hash_file(file.name) != path.name[:32]:
-                    raise CorruptFile(f"{self.kind}: {source} changed while it was being stored")
                 _publish(file, path)
         return path.name
 

@@ -23,12 +23,12 @@ from curation.sources import video as decoder
 from curation.sources.disfa_labels import FAULTY_FRAMES
 from curation.training_set import draw_no_au
 from store.files import Files
-from store.hashing import hash_files
+from store.hashing import hash_files, hash_readable_files
 
 
 def read(folder, **settings):
     files = Files(folder.parent / "files", "frames")
-    return disfa.read(folder, files, hash_files, folder.parent / "index", **settings)
+    return disfa.read(folder, files, hash_readable_files, folder.parent / "index", **settings)
 
 
 def film(folder, subject="SN003", frames=8, side="Left", **settings):

@@ -9,11 +9,11 @@ from tiny_raw import picture, write
 from curation import frames
 from curation.frames import RawDataError
 from curation.sources import folder, listing
-from store.hashing import hash_files
+from store.hashing import hash_readable_files
 
 
-def read(path, **settings):
-    return folder.read(path, hash_files, **settings)
+def read(path):
+    return folder.read(path, hash_readable_files)
 
 
 def subjects(table):
@@ -51,7 +51,6 @@ def test_a_folder_of_numbered_frames_is_one_subject(tmp_path):
         "folder/takes/take_9.png": "takes",
     }
     assert table.filter(subject="takes")["frame"].to_list() == [7, 9]
-    assert read(tmp_path, subjects=False)["subject"].null_count() == table.height
 
 
 def test_numbered_portraits_are_no_subject(tmp_path):

@@ -31,14 +31,6 @@ def test_storing_twice_writes_once(files):
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-def test_a_copied_file_has_the_name_of_its_bytes(files, tmp_path):
-    source = tmp_path / "Frame.PNG"
-    source.write_bytes(b"frame")
-    assert files.put_file(source) == files.put(b"frame", ".png")
-    assert files.put_file(source, ".tar.gz") == hash_bytes(b"frame") + ".tar.gz"
-    assert source.read_bytes() == b"frame"
-
-
 def test_absent_and_altered_files_are_told_apart(files):
     name = files.put(b"picture", ".png")
     other = hash_bytes(b"other") + ".png"

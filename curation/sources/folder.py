@@ -12,12 +12,10 @@ from curation.sources import listing
 _NUMBERED = r"^(.*?)(\d+)$"
 
 
-def read(
-    folder: Path | str, hash_files: HashFiles, memo: Memo | None = None, subjects: bool = True
-) -> pl.DataFrame:
+def read(folder: Path | str, hash_files: HashFiles, memo: Memo | None = None) -> pl.DataFrame:
     """One frame a picture in `folder` and below it, columns `curation.frames.SCHEMA`.
 
-    `alice.txt` beside `alice.jpg` is its caption. With `subjects`, a folder below the top whose pictures all
+    `alice.txt` beside `alice.jpg` is its caption. A folder below the top whose pictures all
     have one name and a number ("0001.png", "frame_12.jpg") is one subject, so that no split cuts through it.
     Folders side by side whose numbers go on from one to the next (FFHQ's 00000/, 01000/) are not.
 
@@ -41,8 +39,7 @@ def read(
         pl.lit(True).alias("keep"),
         pl.lit(None, dtype=pl.String).alias("reason"),
     )
-    if subjects:
-        rows = rows.join(_subjects(rows["name"]), on="name", how="left", maintain_order="left")
+    rows = rows.join(_subjects(rows["name"]), on="name", how="left", maintain_order="left")
     rows = frames.with_pictures(rows, hash_files, memo)
     broken = [listing.shown(name) for name in pictures if not listing.sound(name)]
     unnamed = pl.DataFrame({"name": broken}, schema={"name": pl.String}).with_columns(
