@@ -9,19 +9,25 @@ import polars as pl
 
 import facs
 from assets import stage
-from curation import calibration, corrections, held_out, recipes
+from curation import calibration, corrections, held_out, recipes, training_set
 
 
-@dg.asset(group_name="data_set", code_version="2", kinds={"polars"})
+@dg.asset(group_name="data_set", code_version="3", kinds={"polars"})
 def au_statistics(
     au_annotation: pl.DataFrame, disfa_readings: pl.DataFrame, profile: dg.ResourceParam[Any]
 ) -> dg.MaterializeResult:
     """What the recipe was fitted to: the minimum and maximum of every corrected AU, or the map of every AU,
-    with the samples that set them.
+    with the samples that set them. No map knows the subjects that the training set holds out.
     """
     recipe = profile.corrections.recipe
-    fitted = corrections.fit(stage.kept(au_annotation), recipe, stage.kept(disfa_readings))
-    return stage.result(fitted.statistics, recipe=recipe, statistics=stage.markdown(fitted.statistics))
+    frames = training_set.split(stage.kept(disfa_readings), profile.split.shares, profile.split.seed)
+    fitted = corrections.fit(stage.kept(au_annotation), recipe, frames.filter(split="train"))
+    return stage.result(
+        fitted.statistics,
+        recipe=recipe,
+        frames_held_out=frames.filter(pl.col("split") != "train").height,
+        statistics=stage.markdown(fitted.statistics),
+    )
 
 
 @dg.asset(group_name="data_set", code_version="1", kinds={"polars"})

@@ -42,13 +42,14 @@ def results(
     scores = _by_experiment(au_scores, profile)
     competitor = profile.evaluation.competitor
     competitor = competitor if competitor in scores else None
+    judge = judged_by(au_scores, store.read("au_annotation", columns=["fingerprint"]))
     found = tables.results(scores, _by_experiment(clip_scores, profile), competitor)
     path = report.write(
         store.home / REPORT,
         report.ReportData(
             title=profile.title,
             notice=profile.notice,
-            judge=judged_by(profile, au_scores),
+            judge=judge,
             subtitle=f"profile {profile.name}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, run {context.run_id}",
             results=found,
             au_scores=scores,
@@ -58,12 +59,12 @@ def results(
             stages={name: store.read(name, columns=["source", "keep", "reason"]) for name in FUNNEL},
             corrections=store.read("au_corrections"),
             losses=_losses(store, adapter),
-            facts=_facts(store, profile, adapter, au_scores),
+            facts=_facts(store, profile, adapter, au_scores, judge),
         ),
     )
     return stage.result(
         found,
-        judge=judged_by(profile, au_scores),
+        judge=judge,
         report=dg.MetadataValue.path(path),
         results=stage.markdown(found),
     )
@@ -84,7 +85,7 @@ def _losses(store: Store, adapter: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 
 def _facts(
-    store: Store, profile: Any, adapter: pl.DataFrame, au_scores: pl.DataFrame
+    store: Store, profile: Any, adapter: pl.DataFrame, au_scores: pl.DataFrame, judge: str
 ) -> dict[str, dict[str, object]]:
     versions = {name: store.version(name) for name in (*FUNNEL, "latents")}
     trained = {row["experiment"]: row["adapter_hash"] or "untouched base" for row in adapter.to_dicts()}
@@ -94,26 +95,26 @@ def _facts(
         "Base": profile.base.model_dump(),
         "Labeller": profile.au_estimator.model_dump(exclude_none=True),
         "Judge": {
-            "who": judged_by(profile, au_scores),
-            **profile.judge.model_dump(exclude_none=True),
+            "who": judge,
+            "model": ", ".join(au_scores["model"].unique().sort()),
             "fingerprint": ", ".join(au_scores["fingerprint"].unique().sort()),
         },
         "Table versions": versions,
     }
 
 
-def judged_by(profile: Any, au_scores: pl.DataFrame) -> str:
-    """One sentence on who measured the pictures and which AUs were left out."""
+def judged_by(au_scores: pl.DataFrame, labels: pl.DataFrame) -> str:
+    """One sentence on who measured the pictures and which AUs were left out. The rows say so, not the
+    profile: they may be older than it.
+    """
     from evaluation import metrics
 
-    who = {
-        "labeller": "The labeller is also the judge: it measures what its own labels taught.",
-        "second": "A second estimator judges, not the labeller.",
-    }
+    if set(au_scores["fingerprint"]) & set(labels["fingerprint"]):
+        who = "The labeller is also the judge: it measures what its own labels taught."
+    else:
+        who = "A second estimator judges, not the labeller."
     absent = ", ".join(metrics.left_out(au_scores))
-    return who[profile.evaluation.judge] + (
-        f" It does not read {absent}; no mean counts it." if absent else ""
-    )
+    return who + (f" It does not read {absent}; no mean counts it." if absent else "")
 
 
 @dg.asset_check(asset=results, additional_ins={"au_scores": dg.AssetIn("au_scores")}, blocking=True)
@@ -135,5 +136,24 @@ def every_experiment_is_complete(
     return stage.check(not incomplete, wanted=len(wanted), incomplete=incomplete, **counts)
 
 
+@dg.asset_check(
+    asset=results,
+    additional_ins={"au_scores": dg.AssetIn("au_scores"), "clip_scores": dg.AssetIn("clip_scores")},
+    blocking=True,
+)
+def every_experiment_has_the_same_judge(
+    results: pl.DataFrame, au_scores: pl.DataFrame, clip_scores: pl.DataFrame
+) -> dg.AssetCheckResult:
+    """All experiments were measured by one estimator and one CLIP: numbers of two are not comparable."""
+    shown = pl.col("experiment").is_in(results["experiment"].unique().to_list())
+    who = pl.format("{} ({})", "model", "fingerprint").unique().sort().alias("who")
+    found = {
+        name: table.filter(shown).select(who)["who"].to_list()
+        for name, table in (("au_scores", au_scores), ("clip_scores", clip_scores))
+    }
+    several = any(len(models) > 1 for models in found.values())
+    return stage.check(not several, **{name: ", ".join(models) for name, models in found.items()})
+
+
 ASSETS = [results]
-CHECKS = [every_experiment_is_complete]
+CHECKS = [every_experiment_is_complete, every_experiment_has_the_same_judge]

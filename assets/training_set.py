@@ -31,8 +31,6 @@ def training_set(
     web = stage.kept(au_corrections).join(subjects, on="sample_id", how="left", maintain_order="left")
     seen = face_crop.select("sample_id", "path", "content_hash", "keep", "reason")
     disfa = raw_disfa.drop(*seen.columns[1:]).join(seen, on="sample_id", maintain_order="left")
-    held_out = {"validation": profile.split.validation, "test": profile.split.test}
-    shares = {"train": 1 - sum(held_out.values()), **held_out}
     captioned, within = stage.kept(captions), profile.split.looks_within
     table = rule.assemble(
         web,
@@ -40,7 +38,7 @@ def training_set(
         captioned,
         hashes=None if within is None else _hashes(context, store, profile.chunk, captioned),
         within=within or 0,
-        shares=shares,
+        shares=profile.split.shares,
         seed=profile.split.seed,
     )
     kept = stage.kept(table)

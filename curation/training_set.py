@@ -97,7 +97,7 @@ def assemble(
     looks = pl.DataFrame(schema=LOOKS) if hashes is None else hashes.select(LOOKS.names())
     table = table.join(looks, on="content_hash", how="left", maintain_order="left")
     table = frames_table.quarantine(table, pl.col("problem").is_not_null(), pl.col("problem"))
-    table = _split(duplicates.drop_equal(table, COLUMNS), shares, seed)
+    table = split(duplicates.drop_equal(table, COLUMNS), shares, seed)
     table = duplicates.drop_across_splits(table, within)
     table = table.with_columns(pl.when("keep").then("split").alias("split"))
     return table.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
@@ -119,14 +119,16 @@ def _kept(table: pl.DataFrame, aus: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def _split(table: pl.DataFrame, shares: Mapping[str, float], seed: int) -> pl.DataFrame:
-    """The table with `unit`, what is drawn as a whole (a subject, or a content), and `split`."""
+def split(table: pl.DataFrame, shares: Mapping[str, float], seed: int) -> pl.DataFrame:
+    """The table (source, subject, content_hash, sample_id) with `unit`, what is drawn as a whole (a subject,
+    or a content), its `lot`, and `split`, a key of `shares`; these add up to 1.
+    """
     subject = pl.concat_str("source", pl.lit("/"), "subject")
     table = table.with_columns(pl.coalesce(subject, "content_hash", "sample_id").alias("unit"))
     table = table.with_columns(pl.Series("lot", lot(table["unit"], f"split {seed}"), dtype=pl.Float64))
     names = [name for name, share in shares.items() if share > 0]
-    split, bound = pl.lit(names[-1]), 1.0
+    drawn, bound = pl.lit(names[-1]), 1.0
     for name in reversed(names[:-1]):
         bound -= shares[names[names.index(name) + 1]]
-        split = pl.when(pl.col("lot") < bound).then(pl.lit(name)).otherwise(split)
-    return table.with_columns(split.alias("split"))
+        drawn = pl.when(pl.col("lot") < bound).then(pl.lit(name)).otherwise(drawn)
+    return table.with_columns(drawn.alias("split"))

@@ -181,6 +181,12 @@ class Split(_Settings):
         description="Bits, of 256, in which perceptual hashes of one picture may differ; null: not compared.",
     )
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of each split; together 1."""
+        held_out = {"validation": self.validation, "test": self.test}
+        return {"train": 1 - sum(held_out.values()), **held_out}
+
 
 class Base(_Settings):
     """The text-to-image model that adapters steer."""

@@ -9,17 +9,20 @@ import pytest
 import facs
 from assets import agreement, corrections
 from curation.frames import LABELS, SCHEMA
+from curation.training_set import split
 
 LABELLER, SECOND = "labeller", "second"
+SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 
-def profile(second=SECOND, recipe="paper"):
+def profile(second=SECOND, recipe="paper", seed=0):
     return SimpleNamespace(
         chunk=16,
         au_estimator=LABELLER,
         second_au_estimator=second,
         reads_labelled_frames=second is not None or recipe == "calibrated",
         corrections=SimpleNamespace(recipe=recipe),
+        split=SimpleNamespace(shares=SHARES, seed=seed),
     )
 
 
@@ -127,6 +130,19 @@ def test_the_calibrated_recipe_is_fitted_on_the_frames_and_undoes_the_habit(fram
     mse = dict(errors.value.filter(au=12).select("recipe", "mse").iter_rows())
     assert mse["calibrated"] < min(mse["uncorrected"], mse["paper"], mse["reference"])
     assert "data:image/png" in errors.metadata["picture"].md_str
+
+
+def test_no_map_knows_the_subjects_that_the_training_set_holds_out(frames, asked):
+    settings = profile(recipe="calibrated", seed=4)
+    readings = read(frames, settings).value
+    drawn = split(readings, SHARES, seed=4)
+    held_out = set(drawn.filter(pl.col("split") != "train")["subject"])
+    assert 0 < len(held_out) < 4
+    photographs = readings.drop(LABELS).head(20)
+    found = corrections.au_statistics(photographs, readings, profile=settings)
+    others = readings.filter(~pl.col("subject").is_in(held_out))
+    assert found.value.equals(corrections.au_statistics(photographs, others, profile=settings).value)
+    assert found.metadata["frames_held_out"] == readings.height - others.height > 0
 
 
 def test_without_readings_there_is_no_error_to_report(frames, asked):

@@ -8,7 +8,7 @@ import pytest
 
 import facs
 from assets import adapter, generated_samples
-from assets.results import judged_by
+from assets.results import every_experiment_has_the_same_judge, judged_by
 from evaluation import metrics, protocol
 from pipelines import profiles
 from store import Store
@@ -128,7 +128,23 @@ def test_scores_and_guidance_are_the_judges(artist, monkeypatch):
         table, _, _ = generated_samples.measure(None, one.store, profile, samples)
         assert asked.pop() == wanted and table["fingerprint"].to_list() == ["j", "j"]
     assert metrics.left_out(table) == ["AU9"]
-    assert "It does not read AU9" in judged_by(profile, table)
+    own, others = pl.DataFrame({"fingerprint": ["j"]}), pl.DataFrame({"fingerprint": ["l"]})
+    assert judged_by(table, own).startswith("The labeller is also the judge")
+    assert judged_by(table, others).startswith(
+        "A second estimator judges, not the labeller. It does not read AU9"
+    )
+
+
+def test_results_of_two_judges_are_not_laid_side_by_side():
+    """The judge was changed and only one experiment was measured again."""
+    results = pl.DataFrame({"experiment": ["fineface", "sd"]})
+    rows = {"experiment": ["fineface", "sd", "removed"], "model": ["a", "a", "b"]}
+    same = pl.DataFrame({**rows, "fingerprint": ["1", "1", "2"]})
+    other = pl.DataFrame({**rows, "fingerprint": ["3", "1", "2"]})
+    assert every_experiment_has_the_same_judge(results, same, same).passed
+    found = every_experiment_has_the_same_judge(results, other, same)
+    assert not found.passed and found.metadata["au_scores"].value == "a (1), a (3)"
+    assert not every_experiment_has_the_same_judge(results, same, other).passed
 
 
 def test_guidance_is_the_best_on_validation_prompts(artist, monkeypatch):

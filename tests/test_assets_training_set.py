@@ -13,11 +13,12 @@ from curation.frames import LABELS, finished
 from facs import COLUMNS
 from inference.perceptual import PerceptualHash
 from miniature.faces import draw_identity, draw_shot, render
+from pipelines.settings import Split
 from store import Store
 from store.hashing import hash_file
 
 SPLIT = {"validation": 0.25, "test": 0.25, "seed": 0}
-PROFILE = SimpleNamespace(chunk=8, split=SimpleNamespace(**SPLIT, looks_within=16))
+PROFILE = SimpleNamespace(chunk=8, split=Split(**SPLIT, looks_within=16))
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_pictures_are_hashed_once(samples, tmp_path, monkeypatch):
 
 
 def test_without_comparison_by_look_no_picture_is_read(samples, tmp_path):
-    profile = SimpleNamespace(chunk=8, split=SimpleNamespace(**SPLIT, looks_within=None))
+    profile = SimpleNamespace(chunk=8, split=Split(**SPLIT, looks_within=None))
     gone = samples.with_columns(path=pl.lit("/nowhere/") + pl.col("sample_id"))
     result = materialised(gone, Store(tmp_path / "home"), profile)
     assert result.value["keep"].all() and result.metadata["duplicates"] == "none"

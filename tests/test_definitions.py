@@ -135,4 +135,5 @@ def test_gates_that_block(graph):
         "something_to_train_on",
         "shards_are_there",
         "every_experiment_is_complete",
+        "every_experiment_has_the_same_judge",
     } <= blocking

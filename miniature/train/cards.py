@@ -21,8 +21,8 @@ corrections have something to correct.""",
     "second_estimator": (
         "Second AU estimator",
         """A smaller network than the first, trained on other faces with another seed, to read the
-intensities as they were drawn. It shares none of the first one's habits, so it can check its labels and judge
-what was learned from them.""",
+intensities as they were drawn. It was taught none of the first one's habits, so it can check its labels and
+judge what was learned from them.""",
     ),
     "clip": (
         "CLIP, in miniature",
