@@ -101,6 +101,8 @@ class Inventory:
     folder: str
     rules: Rules
     sources: list[Source]
+    compared: int
+    """Pictures whose content was hashed: none inside a video or a RAR part."""
     duplicates: int
     """Pictures whose content is another one's too, beyond the first of each content."""
     duplicate_examples: list[list[str]]
@@ -137,9 +139,10 @@ def inspect(
         sources.append(_described(_called(layout, place, table), place, table, rules, notes))
         (films if layout == "disfa" else web).append(table.drop("landmarks"))
     photographs, films = (pl.concat(part, how="diagonal") for part in (web, films))
-    duplicates, examples = _duplicates(pl.concat([photographs, films]))
+    hashed = pl.concat([photographs, films.filter(~_filmed())]).drop_nulls("content_hash")
+    duplicates, examples = _duplicates(hashed)
     plan, calls = _plan(photographs, films, rules)
-    return Inventory(str(top), rules, sources, duplicates, examples, plan, calls)
+    return Inventory(str(top), rules, sources, hashed.height, duplicates, examples, plan, calls)
 
 
 def recognise(top: Path) -> list[tuple[str, Path]]:
@@ -251,6 +254,10 @@ class _Undecoded:
         return Path(name)
 
 
+def _filmed() -> pl.Expr:
+    return pl.col("origin").str.contains(r"#\d+$")
+
+
 def _called(layout: str, place: Path, table: pl.DataFrame | None = None) -> str:
     """The name of a layout, with what makes it one of several."""
     if layout == "affectnet":
@@ -322,8 +329,7 @@ def _duplicates(rows: pl.DataFrame) -> tuple[int, list[list[str]]]:
     """Pictures beyond the first of their content; the first groups of equal ones, by sample id."""
     ids = pl.col("sample_id").sort()
     groups = (
-        rows.drop_nulls("content_hash")
-        .group_by("content_hash")
+        rows.group_by("content_hash")
         .agg(ids.first().alias("first"), pl.len().alias("pictures"), ids.head(EXAMPLES + 1).alias("ids"))
         .filter(pl.col("pictures") > 1)
         .sort("first")

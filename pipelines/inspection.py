@@ -64,8 +64,9 @@ def show(found: Inventory, profile: str, console: Console | None = None) -> None
             console.print(Text(f"  refused: {source.problem}", style="red"))
             continue
         _source(source, found.rules, console)
-    count, example = (f"{found.duplicates:,}", ", for example") if found.duplicates else ("no", "")
-    console.print(f"\n{count} pictures have the content of another one{example}")
+    if found.compared:
+        count, example = (f"{found.duplicates:,}", ", for example") if found.duplicates else ("none", "")
+        console.print(f"\nof {found.compared:,} pictures, {count} repeats the content of another{example}")
     for ids in found.duplicate_examples:
         console.print(f"  {' = '.join(ids)}")
     _plan(found, profile, console)

@@ -53,7 +53,7 @@ def test_several_data_sets_are_counted_each_and_planned_together(tmp_path):
         0,
     ]
     assert (own.rows, own.captions) == (1, 1)
-    assert found.duplicates == 2
+    assert (found.compared, found.duplicates) == (8, 2)
     assert found.duplicate_examples == [["affectnet/1/a.png", "affectnet/1/b.png", "folder/me.png"]]
     assert [(step.stage, step.rows, step.kept, step.dropped) for step in found.plan] == [
         ("raw_affectnet", 5, 3, {"missing file": 1, "truncated image": 1}),
@@ -77,7 +77,7 @@ def test_videos_are_counted_by_their_headers_as_the_reader_will(tmp_path, monkey
     found = inspect(raw, RULES)
     assert {path: path.read_bytes() for path in raw.rglob("*.*")} == before
     (source,) = found.sources
-    assert source.layout == "DISFA, videos"
+    assert source.layout == "DISFA, videos" and found.compared == 0
     assert (source.rows, source.usable) == (read.height, read["keep"].sum()) == (800, 12)
     assert source.unusable == frames.reasons(read)
     assert found.plan[0].kept == drawn["keep"].sum() and found.plan[0].dropped == frames.reasons(drawn)
