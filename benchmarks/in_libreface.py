@@ -33,11 +33,15 @@ def main() -> None:
     genuine = importlib.util.module_from_spec(found)  # a second copy, which ours has not mended
     found.loader.exec_module(genuine)
 
-    prepared = {path: model.align(images.load(path)) for path in options["paths"]}
-    paths = [path for path, one in prepared.items() if one["faces"] == 1 and "pixels" in one]
-    aligned, size = [prepared[path] for path in paths], options["batch_size"]
+    size = options["batch_size"]
+    seen = images.read_ahead(options["paths"], lambda batch: batch, size, model.align)
+    prepared = dict(zip(options["paths"], seen, strict=True))
+    # The package's own loop breaks at all others.
+    aligned = {path: one for path, one in prepared.items() if isinstance(one, dict) and one["faces"] == 1}
+    paths = [path for path, one in aligned.items() if "pixels" in one]
     if not paths:
-        sys.exit("LibreFace's own loop needs photographs of one face each: --folder")
+        said.write(json.dumps({"unavailable": "--folder has to name photographs of one face each"}))
+        return
 
     def plain() -> None:
         for path in paths:
@@ -66,7 +70,7 @@ def main() -> None:
 
     def network() -> None:
         for start in range(0, len(aligned), size):
-            model.read([dict(one) for one in aligned[start : start + size]])
+            model.read([dict(aligned[path]) for path in paths[start : start + size]])
 
     ways = {"plain": plain, "kept": kept, "ours": ours, "decode": alignment, "model": network}
     rates = annotators.in_turns(ways, len(paths), options["rounds"])

@@ -104,6 +104,16 @@ def test_answers_come_in_any_order_and_the_log_is_the_runs(environment, asked, t
     assert (given["made"], given["reused"]) == (0, 10) and began(tmp_path) == [10]
 
 
+def test_a_worker_may_import_what_lies_above_its_own_folder(environment, asked, tmp_path):
+    (tmp_path / "images.py").write_text("LETTERS = 7\n")
+    worker = environment(
+        "from inference import images\n"
+        "for r in requests: yield {'key': r['key'], 'letters': images.LETTERS, 'faces': None}"
+    )
+    _, given, _ = asked(worker, 1)
+    assert given["table"]["letters"].to_list() == [7]
+
+
 def test_a_worker_killed_in_mid_batch_is_begun_again_with_what_is_left(environment, asked, tmp_path):
     worker = environment(
         "for n, r in enumerate(requests):\n"
