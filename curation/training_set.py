@@ -105,7 +105,8 @@ def assemble(
 
 def lot(ids: pl.Series, salt: str) -> np.ndarray:
     """A number in [0, 1) for each id, evenly spread, decided by id and salt alone (blake2b)."""
-    digests = b"".join([hashlib.blake2b(f"{salt}/{name}".encode(), digest_size=8).digest() for name in ids])
+    texts = ids.to_frame("id").select(pl.concat_str(pl.lit(f"{salt}/"), "id").cast(pl.Binary)).to_series()
+    digests = b"".join([hashlib.blake2b(text, digest_size=8).digest() for text in texts.to_list()])
     return (np.frombuffer(digests, ">u8").astype(np.uint64) >> np.uint64(11)) / 2**53
 
 

@@ -90,16 +90,18 @@ def test_links_that_run_in_circles_end(tmp_path):
 
 def test_a_folder_that_cannot_be_listed_stops_the_reading(tmp_path, monkeypatch):
     """Else its pictures would be missing without a word."""
-    for name in ("a.png", "locked/b.png"):
+    for name in ("a.png", "lost+found/b.png"):
         write(tmp_path / name, picture())
     scandir = os.scandir
 
     def refusing(place):
-        if str(place).endswith("locked"):
+        if str(place).endswith(("locked", "lost+found")):
             raise PermissionError(13, "Permission denied", str(place))
         return scandir(place)
 
     monkeypatch.setattr(os, "scandir", refusing)
+    assert read(tmp_path)["keep"].to_list() == [True]  # the file system's own folder is nobody's data
+    (tmp_path / "locked").mkdir()
     with pytest.raises(RawDataError, match=r"cannot list folder .*/locked: Permission denied"):
         read(tmp_path)
 

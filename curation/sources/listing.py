@@ -7,6 +7,9 @@ from pathlib import Path
 from curation.frames import RawDataError
 
 
+_FILE_SYSTEMS_OWN = "lost+found"  # closed to all but root, at the top of a disk
+
+
 def files(folder: Path) -> Iterator[str]:
     """Relative paths, with "/", of all files below `folder`, sorted folder by folder.
 
@@ -23,7 +26,9 @@ def files(folder: Path) -> Iterator[str]:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name != _FILE_SYSTEMS_OWN
+        )
         inside = place[len(top) :].lstrip("/")
         for name in sorted(names):
             if not name.startswith("."):
