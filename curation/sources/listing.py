@@ -6,7 +6,6 @@ from pathlib import Path
 
 from curation.frames import RawDataError
 
-
 _FILE_SYSTEMS_OWN = "lost+found"  # closed to all but root, at the top of a disk
 
 
