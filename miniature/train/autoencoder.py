@@ -130,15 +130,21 @@ def start(images: np.ndarray, folder: Path):
     return autoencoder
 
 
+def load(folder: Path):
+    """The AutoencoderKL saved in `folder`."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL.from_pretrained(folder)
+
+
 def train_decoder(images: np.ndarray, folder: Path, work: Path, steps: int = 6000, batch: int = 8) -> None:
     """Train the decoder of the autoencoder in `folder`, in place: L1 on pixels and on their gradients.
 
     The face region counts double; latents carry a little noise, as generated ones do.
     """
     import torch
-    from diffusers import AutoencoderKL
 
-    autoencoder = AutoencoderKL.from_pretrained(folder)
+    autoencoder = load(folder)
     weights = [*autoencoder.decoder.parameters(), *autoencoder.post_quant_conv.parameters()]
     autoencoder.encoder.requires_grad_(False)
     descent = Descent(
@@ -172,11 +178,10 @@ def train_decoder(images: np.ndarray, folder: Path, work: Path, steps: int = 600
 def readable(folder: Path, estimator_folder: Path, images: np.ndarray) -> dict[int, float]:
     """Pearson correlation of the estimator's readings before and after encoding and decoding, an AU."""
     import torch
-    from diffusers import AutoencoderKL
 
     from inference.conv_estimator import ConvEstimator
 
-    autoencoder = AutoencoderKL.from_pretrained(folder)
+    autoencoder = load(folder)
     network = ConvEstimator.from_pretrained(estimator_folder)
     pixels = _as_tensor(images)
     with torch.inference_mode():

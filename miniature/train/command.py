@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import typer
+from PIL import Image
 
 from miniature.train import autoencoder, base, blip2, cards, clip, estimator, tokenizer, world
 
 MODELS = Path(__file__).parents[1] / "models"
+TRAININGS = "trainings.json"
 app = typer.Typer(
     no_args_is_help=True, help="Train the miniature's models. Seeded; each goes on after a kill."
 )
@@ -24,45 +27,71 @@ def train_all(work: Path = _work, models: Path = _models) -> None:
     train_second_estimator(work, models)
     train_base(work, models)
     train_decoder(work, models)
+    gate(work, models)
     train_clip(work, models)
     train_blip2(work, models)
 
 
 @app.command("base")
-def train_base(work: Path = _work, models: Path = _models, steps: int = 2000, pictures: int = 60_000) -> None:
+def train_base(
+    work: Path = _work,
+    models: Path = _models,
+    steps: int = 2000,
+    pictures: int = 60_000,
+    seed: int = 1,
+    further: bool = typer.Option(False, help="Go on from the finished model; give another --seed."),
+) -> None:
     """The StableDiffusionPipeline: tokenizer, autoencoder's encoder, UNet and text encoder (an hour)."""
     folder = models / "base"
-    photographs = world.pictures(work, "base", pictures, seed=1)
-    latents, tokens, empty = (work / f"{name}.npy" for name in ("latents", "tokens", "empty"))
+    photographs = world.pictures(work, "base", pictures, seed=seed)
+    # The learner breaks ties at random: a vocabulary is learned once and stays with its tokens.
+    if not further and not (folder / "tokenizer").exists():
+        tokenizer.train(photographs.captions, folder / "tokenizer")
+        autoencoder.start(photographs.images[:4000], folder / "vae")
+    words = tokenizer.load(folder / "tokenizer")
+    latents, tokens, empty = (work / f"{name}-{seed}.npy" for name in ("latents", "tokens", "empty"))
     if not latents.exists():
-        # The learner breaks ties at random: a vocabulary is learned once and stays with its tokens.
-        words = tokenizer.train(photographs.captions, folder / "tokenizer")
         np.save(tokens, tokenizer.encode(words, photographs.captions).numpy())
         np.save(empty, tokenizer.encode(words, [""]).numpy())
-        coder = autoencoder.start(photographs.images[:4000], folder / "vae")
+        coder = autoencoder.load(folder / "vae")
         scaled = autoencoder.encode_all(coder, photographs.images) * np.float16(coder.config.scaling_factor)
         np.save(latents, scaled)
-    words = tokenizer.load(folder / "tokenizer")
     inputs = base.Inputs(latents, tokens, empty, len(words), words.bos_token_id, words.eos_token_id)
-    base.train(inputs, folder, work, steps)
+    base.train(inputs, folder, work, steps, further=further, seed=seed)
     base.assemble(folder)
+    _remember(folder, f"UNet and text encoder, {steps:,} steps of 96 pictures, seed {seed}", anew=not further)
 
 
 @app.command("decoder")
 def train_decoder(
     work: Path = _work, models: Path = _models, steps: int = 3000, pictures: int = 60_000
 ) -> None:
-    """The decoder of the base's autoencoder (a quarter of an hour); its card needs the estimator."""
+    """The decoder of the base's autoencoder (a quarter of an hour)."""
     photographs = world.pictures(work, "base", pictures, seed=1)
     autoencoder.train_decoder(photographs.images, models / "base" / "vae", work, steps)
     base.assemble(models / "base")
-    unseen = world.pictures(work, "unseen", 2000, seed=900, photographed=0.4)
-    found = autoencoder.readable(models / "base" / "vae", models / "estimator", unseen.images[:400])
-    figures = {
-        f"AU{unit}, Pearson of its reading before and after the autoencoder": value
-        for unit, value in found.items()
+    _remember(models / "base", f"decoder, {steps:,} steps of 8 pictures")
+
+
+@app.command("gate")
+def gate(work: Path = _work, models: Path = _models) -> None:
+    """What the base draws: a sheet of faces, and each AU beside drawn ones (a minute). Look at it."""
+    folder, network = models / "base", models / "estimator"
+    unseen = world.pictures(work, "gate", 512, seed=901)
+    kept = autoencoder.readable(folder / "vae", network, unseen.images)
+    ratios, faces = base.expressions(folder, network, unseen)
+    sheet = np.stack(faces[:64]).reshape(4, 16, 64, 64, 3).swapaxes(1, 2).reshape(4 * 64, 16 * 64, 3)
+    Image.fromarray(sheet).save(work / "base.png")
+    measured = {
+        f"{unit}: how often among its own faces, over drawn ones": f"{ratio:.2f}"
+        for unit, ratio in ratios.items()
+    } | {
+        f"AU{unit}: Pearson of its reading before and after the autoencoder": f"{value:.3f}"
+        for unit, value in kept.items()
     }
-    _report(models / "base", figures, steps)
+    rounds = json.loads((folder / TRAININGS).read_text())
+    cards.write(folder, measured | {"trained": "; ".join(rounds)})
+    print(measured, f"{work / 'base.png'}", sep="\n")
 
 
 @app.command("estimator")
@@ -115,6 +144,13 @@ def _captioned(work: Path) -> tuple[world.Pictures, world.Pictures]:
         world.pictures(work, "captioned", 30_000, seed=3, **shares),
         world.pictures(work, "unseen-captioned", 2000, seed=901, **shares),
     )
+
+
+def _remember(folder: Path, training: str, anew: bool = False) -> None:
+    """Note for the card in which trainings the model in `folder` was made, unless it began anew."""
+    path = folder / TRAININGS
+    before = [] if anew or not path.exists() else json.loads(path.read_text())
+    path.write_text(json.dumps([*before, training], indent=2) + "\n")
 
 
 def _report(folder: Path, measured: dict[str, float], steps: int) -> None:
