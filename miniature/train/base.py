@@ -21,9 +21,6 @@ from miniature.train.world import Pictures
 TEXT_WIDTH = 128
 CAPTION_DROPOUT = 0.1
 _LEARNING_RATE, _WARM_UP, _EMA = 1.8e-3, 100, 0.9985
-_LOWER_FACE, _EMPHASIS = (slice(8, 15), slice(3, 13)), 4.0
-"""Latents from nose to chin, whose errors count that much more: AU15, AU17 and AU20 are a few lines there,
-too few in the mean over all latents to be drawn at all."""
 
 
 @dataclass(frozen=True)
@@ -94,38 +91,21 @@ def build_scheduler():
 
 
 def train(
-    inputs: Inputs,
-    folder: Path,
-    work: Path,
-    steps: int,
-    *,
-    further: bool = False,
-    batch: int = 48,
-    processes: int = 2,
-    seed: int = 0,
+    inputs: Inputs, folder: Path, work: Path, steps: int, batch: int = 48, processes: int = 2, seed: int = 0
 ) -> None:
     """Train UNet and text encoder together; moving averages of both go to `folder`.
 
-    `further` begins with the weights that are in `folder`. `batch` is that of one process. On two cores, two
-    single-threaded processes beat one with two threads.
+    `batch` is that of one process. On two cores, two single-threaded processes beat one with two threads.
     """
     import torch.multiprocessing
 
     torch.multiprocessing.spawn(
-        _worker, (inputs, folder, work, steps, further, batch, processes, seed), nprocs=processes
+        _worker, (inputs, folder, work, steps, batch, processes, seed), nprocs=processes
     )
 
 
 def _worker(
-    rank: int,
-    inputs: Inputs,
-    folder: Path,
-    work: Path,
-    steps: int,
-    further: bool,
-    batch: int,
-    processes: int,
-    seed: int,
+    rank: int, inputs: Inputs, folder: Path, work: Path, steps: int, batch: int, processes: int, seed: int
 ) -> None:
     import torch
     from torch import distributed
@@ -144,9 +124,6 @@ def _worker(
     models = torch.nn.ModuleDict(
         {"unet": build_unet(), "text": build_text_encoder(inputs.vocabulary, inputs.start, inputs.end)}
     )
-    if further:
-        for part, name in (("unet", "unet"), ("text", "text_encoder")):
-            models[part] = type(models[part]).from_pretrained(folder / name).train()
     average = torch.optim.swa_utils.AveragedModel(
         models,
         avg_fn=lambda mean, new, count: mean + (new - mean) * (1 - min(_EMA, (1 + count) / (10 + count))),
@@ -154,9 +131,6 @@ def _worker(
     weights = list(models.parameters())
     optimiser = torch.optim.AdamW(weights, _LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     noise_schedule = build_scheduler()
-    emphasis = torch.ones(latents.shape[2:])
-    emphasis[_LOWER_FACE] = _EMPHASIS
-    emphasis /= emphasis.mean()
     checkpoint = Checkpoint(work / "base.pt", {"models": models, "average": average, "optimiser": optimiser})
     progress = Progress("base", steps, checkpoint.restore(), quiet=rank > 0)
     for step in progress:
@@ -172,10 +146,7 @@ def _worker(
         times = ((order + torch.rand(batch, generator=rng)) / batch * 1000).long()
         noisy = noise_schedule.add_noise(clean, noise, times)
         predicted = models["unet"](noisy, times, models["text"](text).last_hidden_state).sample
-        error = functional.mse_loss(
-            predicted, noise_schedule.get_velocity(clean, noise, times), reduction="none"
-        )
-        loss = (error * emphasis).mean()
+        loss = functional.mse_loss(predicted, noise_schedule.get_velocity(clean, noise, times))
         optimiser.zero_grad()
         loss.backward()
         _average_gradients(weights, processes)

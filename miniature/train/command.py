@@ -33,33 +33,24 @@ def train_all(work: Path = _work, models: Path = _models) -> None:
 
 
 @app.command("base")
-def train_base(
-    work: Path = _work,
-    models: Path = _models,
-    steps: int = 2000,
-    pictures: int = 60_000,
-    seed: int = 1,
-    further: bool = typer.Option(False, help="Go on from the finished model; give another --seed."),
-) -> None:
+def train_base(work: Path = _work, models: Path = _models, steps: int = 2000, pictures: int = 60_000) -> None:
     """The StableDiffusionPipeline: tokenizer, autoencoder's encoder, UNet and text encoder (an hour)."""
     folder = models / "base"
-    photographs = world.pictures(work, "base", pictures, seed=seed)
-    # The learner breaks ties at random: a vocabulary is learned once and stays with its tokens.
-    if not further and not (folder / "tokenizer").exists():
-        tokenizer.train(photographs.captions, folder / "tokenizer")
-        autoencoder.start(photographs.images[:4000], folder / "vae")
-    words = tokenizer.load(folder / "tokenizer")
-    latents, tokens, empty = (work / f"{name}-{seed}.npy" for name in ("latents", "tokens", "empty"))
+    photographs = world.pictures(work, "base", pictures, seed=1)
+    latents, tokens, empty = (work / f"{name}.npy" for name in ("latents", "tokens", "empty"))
     if not latents.exists():
+        # The learner breaks ties at random: a vocabulary is learned once and stays with its tokens.
+        words = tokenizer.train(photographs.captions, folder / "tokenizer")
         np.save(tokens, tokenizer.encode(words, photographs.captions).numpy())
         np.save(empty, tokenizer.encode(words, [""]).numpy())
-        coder = autoencoder.load(folder / "vae")
+        coder = autoencoder.start(photographs.images[:4000], folder / "vae")
         scaled = autoencoder.encode_all(coder, photographs.images) * np.float16(coder.config.scaling_factor)
         np.save(latents, scaled)
+    words = tokenizer.load(folder / "tokenizer")
     inputs = base.Inputs(latents, tokens, empty, len(words), words.bos_token_id, words.eos_token_id)
-    base.train(inputs, folder, work, steps, further=further, seed=seed)
+    base.train(inputs, folder, work, steps)
     base.assemble(folder)
-    _remember(folder, f"UNet and text encoder, {steps:,} steps of 96 pictures, seed {seed}", anew=not further)
+    (folder / TRAININGS).write_text(json.dumps([f"UNet and text encoder, {steps:,} steps of 96 pictures"]))
 
 
 @app.command("decoder")
@@ -70,7 +61,9 @@ def train_decoder(
     photographs = world.pictures(work, "base", pictures, seed=1)
     autoencoder.train_decoder(photographs.images, models / "base" / "vae", work, steps)
     base.assemble(models / "base")
-    _remember(models / "base", f"decoder, {steps:,} steps of 8 pictures")
+    trainings = models / "base" / TRAININGS
+    done = [*json.loads(trainings.read_text()), f"decoder, {steps:,} steps of 8 pictures"]
+    trainings.write_text(json.dumps(done))
 
 
 @app.command("gate")
@@ -144,13 +137,6 @@ def _captioned(work: Path) -> tuple[world.Pictures, world.Pictures]:
         world.pictures(work, "captioned", 30_000, seed=3, **shares),
         world.pictures(work, "unseen-captioned", 2000, seed=901, **shares),
     )
-
-
-def _remember(folder: Path, training: str, anew: bool = False) -> None:
-    """Note for the card in which trainings the model in `folder` was made, unless it began anew."""
-    path = folder / TRAININGS
-    before = [] if anew or not path.exists() else json.loads(path.read_text())
-    path.write_text(json.dumps([*before, training], indent=2) + "\n")
 
 
 def _report(folder: Path, measured: dict[str, float], steps: int) -> None:
