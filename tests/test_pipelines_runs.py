@@ -56,7 +56,7 @@ def test_selections(built, select, wanted):
 
 
 def test_no_selection_is_everything(built):
-    assert len(runs.selected(built, None)) == 18
+    assert len(runs.selected(built, None)) == 21
 
 
 @pytest.mark.parametrize("select", ["nonsense", "((", "group:nobody"])
