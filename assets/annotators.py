@@ -6,12 +6,15 @@ The contracts of the abilities live in `inference.abilities`, the memo in `asset
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 import polars as pl
 
 import facs
+
+if TYPE_CHECKING:
+    from inference.environments import Worker
 
 CAPTION = {"caption": pl.String}
 EMBEDDING = {"embedding": pl.List(pl.Float32)}
@@ -127,25 +130,27 @@ def _threaded(
     return Model(model.name, model.fingerprint, read)
 
 
+def _there(context: dg.AssetExecutionContext, model: Any, worker: Worker) -> Model:
+    """A provider in an environment of its own: `worker` answers for `model`."""
+    from assets import workers
+
+    return Model(model.name, model.fingerprint, lambda missing: workers.answers(context, worker, missing))
+
+
 def _lavis(context: dg.AssetExecutionContext, ability: str, request: Mapping[str, Any]) -> Model:
     """BLIP-2 through LAVIS: answers and captions."""
-    from assets import workers
     from inference.lavis import Lavis
 
     model = Lavis(request["model"], request["weights"], request["precision"], request.get("batch_size"))
-    worker = model.worker(request["questions"] if ability == "answers" else None)
-    return Model(model.name, model.fingerprint, lambda missing: workers.answers(context, worker, missing))
+    return _there(context, model, model.worker(request["questions"] if ability == "answers" else None))
 
 
 def _libreface(context: dg.AssetExecutionContext, ability: str, request: Mapping[str, Any]) -> Model:
     """AU intensities by LibreFace."""
-    from assets import workers
     from inference.libreface import LibreFace
 
     model = LibreFace(**{name: value for name, value in request.items() if name != "provider"})
-    return Model(
-        model.name, model.fingerprint, lambda missing: workers.answers(context, model.worker, missing)
-    )
+    return _there(context, model, model.worker)
 
 
 FOREIGN: dict[str, Foreign] = {"lavis": _lavis, "libreface": _libreface}

@@ -14,6 +14,7 @@ import numpy as np
 
 from facs import ACTION_UNITS
 from miniature.train.progress import Descent
+from miniature.train.world import as_tensor
 
 LATENT_CHANNELS = 8
 _CHANNELS = (16, 32, 64)
@@ -48,7 +49,7 @@ def patch_components(images: np.ndarray):
     import torch
     from torch.nn import functional
 
-    patches = functional.pixel_unshuffle(_as_tensor(images), 4).permute(0, 2, 3, 1).reshape(-1, 48)
+    patches = functional.pixel_unshuffle(as_tensor(images), 4).permute(0, 2, 3, 1).reshape(-1, 48)
     mean = patches.mean(0)
     values, vectors = torch.linalg.eigh(torch.cov((patches - mean).T).double())
     order = values.argsort(descending=True)[:LATENT_CHANNELS]
@@ -111,7 +112,7 @@ def encode_all(autoencoder, images: np.ndarray, batch: int = 500) -> np.ndarray:
     with torch.inference_mode():
         return np.concatenate(
             [
-                autoencoder.encode(_as_tensor(images[start : start + batch])).latent_dist.mean.half().numpy()
+                autoencoder.encode(as_tensor(images[start : start + batch])).latent_dist.mean.half().numpy()
                 for start in range(0, len(images), batch)
             ]
         )
@@ -162,7 +163,7 @@ def train_decoder(images: np.ndarray, folder: Path, work: Path, steps: int = 600
     emphasis /= emphasis.mean()
     for step in descent:
         rng = torch.Generator().manual_seed(1_000_003 * 2 + step)
-        pixels = _as_tensor(images[np.sort(torch.randint(len(images), (batch,), generator=rng).numpy())])
+        pixels = as_tensor(images[np.sort(torch.randint(len(images), (batch,), generator=rng).numpy())])
         with torch.no_grad():
             latents = autoencoder.encode(pixels).latent_dist.mean
             noise = torch.randn(latents.shape, generator=rng) * torch.rand(batch, 1, 1, 1, generator=rng)
@@ -183,7 +184,7 @@ def readable(folder: Path, estimator_folder: Path, images: np.ndarray) -> dict[i
 
     autoencoder = load(folder)
     network = ConvEstimator.from_pretrained(estimator_folder)
-    pixels = _as_tensor(images)
+    pixels = as_tensor(images)
     with torch.inference_mode():
         decoded = autoencoder.decode(autoencoder.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
     before, after = network.predict(pixels)[0].numpy(), network.predict(decoded)[0].numpy()
@@ -191,9 +192,3 @@ def readable(folder: Path, estimator_folder: Path, images: np.ndarray) -> dict[i
         unit: float(np.corrcoef(before[:, column], after[:, column])[0, 1])
         for column, unit in enumerate(ACTION_UNITS)
     }
-
-
-def _as_tensor(images: np.ndarray):
-    import torch
-
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -16,7 +16,7 @@ import numpy as np
 
 from facs import ACTION_UNITS
 from miniature.train.progress import Checkpoint, Progress
-from miniature.train.world import Pictures
+from miniature.train.world import Pictures, as_tensor
 
 TEXT_WIDTH = 128
 CAPTION_DROPOUT = 0.1
@@ -184,20 +184,18 @@ def expressions(folder: Path, estimator_folder: Path, drawn: Pictures) -> tuple[
     its captions and without guidance, the share with an AU above 2 by the estimator, over the share among
     `drawn`. And the faces.
     """
-    import torch
-
     from inference.conv_estimator import ConvEstimator
     from inference.generation import Generator
+    from inference.images import as_array
 
     network = ConvEstimator.from_pretrained(estimator_folder)
     generator = Generator(folder, size=64, steps=20, scheduler="dpm", batch_size=64)
     faces = generator.generate(drawn.captions, None, list(range(len(drawn))), guidance=1.0)
 
     def shares(images: np.ndarray) -> np.ndarray:
-        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return (network.predict(pixels)[0].numpy() > 2).mean(0)
+        return (network.predict(as_tensor(images))[0].numpy() > 2).mean(0)
 
-    ratios = shares(np.stack([np.asarray(face) for face in faces])) / shares(np.array(drawn.images))
+    ratios = shares(as_array(faces)) / shares(drawn.images)
     return dict(zip((f"AU{unit}" for unit in ACTION_UNITS), ratios.tolist(), strict=True)), faces
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from inference.blip2 import PROMPT
 from miniature.train import clip as contrastive
 from miniature.train.progress import Descent
-from miniature.train.world import Pictures
+from miniature.train.world import Pictures, as_tensor
 
 QUESTIONS = {"Is this a cartoon?": True, "Is this photo real?": False}
 """Question: whether "yes" means a cartoon."""
@@ -159,7 +159,7 @@ def train(
     torch.manual_seed(seed)
     processor = build_processor(pictures.captions)
     model = build(processor)
-    start_from_clip(model, CLIPModel.from_pretrained(clip_folder).eval(), _pixels(pictures.images[:64]))
+    start_from_clip(model, CLIPModel.from_pretrained(clip_folder).eval(), as_tensor(pictures.images[:64]))
     descent = Descent(
         work / "blip2.pt",
         steps,
@@ -198,7 +198,7 @@ def _batch(processor, pictures: Pictures, rows: np.ndarray, rng: np.random.Gener
         labels.append([-100] * len(head) + tail)
     length = max(map(len, inputs))
     return {
-        "pixel_values": _pixels(pictures.images[rows]),
+        "pixel_values": as_tensor(pictures.images[rows]),
         "input_ids": torch.tensor([ids + [tokenizer.pad_token_id] * (length - len(ids)) for ids in inputs]),
         "attention_mask": torch.tensor([[1] * len(ids) + [0] * (length - len(ids)) for ids in inputs]),
         "labels": torch.tensor([ids + [-100] * (length - len(ids)) for ids in labels]),
@@ -225,9 +225,3 @@ def accuracies(folder: Path, pictures: Pictures) -> dict[str, float]:
         )
         for question, means_cartoon in QUESTIONS.items()
     }
-
-
-def _pixels(images: np.ndarray):
-    import torch
-
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from miniature.train.progress import Descent
 from miniature.train.tokenizer import encode
-from miniature.train.world import Pictures
+from miniature.train.world import Pictures, as_tensor
 
 WIDTH, LAYERS, HEADS, PATCH = 96, 3, 4, 8
 """Of the vision tower, from which BLIP-2's starts."""
@@ -64,7 +62,7 @@ def train(
     for step in descent:
         rng = torch.Generator().manual_seed(seed * 1_000_003 + step)
         rows = torch.randint(len(pictures), (batch,), generator=rng)
-        pixels = torch.from_numpy(pictures.images[rows.numpy()]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        pixels = as_tensor(pictures.images[rows.numpy()])
         loss = model(
             input_ids=tokens[rows], attention_mask=shown[rows].long(), pixel_values=pixels, return_loss=True
         ).loss
@@ -83,9 +81,7 @@ def retrieval(folder: Path, pictures: Pictures, among: int = 100) -> float:
     hits = 0
     for start in range(0, len(pictures) - among + 1, among):
         batch = tokenizer(pictures.captions[start : start + among], padding=True, return_tensors="pt")
-        pixels = (
-            torch.from_numpy(np.array(pictures.images[start : start + among])).permute(0, 3, 1, 2) / 127.5 - 1
-        )
+        pixels = as_tensor(pictures.images[start : start + among])
         with torch.inference_mode():
             scores = model(**batch, pixel_values=pixels).logits_per_image
         hits += int((scores.argmax(1) == torch.arange(among)).sum())

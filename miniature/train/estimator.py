@@ -12,7 +12,7 @@ import numpy as np
 from facs import ACTION_UNITS, MAXIMUM
 from inference.conv_estimator import ConvEstimator
 from miniature.train.progress import Descent
-from miniature.train.world import Pictures, faceless
+from miniature.train.world import Pictures, as_tensor, faceless
 
 OVERREAD, UNDERREAD = (1, 4), (15, 17, 20)
 """AUs that LibreFace reads too high or too low; the paper's exponents 1.8 and 0.8 undo it (supplement)."""
@@ -59,11 +59,7 @@ def train(
         torch.manual_seed(seed * 1_000_003 + step)
         shown = torch.randint(len(faces), (_BATCH - _NON_FACES,), generator=rng)
         others = len(faces) + torch.randint(len(images) - len(faces), (_NON_FACES,), generator=rng)
-        pixels = (
-            torch.from_numpy(images[torch.cat([others, shown]).numpy()]).permute(0, 3, 1, 2).float() / 127.5
-            - 1
-        )
-        pixels = _worn(pixels, rng)
+        pixels = _worn(as_tensor(images[torch.cat([others, shown]).numpy()]), rng)
         answer = network(pixels)
         error = functional.mse_loss(answer[_NON_FACES:, :-1], targets[shown])
         loss = error + 0.1 * functional.binary_cross_entropy_with_logits(answer[:, -1], is_face)
@@ -90,14 +86,10 @@ def _worn(pixels, rng):
 
 def correlations(folder: Path, faces: Pictures) -> dict[int, float]:
     """Pearson correlation of reading and truth on `faces`, an AU."""
-    import torch
-
     network = ConvEstimator.from_pretrained(folder)
     read = np.concatenate(
         [
-            network.predict(
-                torch.from_numpy(np.array(faces.images[start : start + 250])).permute(0, 3, 1, 2) / 127.5 - 1
-            )[0]
+            network.predict(as_tensor(faces.images[start : start + 250]))[0]
             for start in range(0, len(faces), 250)
         ]
     )

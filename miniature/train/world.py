@@ -90,6 +90,13 @@ def faceless(count: int, seed: int, faces: np.ndarray) -> np.ndarray:
     return out
 
 
+def as_tensor(images: np.ndarray):
+    """uint8 [N, height, width, 3] → float32 [N, 3, height, width] in -1 to 1."""
+    import torch
+
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
 def _render_block(job: tuple[int, int, int, float, float]):
     seed, block, count, cartoon_share, photographed_share = job
     rng = np.random.default_rng([seed, block])
