@@ -3,11 +3,9 @@ in the graph with its worker killed.
 """
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -117,26 +115,10 @@ def test_killed_in_mid_batch_in_the_graph_nothing_is_lost_or_doubled(world, tmp_
         captions=chosen,
     )
     home = tmp_path / "home"
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines.command",
-        "run",
-        "--profile",
-        str(profile),
-        "--home",
-        str(home),
-    ]
     log = tmp_path / "log.txt"
     with log.open("w") as output:
-        run = psutil.Popen(
-            [*command, "--select", "+training_set"],
-            cwd=TESTS.parent,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        kill_worker_when(lambda: commits(home, "photorealism") >= 3, run, log)
+        run = tiny_world.start(profile, home, "--select", "+training_set", log=output)
+        kill_worker_when(lambda: tiny_world.commits(home, "photorealism") >= 3, run, log)
         assert run.wait(PATIENCE) == 0, log.read_text()
     text = log.read_text()
     assert "the worker lavis was killed by signal 9" in text
@@ -153,9 +135,9 @@ def kill_worker_when(moment, run, log):
     while not moment():
         assert run.poll() is None and time.monotonic() < deadline, log.read_text()
         time.sleep(0.01)
-    (worker,) = (child for child in run.children(True) if "lavis_worker.py" in " ".join(child.cmdline()))
+    (worker,) = (
+        child
+        for child in psutil.Process(run.pid).children(True)
+        if "lavis_worker.py" in " ".join(child.cmdline())
+    )
     worker.send_signal(signal.SIGKILL)
-
-
-def commits(home, memo):
-    return len(list((home / "memo" / memo / "_delta_log").glob("0*.json")))

@@ -44,25 +44,8 @@ class Run:
         return int(re.search(r"training steps: ([\d,]+)", self.output)[1].replace(",", ""))
 
 
-def start(profile, home, *options, log=None):
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines.command",
-        "run",
-        "--profile",
-        str(profile),
-        "--home",
-        str(home),
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*command, *options], cwd=HOUSE, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True
-    )
-
-
 def run(profile, home, *options):
-    process = start(profile, home, *options, log=subprocess.PIPE)
+    process = tiny_world.start(profile, home, *options, log=subprocess.PIPE)
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     calls = {}
@@ -76,7 +59,7 @@ def run(profile, home, *options):
 def kill_when(moment, profile, home):
     """Start a run, kill -9 it as soon as `moment()` is true, and see that it was still running."""
     log = home.with_suffix(".log").open("w")
-    process = start(profile, home, log=log)
+    process = tiny_world.start(profile, home, log=log)
     deadline = time.monotonic() + PATIENCE
     while not moment():
         assert process.poll() is None, (
@@ -86,10 +69,6 @@ def kill_when(moment, profile, home):
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def commits(home, memo):
-    return len(list((home / "memo" / memo / "_delta_log").glob("0*.json")))
 
 
 def tables(home):
@@ -196,7 +175,7 @@ def test_killed_in_annotation_training_and_generation_it_goes_on_to_the_same_tab
     _, first_home = undisturbed
     home = tmp_path / "home"
 
-    kill_when(lambda: commits(home, "action_units") >= 2, world.profile, home)
+    kill_when(lambda: tiny_world.commits(home, "action_units") >= 2, world.profile, home)
     annotated = len(Store(home).memo("action_units"))
     assert 0 < annotated < Store(first_home).read("photorealism").filter("keep").height
 
@@ -205,7 +184,7 @@ def test_killed_in_annotation_training_and_generation_it_goes_on_to_the_same_tab
     (folder,) = home.glob("files/adapters/*")
     wait_until_unlocked(folder / "output" / ".lock")
 
-    kill_when(lambda: commits(home, "generated") >= 4, world.profile, home)
+    kill_when(lambda: tiny_world.commits(home, "generated") >= 4, world.profile, home)
     generated = len(Store(home).memo("generated"))
     assert 0 < generated < len(Store(first_home).memo("generated"))
 

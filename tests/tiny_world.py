@@ -3,6 +3,9 @@
 Nothing it measures means anything; every line of code that the paper's scale runs through is run.
 """
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import tiny_blip2
@@ -14,6 +17,7 @@ from miniature import raw
 
 IMAGES, SUBJECTS, FRAMES = 90, ("SN001", "SN002"), 30
 SIZE = 16
+HOUSE = Path(__file__).parents[1]
 
 
 def write_models(folder: Path) -> Path:
@@ -107,3 +111,26 @@ def write_profile(path: Path, models: Path, raw_folder: Path, **changes) -> Path
     }
     path.write_text(yaml.safe_dump({**profile, **changes}), encoding="utf-8")
     return path
+
+
+def start(profile: Path, home: Path, *options: str, log=None) -> subprocess.Popen:
+    """`fineface run` as a process of its own, whose output goes to `log`."""
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.command",
+        "run",
+        "--profile",
+        str(profile),
+        "--home",
+        str(home),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*command, *options], cwd=HOUSE, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def commits(home: Path, memo: str) -> int:
+    """How often a memo was written to."""
+    return len(list((home / "memo" / memo / "_delta_log").glob("0*.json")))
