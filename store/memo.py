@@ -101,7 +101,7 @@ class Memo:
         Raises ValueError for bad requests, ComputeError naming the keys when `compute` breaks its promise,
         UnstorableColumn for results no table can hold, CorruptTable.
         """
-        wanted, missing = self._missing(requests, chunk)
+        wanted, known, missing = self._missing(requests, chunk)
         table, started, answered = None, time.monotonic(), 0
         for offset in range(0, missing.height, chunk):
             part = missing.slice(offset, chunk)
@@ -116,7 +116,7 @@ class Memo:
                 self._compact(table)
         if missing.height:
             self.compact()
-        return self._result(wanted, missing, answered)
+        return self._result(wanted, known, missing, answered)
 
     def get_or_stream(
         self,
@@ -132,9 +132,9 @@ class Memo:
         `answer` gets all missing rows at once and yields a mapping of `key` and the results for each, in any
         order; they are appended `chunk` by `chunk`. When it raises, what it had given is appended first.
         """
-        wanted, missing = self._missing(requests, chunk)
+        wanted, known, missing = self._missing(requests, chunk)
         if missing.is_empty():
-            return self._result(wanted, missing, 0)
+            return self._result(wanted, known, missing, 0)
         started, left, gathered, chunks = time.monotonic(), missing, [], 0
 
         def append() -> None:
@@ -161,7 +161,7 @@ class Memo:
                     append()
         self._checked(left, left.select("key").clear(), partial)
         self.compact()
-        return self._result(wanted, missing, missing.height - left.height)
+        return self._result(wanted, known, missing, missing.height - left.height)
 
     def read(self, keys: pl.Series | None = None) -> pl.DataFrame:
         """The known rows (of `keys`, default all), one a key, in no promised order, without `computed_at`."""
@@ -202,18 +202,21 @@ class Memo:
             return []
         return self._delta.drop_broken_files(table)
 
-    def _missing(self, requests: pl.DataFrame, chunk: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The distinct requests, and those of them that are not known yet."""
+    def _missing(self, requests: pl.DataFrame, chunk: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+        """The keys of the requests, the results of those that are known, the requests of the others."""
         if chunk < 1:
             raise ValueError(f"memo {self.name!r}: chunk must be at least 1, not {chunk}")
         wanted = self._distinct(requests)
-        known = self._known(self._delta.open())
-        return wanted, wanted.join(known, on="key", how="anti", maintain_order="left")
+        known = self.read(wanted["key"])
+        return wanted.select("key"), known, wanted.join(known, on="key", how="anti", maintain_order="left")
 
-    def _result(self, wanted: pl.DataFrame, missing: pl.DataFrame, computed: int) -> MemoResult:
-        keys = wanted.select("key")
-        frame = keys.join(self.read(keys["key"]), on="key", how="inner", maintain_order="left")
-        return MemoResult(frame, computed, wanted.height - missing.height)
+    def _result(
+        self, keys: pl.DataFrame, known: pl.DataFrame, missing: pl.DataFrame, computed: int
+    ) -> MemoResult:
+        if missing.height:
+            known = self.read(keys["key"])
+        frame = keys.join(known, on="key", how="inner", maintain_order="left")
+        return MemoResult(frame, computed, keys.height - missing.height)
 
     def _known(self, table: DeltaTable | None) -> pl.DataFrame:
         if table is None:
