@@ -174,7 +174,7 @@ def with_pictures(rows: pl.DataFrame, hash_files: HashFiles, memo: Memo | None =
     readable = files.drop_nulls("content_hash").with_columns(
         pl.format("{}-{}-{}", "content_hash", pl.lit(PROBE_VERSION), pl.lit(MAX_PIXELS)).alias("key")
     )
-    probed = _probed(readable, memo).select("key", "width", "height", "problem").unique("key")
+    probed = _probed(readable, memo).select("key", "width", "height", "problem")
     readable = readable.join(probed, on="key", how="left", maintain_order="left")
     files = files.join(readable.drop("path", "content_hash", "key"), on="_row", how="left").with_columns(
         pl.when(pl.col("content_hash").is_null())
@@ -301,8 +301,6 @@ def _speaks_of_truncation(error: Exception) -> bool:
 
 
 def _probed(requests: pl.DataFrame, memo: Memo | None) -> pl.DataFrame:
-    requests = requests.select("key", "path").unique("key", keep="first", maintain_order=True)
-
     def compute(chunk: pl.DataFrame) -> pl.DataFrame:
         probes = probe_files(chunk["path"].to_list())
         gone = [
@@ -319,6 +317,7 @@ def _probed(requests: pl.DataFrame, memo: Memo | None) -> pl.DataFrame:
             }
         )
 
+    requests = requests.select("key", "path")
     if memo is None or requests.is_empty():
-        return compute(requests)
+        return compute(requests.unique("key", keep="first", maintain_order=True))
     return memo.get_or_compute(requests, compute, chunk=_CHUNK).frame

@@ -158,6 +158,29 @@ def test_line_numbers_do_not_depend_on_how_a_list_is_cut_into_blocks(tmp_path_fa
     assert dict(table.select("origin", "keep").iter_rows()) == expected
 
 
+ODD_CELLS = [{"x": cell} for cell in (" 1", "1 ", "\t1", "+1.", "1e400", "nan", "", '"1"')]
+ODD_CELLS += [{"landmarks": cell} for cell in ("", " 1;2 ", "\xff", "1,2", '"')]
+ODD_CELLS += [{"expression": 8.5}, {"valence": -2}, *({"arousal": cell} for cell in (7, "0.5,", "0.5\r"))]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.one_of(st.none(), st.sampled_from(ODD_CELLS)), min_size=1, max_size=3),
+    st.lists(
+        st.sampled_from(["a.jpg", "./b.jpg", "1\\c.jpg", " d.jpg ", "", "\xff.jpg"]), min_size=3, max_size=3
+    ),
+    st.sampled_from(["\n", "\r\n", "\n\n"]),
+)
+def test_a_block_read_whole_gives_what_its_lines_give_one_by_one(tmp_path_factory, odd, names, end):
+    lines = [affectnet_line(name, **(cells or {})) for name, cells in zip(names, odd, strict=False)]
+    path = write(tmp_path_factory.mktemp("lists") / "training.csv", end.join(lines).encode("latin-1"))
+    table = affectnet_lists.read([path])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(affectnet_lists, "_whole", lambda *arguments: None)
+        assert affectnet_lists.read([path]).equals(table)
+    assert affectnet_lists.read([path], landmarks=False).equals(table.drop("facial_landmarks"))
+
+
 def test_a_list_cannot_reach_out_of_the_picture_folder(tmp_path):
     write(tmp_path / "secret.jpg", picture(9))
     table = read(affectnet(tmp_path, [affectnet_line("../secret.jpg")], pictures={"1/a.jpg": picture()}))

@@ -23,6 +23,7 @@ def read(
     memo: Memo | None = None,
     *,
     min_side: int = 1,
+    landmarks: bool = True,
     store: Store | None = None,
     progress: Callable[[Any], None] | None = None,
     say: Callable[[str], None] = lambda text: None,
@@ -58,7 +59,7 @@ def read(
     parts = rar.parts(tops, affectnet_archive.STEM) if pictures is None else []
     if pictures is None and not parts:
         raise RawDataError(f"no folder {folder / PICTURES} and no {affectnet_archive.STEM}.part01.rar")
-    rows = affectnet_lists.read(lists).with_columns(pl.lit("affectnet").alias("source"))
+    rows = affectnet_lists.read(lists, landmarks).with_columns(pl.lit("affectnet").alias("source"))
     if pictures is not None:
         tables = [_from_tree(rows, pictures, hash_files, memo, say)]
     else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
 
@@ -18,18 +19,23 @@ NOT_APPLICABLE = -2.0
 BLOCK_BYTES = 16 << 20
 """A list is half a gigabyte of landmarks: it is read in blocks of whole lines."""
 
+_COLUMNS = ("list", "line", "origin", *HEADER[1:], "listed", "keep", "reason")
+_LISTED = pl.col(HEADER[0]).fill_null("").str.replace_all("\\", "/", literal=True).str.strip_prefix("./")
 
-def read(paths: list[Path]) -> pl.DataFrame:
-    """One row a non-empty line: the cells of HEADER as numbers where they are, `listed` (the picture's path),
-    `origin` ("training.csv:17"), `sample_id`, `keep`, `reason`.
+
+def read(paths: list[Path], landmarks: bool = True) -> pl.DataFrame:
+    """One row a non-empty line: the cells of HEADER as numbers where they are (`facial_landmarks`, nearly all
+    of a list's bytes, only if asked for), `listed` (the picture's path), `origin` ("training.csv:17"),
+    `sample_id`, `keep`, `reason`.
 
     Lists may lack their header. Raises RawDataError for a list without a needed column and for lists without
     a line.
     """
-    blocks = [_checked(block) for path in paths for block in _blocks(path)]
+    wanted = [name for name in _COLUMNS if landmarks or name != "facial_landmarks"]
+    blocks = [block.select(wanted) for path in paths for block in _blocks(path)]
     if not blocks:
         raise RawDataError(f"no lines in {' and '.join(str(path) for path in paths)}")
-    return _identified(pl.concat(blocks)).drop("list", "line", HEADER[0])
+    return _identified(pl.concat(blocks)).drop("list", "line")
 
 
 def in_range(name: str, number: pl.Expr) -> pl.Expr:
@@ -52,69 +58,107 @@ def as_labels(rows: pl.DataFrame, names: tuple[str, ...] = NUMBERS) -> pl.DataFr
         rows = _quarantined(rows, number.is_null(), pl.concat_str(pl.lit("not a number: "), complaint))
         rows = _quarantined(rows, ~in_range(name, number), pl.concat_str(pl.lit("out of range: "), complaint))
         rows = rows.with_columns(number.alias(name))
+    rows = rows.with_columns(
+        pl.when(in_range("expression", pl.col("expression"))).then("expression").alias("expression")
+    )
+    return _applicable(rows)
+
+
+def _applicable(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(
-        *(pl.when(pl.col(name) != NOT_APPLICABLE).then(name).alias(name) for name in ("valence", "arousal")),
-        pl.when(in_range("expression", pl.col("expression"))).then("expression").alias("expression"),
+        pl.when(pl.col(name) != NOT_APPLICABLE).then(name).alias(name) for name in ("valence", "arousal")
     )
 
 
 def _blocks(path: Path) -> Iterator[pl.DataFrame]:
-    """Whole lines, numbered from 1, split into the cells of HEADER."""
-    header, line = None, 1
+    """Rows of whole lines, numbered from 1: the cells of HEADER, judged."""
     with path.open("rb") as file:
+        header, line = _header(file, path)
         while content := file.read(BLOCK_BYTES) + file.readline():
-            lines = _lines(content.removeprefix(b"\xef\xbb\xbf") if line == 1 else content, line)
-            line += lines.height
-            lines = lines.with_columns(pl.col("text").str.strip_chars(" \r\t")).filter(pl.col("text") != "")
-            if header is None and lines.height:
-                header = list(HEADER)
-                first = [cell.strip() for cell in lines["text"][0].split(",")]
-                if set(first) & set(HEADER):
-                    header, lines = first, lines[1:]
-                if missing := [name for name in HEADER if name not in header]:
-                    raise RawDataError(f"{path} has no column {', '.join(missing)}")
-            if lines.height:
-                yield _cells(lines, header, path.name)
+            lines = content.count(b"\n") + (not content.endswith(b"\n"))
+            rows = _whole(content, header, path.name, line)
+            if rows is None or rows.height != lines:
+                rows = _line_by_line(content, header, path.name, line)
+            if rows.height:
+                yield rows
+            line += lines
 
 
-def _lines(content: bytes, first: int) -> pl.DataFrame:
+def _header(file: BinaryIO, path: Path) -> tuple[list[str], int]:
+    """The names of the columns, and the number of the line with which `file` goes on."""
+    start, line = 3 * (file.read(3) == b"\xef\xbb\xbf"), 1
+    file.seek(start)
+    while (content := file.readline()) and not content.strip():
+        start, line = file.tell(), line + 1
+    header = [cell.strip() for cell in content.decode(errors="replace").split(",")]
+    if not set(header) & set(HEADER):
+        file.seek(start)
+        return list(HEADER), line
+    if missing := [name for name in HEADER if name not in header]:
+        raise RawDataError(f"{path} has no column {', '.join(missing)}")
+    return header, line + 1
+
+
+def _whole(content: bytes, header: list[str], name: str, line: int) -> pl.DataFrame | None:
+    """The rows of lines that are all sound, as in nearly every block; None, or too few, for any others."""
+    schema = {column: pl.Float64 if column in NUMBERS else pl.String for column in header}
     try:
-        lines = pl.read_lines(content, name="text")
-    except pl.exceptions.ComputeError:  # bytes that are no UTF-8
-        lines = pl.read_lines(content.decode(errors="replace").encode(), name="text")
-    return lines.with_row_index("line", offset=first)
+        rows = pl.read_csv(content, has_header=False, schema=schema, quote_char=None)
+    except pl.exceptions.PolarsError:
+        return None
+    rows = rows.select(
+        pl.col(column).str.strip_chars() if schema[column] == pl.String else column for column in HEADER
+    )
+    sound = [
+        pl.col("facial_landmarks").is_not_null(),
+        _LISTED != "",
+        ~_LISTED.str.contains("\ufffd", literal=True),
+    ]
+    sound += [pl.col(number).is_finite() & in_range(number, pl.col(number)) for number in NUMBERS]
+    if not rows.select(pl.all_horizontal(sound).fill_null(False).all()).item():
+        return None
+    return _applicable(_placed(rows.with_row_index("line", offset=line), name))
 
 
-def _cells(lines: pl.DataFrame, header: list[str], name: str) -> pl.DataFrame:
-    cells = pl.col("cell")
-    return lines.with_columns(pl.col("text").str.split(",").alias("cell")).select(
+def _placed(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    return rows.with_columns(
         pl.format("{}:{}", pl.lit(name), "line").alias("origin"),
         pl.lit(name).alias("list"),
-        "line",
-        cells.list.len().alias("cells"),
-        pl.lit(len(header), dtype=pl.UInt32).alias("columns"),
-        *(
-            cells.list.get(header.index(name), null_on_oob=True).str.strip_chars().alias(name)
-            for name in HEADER
-        ),
-    )
-
-
-def _checked(rows: pl.DataFrame) -> pl.DataFrame:
-    rows = rows.with_columns(
+        _LISTED.alias("listed"),
         pl.lit(True).alias("keep"),
         pl.lit(None, dtype=pl.String).alias("reason"),
-        pl.col(HEADER[0])
-        .fill_null("")
-        .str.replace_all("\\", "/", literal=True)
-        .str.strip_prefix("./")
-        .alias("listed"),
     )
-    count = pl.format("{} has {} cells, not {}", "origin", "cells", "columns")
+
+
+def _line_by_line(content: bytes, header: list[str], name: str, line: int) -> pl.DataFrame:
+    text, cells = pl.col("text").str.strip_chars(" \r\t"), pl.col("cell")
+    lines = (
+        _lines(content).with_row_index("line", offset=line).with_columns(text).filter(pl.col("text") != "")
+    )
+    rows = lines.select("line", text.str.split(",").alias("cell")).select(
+        "line",
+        cells.list.len().alias("cells"),
+        *(
+            cells.list.get(header.index(column), null_on_oob=True).str.strip_chars().alias(column)
+            for column in HEADER
+        ),
+    )
+    return _judged(_placed(rows, name), len(header))
+
+
+def _lines(content: bytes) -> pl.DataFrame:
+    try:
+        return pl.read_lines(content, name="text")
+    except pl.exceptions.ComputeError:  # bytes that are no UTF-8
+        return pl.read_lines(content.decode(errors="replace").encode(), name="text")
+
+
+def _judged(rows: pl.DataFrame, columns: int) -> pl.DataFrame:
+    count = pl.format("{} has {} cells, not {}", "origin", "cells", pl.lit(columns))
     path = pl.col("listed")
     for where, reason in (
-        (pl.col("cells") < pl.col("columns"), pl.concat_str(pl.lit("short line: "), count)),
-        (pl.col("cells") > pl.col("columns"), pl.concat_str(pl.lit("long line: "), count)),
+        (pl.col("cells") < columns, pl.concat_str(pl.lit("short line: "), count)),
+        (pl.col("cells") > columns, pl.concat_str(pl.lit("long line: "), count)),
         (path == "", pl.format("no path: {} names no picture", "origin")),
         (
             path.str.contains("\ufffd", literal=True),
@@ -122,7 +166,7 @@ def _checked(rows: pl.DataFrame) -> pl.DataFrame:
         ),
     ):
         rows = _quarantined(rows, where, reason)
-    return as_labels(rows).drop("cells", "columns")
+    return as_labels(rows)
 
 
 def _quarantined(rows: pl.DataFrame, where: pl.Expr, reason: pl.Expr) -> pl.DataFrame:
