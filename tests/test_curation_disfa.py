@@ -19,6 +19,7 @@ from tiny_raw import change_line, disfa_labels, picture, shuffled_disk, video, w
 from curation import frames
 from curation.frames import RawDataError
 from curation.sources import disfa, disfa_pictures
+from curation.sources import disfa_labels as disfa_labels_reader
 from curation.sources import video as decoder
 from curation.sources.disfa_labels import FAULTY_FRAMES
 from curation.training_set import draw_no_au
@@ -327,6 +328,27 @@ def test_separators_line_ends_and_blank_lines_do_not_matter(raw):
     labels_file(raw, 12).write_bytes(b"\xef\xbb\xbf" + b"\r\n\r\n".join(b"%d \t3" % n for n in range(1, 9)))
     table = read(raw)
     assert table["keep"].all() and table["label_au12"].to_list() == [3] * 8
+
+
+def test_a_sound_subject_read_whole_has_the_labels_that_its_lines_give_one_by_one(raw, monkeypatch):
+    for number in range(4, 11):
+        disfa_labels(raw, f"SN{number:03}", 8, lambda au, frame: (au + frame) % 6)
+    change_line(labels_file(raw, 9, "SN004"), 3, "4,1")
+    labels_file(raw, 9, "SN005").write_text("\n".join(f"{frame},1" for frame in range(8, 0, -1)))
+    change_line(labels_file(raw, 9, "SN006"), 8, None)
+    change_line(labels_file(raw, 9, "SN007"), 8, "8,6")
+    labels_file(raw, 9, "SN008").unlink()
+    write(raw / "ActionUnit_Labels" / "copy" / "SN009_au1.txt", "2,0\n")
+    labels_file(raw, 9, "SN010").write_bytes(
+        labels_file(raw, 9, "SN010").read_bytes().replace(b"\n", b"\r\n")
+    )
+    files = list((raw / "ActionUnit_Labels").rglob("*.txt"))
+    labels, strays = disfa_labels_reader.read(files)
+    monkeypatch.setattr(disfa_labels_reader, "_sound", lambda *arguments: None)
+    by_line, same_strays = disfa_labels_reader.read(files)
+    order = ["subject", "frame"]
+    assert labels.sort(order).equals(by_line.sort(order)) and strays.equals(same_strays)
+    assert labels.filter(subject="SN003", frame=2)["label_line"].to_list() == ["SN003_au1.txt:2"]
 
 
 # faulty frames

@@ -1,5 +1,6 @@
 """DISFA: pictures joined with labels on (subject, frame). Parts: `disfa_pictures`, `disfa_labels`."""
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,16 +110,19 @@ def _find(folder: Path, cameras: Sequence[str]) -> _Found:
         raise RawDataError(f"no folder {folder}")
     found = _Found()
     for name in listing.files(folder):
-        path = PurePosixPath(name)
-        is_labels = disfa_labels.FILE.fullmatch(path.name) is not None
-        is_video, is_still = (path.suffix.lower() in kinds for kinds in (VIDEO_SUFFIXES, frames.SUFFIXES))
+        place, _, file = name.rpartition("/")
+        suffix = os.path.splitext(file)[1].lower()
+        is_labels = suffix == ".txt" and disfa_labels.FILE.fullmatch(file) is not None
+        is_video, is_still = suffix in VIDEO_SUFFIXES, suffix in frames.SUFFIXES
         if not listing.sound(name):
             found.unnameable += [listing.shown(name)] if is_labels or is_video or is_still else []
             continue
         if is_labels:
             found.labels.append(name)
             continue
-        subject = disfa_pictures.find_subject(path, is_video) if is_video or is_still else None
+        subject = (
+            disfa_pictures.find_subject(place, file if is_video else None) if is_video or is_still else None
+        )
         key = subject, "right" if _RIGHT.search(name) else "left"
         if subject is None:
             found.strangers += int(is_video or is_still)

@@ -42,6 +42,20 @@ FAULTY_FRAMES: dict[str, tuple[tuple[int, int], ...]] = {
 
 
 _KEY = ("subject", "au", "frame")
+_LINE = pl.Schema(
+    {
+        "subject": pl.String,
+        "au": pl.Int64,
+        "file": pl.String,
+        "line": pl.UInt32,
+        "text": pl.String,
+        "frame": pl.Int64,
+        "value": pl.Float64,
+        "code": pl.String,
+    }
+)
+LabelFile = tuple[int, Path, str]
+"""AU, path, and what the file is called: its name, or its place below the others where two have one name."""
 
 
 def read(files: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -53,7 +67,16 @@ def read(files: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
     one row a line that names no frame or one that was named before: `subject`, `frame`, `origin`, `reason`.
     The AU is the one in the file's name. Raises RawDataError if there is no such file or if none has a line.
     """
-    lines, unread = _lines(files)
+    sound, others = [], {}
+    for subject, own in _subjects(files).items():
+        table = _sound(subject, own)
+        if table is None:
+            others[subject] = own
+        else:
+            sound.append(table)
+    lines, unread = _lines(others)
+    if lines.is_empty() and not sound:
+        raise RawDataError(f"all label files in {FOLDER} are empty or unreadable")
     named = lines.filter(pl.col("frame").is_not_null()).with_columns(pl.lit(False).alias("again"))
     twice = named.select(_KEY).is_duplicated()
     if twice.any():
@@ -71,7 +94,7 @@ def read(files: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
         pl.col("problem").alias("reason"),
     )
     wide = _wide(named.filter(~pl.col("again")), _absent_files(lines, unread))
-    return wide, pl.concat([repeats, nameless])
+    return pl.concat([*sound, wide]), pl.concat([repeats, nameless])
 
 
 def _compared(named: pl.DataFrame) -> pl.DataFrame:
@@ -90,59 +113,84 @@ def _compared(named: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _lines(files: Iterable[Path]) -> tuple[pl.DataFrame, dict[tuple[str, int], str]]:
-    """One row a line: `subject`, `au`, `file`, `line`, `place`, `text`, `frame`, `value`, `problem`; and why
-    the files of a (subject, AU) gave none.
-
-    A file is called by its name, or by its place below the others where two have one name.
-    """
-    sound, others, unread = [], [], {}
-    for path, name in _named(files):
+def _subjects(files: Iterable[Path]) -> dict[str, list[LabelFile]]:
+    """The label files of each subject, in the order of their paths."""
+    paths = sorted(files)
+    names = Counter(path.name for path in paths)
+    above = os.path.commonpath([path.parent for path in paths]) if paths else ""
+    found: dict[str, list[LabelFile]] = {}
+    for path in paths:
         match = FILE.fullmatch(path.name)
-        if match is None or int(match.group(2)) not in ACTION_UNITS:
-            continue
-        subject, au = match.group(1).upper(), int(match.group(2))
+        if match is not None and int(match.group(2)) in ACTION_UNITS:
+            name = path.name if names[path.name] == 1 else path.relative_to(above).as_posix()
+            found.setdefault(match.group(1).upper(), []).append((int(match.group(2)), path, name))
+    if not found:
+        raise RawDataError(f"no label file named like SN001_au1.txt in {FOLDER}")
+    return found
+
+
+def _sound(subject: str, files: list[LabelFile]) -> pl.DataFrame | None:
+    """The labels of a subject whose twelve files name the same frames in the same order, once each, in lines
+    that are all sound, as nearly all do; None for any other."""
+    files = sorted(files)
+    if tuple(au for au, *_ in files) != ACTION_UNITS:
+        return None
+    schema, values = {"frame": pl.Int64, "value": pl.Float64}, {}
+    for label, (_, path, _) in zip(LABELS, files, strict=True):
         try:
             content = path.read_bytes()
-            unread.setdefault((subject, au), f"{name} is empty")
-        except OSError as error:
-            content = b""
-            unread[subject, au] = f"{name} cannot be read: {error.strerror}"
-        table = _whole(content)
-        parts = others if table is None else sound
-        if table is None:
+            table = pl.read_csv(content, has_header=False, schema=schema, quote_char=None)
+        except (OSError, pl.exceptions.PolarsError):
+            return None
+        lines = content.count(b"\n") + (not content.endswith(b"\n"))
+        if table.height != lines or not table["frame"].equals(values.setdefault("frame", table["frame"])):
+            return None
+        values[label] = table["value"]
+    frame, intensity = pl.col("frame"), pl.col(LABELS)
+    checks = (
+        frame.is_between(1, 10**9 - 1),
+        frame.is_unique(),
+        intensity.is_between(0, 5),
+        intensity == intensity.round(),
+    )
+    table = pl.DataFrame(values)
+    if not table.select(pl.all_horizontal(*checks).fill_null(False).all()).item():
+        return None
+    return table.select(
+        pl.lit(subject).alias("subject"),
+        "frame",
+        pl.format("{}:{}", pl.lit(files[0][2]), pl.int_range(1, pl.len() + 1)).alias("label_line"),
+        *LABELS,
+        pl.lit(None, dtype=pl.String).alias("label_problem"),
+    )
+
+
+def _lines(subjects: dict[str, list[LabelFile]]) -> tuple[pl.DataFrame, dict[tuple[str, int], str]]:
+    """One row a line: the columns of _LINE, `place`, `problem`; and why the files of a (subject, AU) gave
+    none."""
+    tables, unread = [pl.DataFrame(schema=_LINE)], {}
+    for subject, files in subjects.items():
+        for au, path, name in files:
+            try:
+                content = path.read_bytes()
+                unread.setdefault((subject, au), f"{name} is empty")
+            except OSError as error:
+                content = b""
+                unread[subject, au] = f"{name} cannot be read: {error.strerror}"
             text = content.decode("utf-8-sig", errors="replace").split("\n")
-            table = pl.DataFrame({"text": pl.Series(text, dtype=pl.String)})
-        parts.append(
-            table.with_row_index("line", offset=1).with_columns(
-                pl.lit(subject).alias("subject"),
-                pl.lit(au, dtype=pl.Int64).alias("au"),
-                pl.lit(name).alias("file"),
+            lines = pl.DataFrame({"text": pl.Series(text, dtype=pl.String)}).with_row_index("line", offset=1)
+            tables.append(
+                _line_by_line(lines)
+                .with_columns(
+                    pl.lit(subject).alias("subject"),
+                    pl.lit(au, dtype=pl.Int64).alias("au"),
+                    pl.lit(name).alias("file"),
+                )
+                .select(_LINE.names())
             )
-        )
-    if not sound and not others:
-        raise RawDataError(f"no label file named like SN001_au1.txt in {FOLDER}")
-    lines = pl.concat([*sound, *(_line_by_line(part) for part in others)], how="diagonal")
-    if lines.is_empty():
-        raise RawDataError(f"all label files in {FOLDER} are empty or unreadable")
-    if others:  # back into the order of action units
-        lines = lines.sort("subject", "au", "file", "line")
+    lines = pl.concat(tables).sort("subject", "au", "file", "line")
     lines = lines.with_columns(pl.format("{}:{}", "file", "line").alias("place"))
     return lines.with_columns(pl.format("{}: {} '{}'", "code", "place", "text").alias("problem")), unread
-
-
-def _whole(content: bytes) -> pl.DataFrame | None:
-    """`frame` and `value` of a file whose every line is sound, as nearly all are; None for any other."""
-    schema = {"frame": pl.Int64, "value": pl.Float64}
-    try:
-        table = pl.read_csv(content, has_header=False, schema=schema, quote_char=None)
-    except pl.exceptions.PolarsError:
-        return None
-    frame, value = pl.col("frame"), pl.col("value")
-    sound = frame.is_between(1, 10**9 - 1) & value.is_between(0, 5) & (value == value.round())
-    if table.height != len(content.splitlines()) or not table.select(sound.fill_null(False).all()).item():
-        return None
-    return table.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in ("text", "code"))
 
 
 def _line_by_line(lines: pl.DataFrame) -> pl.DataFrame:
@@ -175,15 +223,6 @@ def _line_by_line(lines: pl.DataFrame) -> pl.DataFrame:
         pl.when(whole_frame & (pl.col("frame") < 1e9)).then(pl.col("frame")).cast(pl.Int64).alias("frame"),
         pl.when(sound_value).then(pl.col("value")).alias("value"),
     ).drop("cells")
-
-
-def _named(files: Iterable[Path]) -> list[tuple[Path, str]]:
-    paths = sorted(files)
-    names = Counter(path.name for path in paths)
-    above = os.path.commonpath([path.parent for path in paths]) if paths else ""
-    return [
-        (path, path.name if names[path.name] == 1 else path.relative_to(above).as_posix()) for path in paths
-    ]
 
 
 def _absent_files(lines: pl.DataFrame, unread: dict[tuple[str, int], str]) -> pl.DataFrame:

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from functools import lru_cache
+from pathlib import Path
 
 import polars as pl
 
@@ -173,9 +174,10 @@ def decide(
     return {key: first for key, (first, _) in verdicts.items()}
 
 
-def find_subject(path: PurePosixPath, is_video: bool) -> str | None:
-    """SN001 from a video's name, or from the nearest folder of a frame ("SN001", "LeftVideoSN001_comp"); None
-    for anything else."""
-    names = [path.name] if is_video else reversed(path.parts[:-1])
+@lru_cache
+def find_subject(folder: str, video: str | None) -> str | None:
+    """SN001 from a video's name, or, without one, from the nearest folder of a frame ("SN001",
+    "LeftVideoSN001_comp"); None for anything else."""
+    names = [video] if video else reversed(folder.split("/"))
     found = (re.search(r"SN\d+", name, re.IGNORECASE) for name in names)
     return next((match.group().upper() for match in found if match), None)
