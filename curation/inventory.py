@@ -1,23 +1,20 @@
 """What a raw folder holds, and what the pipeline would do with it: the readers' tables, counted.
 
-Reads headers and content hashes; no model, no video is decoded, nothing is written. Raw formats live in
-`curation.sources`, printing in `pipelines`.
+Reads headers and content hashes; no model, no video is decoded, nothing is written. Layouts are recognised
+and read in `curation.layouts`; printing lives in `pipelines`.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import av
 import polars as pl
 
-from curation import frames, resolution, training_set
+from curation import frames, layouts, resolution, training_set
 from curation.frames import LABELS, HashFiles, Memo, RawDataError
-from curation.sources import affectnet, affectnet_lists, disfa, disfa_labels, folder, listing, video
 from facs import ACTION_UNITS
-from store.hashing import fingerprint, hash_readable_files
+from store.hashing import hash_readable_files
 
 EXPRESSIONS = (
     "neutral",
@@ -129,157 +126,21 @@ def inspect(
     """
     top = Path(top).absolute()
     sources, web, films = [], [frames.finished([])], [frames.finished([])]
-    for layout, place in recognise(top):
+    for layout, place in layouts.recognise(top):
         notes: list[str] = []
         try:
-            table = READERS[layout](place, rules, hash_files, memo, notes.append)
+            table = layouts.READERS[layout](place, rules, hash_files, memo, notes.append)
         except RawDataError as error:
-            sources.append(Source(_called(layout, place), str(place), problem=str(error)))
+            sources.append(Source(layouts.called(layout, place), str(place), problem=str(error)))
             continue
-        sources.append(_described(_called(layout, place, table), place, table, rules, notes))
+        sources.append(_described(layouts.called(layout, place, table), place, table, rules, notes))
         (films if layout == "disfa" else web).append(table.drop("landmarks"))
     photographs, films = (pl.concat(part, how="diagonal") for part in (web, films))
-    hashed = pl.concat([photographs, films.filter(~_filmed())]).drop_nulls("content_hash")
+    stills = films.filter(~pl.col("origin").str.contains(r"#\d+$"))
+    hashed = pl.concat([photographs, stills]).drop_nulls("content_hash")
     duplicates, examples = _duplicates(hashed)
     plan, calls = _plan(photographs, films, rules)
     return Inventory(str(top), rules, sources, hashed.height, duplicates, examples, plan, calls)
-
-
-def recognise(top: Path) -> list[tuple[str, Path]]:
-    """The data sets in `top`, or else in the folders directly in it, as (key of READERS, folder).
-
-    Where a data set is found, folders of pictures beside it count too. Raises RawDataError if there is none.
-    """
-    if not top.is_dir():
-        raise RawDataError(f"no folder {top}")
-    if here := _data_sets(top):
-        return here
-    below = sorted(path for path in top.iterdir() if path.is_dir() and not path.name.startswith("."))
-    found = {place: _data_sets(place) for place in below}
-    if any(found.values()):
-        return [
-            each
-            for place in below
-            for each in found[place] or ([("folder", place)] if _has_pictures(place) else [])
-        ]
-    if _has_pictures(top):
-        return [("folder", top)]
-    raise RawDataError(
-        f"nothing recognised in {top}: expected AffectNet 2017 ({affectnet.PICTURES}/ and "
-        f"{affectnet_lists.FOLDERS[0]}/), DISFA ({disfa_labels.FOLDER}/SN001/SN001_au1.txt and "
-        "Video_LeftCamera/ or SN001/00000.jpg), or pictures "
-        f"({', '.join(sorted(frames.SUFFIXES))}), here or in a folder directly in it"
-    )
-
-
-def _data_sets(place: Path) -> list[tuple[str, Path]]:
-    signs = {
-        "affectnet": (
-            *affectnet_lists.FOLDERS,
-            *affectnet_lists.NAMES,
-            affectnet.PICTURES,
-            _PARTS,
-            "train_set",
-            "val_set",
-        ),
-        "disfa": (disfa_labels.FOLDER, "Video_*Camera", "SN*_au*.txt"),
-    }
-    return [
-        (layout, place)
-        for layout, patterns in signs.items()
-        if any(True for pattern in patterns for _ in place.glob(pattern))
-    ]
-
-
-def _has_pictures(place: Path) -> bool:
-    return any(Path(name).suffix.lower() in frames.SUFFIXES for name in listing.files(place))
-
-
-def _read_affectnet(place, rules, hash_files, memo, note) -> pl.DataFrame:
-    return affectnet.read(place, hash_files, memo, min_side=rules.min_side, say=note)
-
-
-def _read_folder(place, rules, hash_files, memo, note) -> pl.DataFrame:
-    return folder.read(place, hash_files, memo)
-
-
-def _read_disfa(place, rules, hash_files, memo, note) -> pl.DataFrame:
-    """DISFA with the frames that the videos' headers promise: the reader finds them in its index."""
-    with TemporaryDirectory() as index:
-
-        def hashes(paths: Sequence[Path]) -> list[str | None]:
-            if any(Path(path).suffix.lower() not in disfa.VIDEO_SUFFIXES for path in paths):
-                return hash_files(paths)
-            return [_promised(Path(path), Path(index)) for path in paths]
-
-        return disfa.read(
-            place,
-            _Undecoded(),
-            hashes,
-            index,
-            cameras=rules.cameras,
-            exclude_faulty=rules.exclude_faulty,
-            memo=memo,
-            first_frame=rules.first_frame,
-            note=note,
-        )
-
-
-def _promised(path: Path, index: Path) -> str:
-    """A name for a video in place of its content hash, under which `index` holds what its header says."""
-    name, found = fingerprint(video=str(path)), video.Video()
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            found = video.Video(stream.width, stream.height, stream.frames)
-            found.names = {number: f"{name[:24]}{number:08x}.png" for number in range(stream.frames)}
-    except (av.FFmpegError, IndexError):
-        found.problem = "cannot be opened"
-    if not found.names:
-        found.problem = found.problem or "does not say how many frames it has"
-    (index / f"{name}-{video.DECODER_VERSION}.json").write_text(json.dumps(asdict(found)))
-    return name
-
-
-class _Undecoded:
-    """Stands for a store in which every frame of every video lies."""
-
-    def put(self, content: bytes, suffix: str) -> str:
-        raise NotImplementedError("an inventory decodes no video")
-
-    def has(self, name: str) -> bool:
-        return True
-
-    def path(self, name: str) -> Path:
-        return Path(name)
-
-
-def _filmed() -> pl.Expr:
-    return pl.col("origin").str.contains(r"#\d+$")
-
-
-def _called(layout: str, place: Path, table: pl.DataFrame | None = None) -> str:
-    """The name of a layout, with what makes it one of several."""
-    if layout == "affectnet":
-        if (place / "train_set").is_dir() or (place / "val_set").is_dir():
-            return "AffectNet-7/8 or AffectNet+, crops"
-        packed = any(place.glob(_PARTS)) and not (place / affectnet.PICTURES).is_dir()
-        return f"AffectNet 2017, {'RAR parts' if packed else 'unpacked'}"
-    if layout == "disfa":
-        origins = pl.Series(dtype=pl.String) if table is None else table.filter("keep")["origin"]
-        films, stills = (
-            bool(origins.str.contains(sign, literal=True).any()) for sign in ("#", "(files counted from")
-        )
-        return "DISFA" + ", videos" * films + ", extracted frames" * stills
-    return "folder of pictures"
-
-
-_PARTS = "Manually_Annotated*.rar"
-READERS: dict[str, Callable[..., pl.DataFrame]] = {
-    "affectnet": _read_affectnet,
-    "disfa": _read_disfa,
-    "folder": _read_folder,
-}
 
 
 def _described(layout: str, place: Path, table: pl.DataFrame, rules: Rules, notes: list[str]) -> Source:
@@ -327,14 +188,14 @@ def _sized(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 
 def _duplicates(rows: pl.DataFrame) -> tuple[int, list[list[str]]]:
     """Pictures beyond the first of their content; the first groups of equal ones, by sample id."""
-    ids = pl.col("sample_id").sort()
-    groups = (
-        rows.group_by("content_hash")
-        .agg(ids.first().alias("first"), pl.len().alias("pictures"), ids.head(EXAMPLES + 1).alias("ids"))
-        .filter(pl.col("pictures") > 1)
-        .sort("first")
-    )
-    return int((groups["pictures"] - 1).sum()), groups["ids"].head(EXAMPLES).to_list()
+    repeated = rows.select("content_hash", "sample_id").filter(pl.col("content_hash").is_duplicated())
+    repeated = repeated.sort("sample_id")
+    contents = repeated["content_hash"].unique(maintain_order=True)
+    examples = [
+        repeated.filter(content_hash=content)["sample_id"].head(EXAMPLES + 1).to_list()
+        for content in contents.head(EXAMPLES)
+    ]
+    return repeated.height - len(contents), examples
 
 
 def _plan(photographs: pl.DataFrame, films: pl.DataFrame, rules: Rules) -> tuple[list[Step], dict[str, int]]:
@@ -349,12 +210,12 @@ def _plan(photographs: pl.DataFrame, films: pl.DataFrame, rules: Rules) -> tuple
     unknown = pl.col("width", "height").fill_null(rules.min_side + 1)  # not read yet: counts as large
     large = _sized(photographs.filter("keep").with_columns(unknown), rules)
     steps += [_step("resolution", large)] if photographs.height else []
-    contents = {
-        name: set(table.filter("keep").select(pl.coalesce("content_hash", "sample_id")).to_series())
-        for name, table in (("photographs", large), ("frames", drawn))
-    }
-    both = len(contents["photographs"] | contents["frames"])
-    calls = {stage: both if stage == "captions" else len(contents["photographs"]) for stage in rules.asks}
+    asked = [
+        table.filter("keep").select(pl.coalesce("content_hash", "sample_id")).unique()
+        for table in (large, drawn)
+    ]
+    both = pl.concat(asked).n_unique()
+    calls = {stage: both if stage == "captions" else asked[0].height for stage in rules.asks}
     return steps, calls
 
 
