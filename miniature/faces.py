@@ -287,20 +287,20 @@ class _Painter:
                 wing,
                 (side * (edge_x + 4), 14),
                 (side * (edge_x + 4.5), corner_y + 3),
-                width=1.6,
+                width=2.8,
             )
             droop = (side * (edge_x + 1), corner_y + 0.5)
-            droop_end = (side * (edge_x + 2.0), corner_y + 7.5)
+            droop_end = (side * (edge_x + 3.0), corner_y + 9.0)
             self.fold(
-                muscles.frown, droop, (side * (edge_x + 4), corner_y + 3), droop_end, width=1.9, **lower
+                muscles.frown, droop, (side * (edge_x + 5), corner_y + 3), droop_end, width=4.0, **lower
             )
-            for step in (3.0, 6.6):
-                x, reach = side * (edge_x + step), 6.6 - 0.4 * step
+            for step in (2.6, 6.8):
+                x, reach = side * (edge_x + step), 9.6 - 0.4 * step
                 bend = (x + side * 2.0, corner_y)
                 self.fold(
-                    muscles.stretch, (x, corner_y - reach), bend, (x, corner_y + reach), width=1.7, **lower
+                    muscles.stretch, (x, corner_y - reach), bend, (x, corner_y + reach), width=3.6, **lower
                 )
-        lip = mix(mix(self.skin, (196, 66, 72), 0.5), (196, 28, 52), 0.75 * identity.lip_redness)
+        lip = mix(mix(self.skin, (206, 66, 76), 0.75), (206, 20, 48), 0.75 * identity.lip_redness)
         if self.cartoon:
             lip = vivid(lip)
         if mouth.gap > 0.25:
@@ -310,7 +310,7 @@ class _Painter:
         )
         canvas.polygon(np.vstack([mouth.lower_inner, mouth.lower_outer[::-1]]), lip, self.outline)
         if mouth.gap < 1.2:
-            canvas.line(mouth.upper_inner, _INK if self.cartoon else mix(lip, (50, 5, 10), 0.8), 1.3)
+            canvas.line(mouth.upper_inner, _INK if self.cartoon else mix(lip, (50, 5, 10), 0.8), 1.9)
 
     def paint_mouth_opening(self) -> None:
         canvas, mouth, part = self.canvas, self.face.mouth, self.muscles.part
@@ -330,9 +330,9 @@ class _Painter:
             return
         y = self.face.chin_y - 4.6
         lower = {"ground": self.lower_ground, "crease": self.lower_crease}
-        boss = mix(self.lower_ground, self.lower_crease, 0.16 * raised)
-        self.canvas.ellipse((0, y + 0.6), (8.6, 4.2), boss)
-        self.fold(raised, (-9.5, y + 3), (0, y - 8.6), (9.5, y + 3), width=1.8, **lower)
+        boss = mix(self.lower_ground, self.lower_crease, 0.6 * raised)
+        self.canvas.ellipse((0, y - 0.4), (11.5, 6.2), boss)
+        self.fold(raised, (-11, y + 3), (0, y - 11), (11, y + 3), width=3.0, **lower)
         dimple = mix(self.lower_ground, self.lower_crease, min(1.0, 0.1 + 0.9 * raised))
         radius = 0.7 + 0.5 * raised
         for x, dy in ((-4.4, 1.4), (0.0, -0.8), (4.4, 1.4), (-2.2, 3.4), (2.2, 3.4)):

@@ -164,12 +164,12 @@ def _mouth(identity: Identity, muscles: Muscles) -> Mouth:
     half_width = (
         identity.mouth_half_width
         + 5.5 * muscles.smile
-        + 9.0 * muscles.stretch * (1 - 0.4 * muscles.smile)
-        - 2.4 * muscles.chin
+        + 9.5 * muscles.stretch * (1 - 0.4 * muscles.smile)
+        - 4.0 * muscles.chin
         - 3.0 * muscles.jaw * (1 - wide)
     )
     centre_y = (
-        MOUTH_Y + 0.5 * identity.chin_drop - 2.0 * muscles.chin - 1.2 * muscles.frown + 1.4 * muscles.smile
+        MOUTH_Y + 0.5 * identity.chin_drop - 3.5 * muscles.chin - 4.0 * muscles.frown + 2.4 * muscles.smile
     )
     gap_up = 2.8 * muscles.part + 0.8 * muscles.jaw + 1.2 * muscles.nose * muscles.part
     gap_down = 5.0 * muscles.part + muscles.jaw * (10.0 + 0.5 * muscles.part)
@@ -177,16 +177,16 @@ def _mouth(identity: Identity, muscles: Muscles) -> Mouth:
     roundness = 1.0 - 0.45 * min(1.0, gap / 9.0)
 
     bow = 1 - _ACROSS**2
-    corner_lift = -8.0 * muscles.smile * _ACROSS**2 + 8.5 * muscles.frown * np.abs(_ACROSS) ** 3
+    corner_lift = -11.0 * muscles.smile * _ACROSS**2 + 11.0 * muscles.frown * np.abs(_ACROSS) ** 2.5
     corner_lift += 1.8 * muscles.chin * _ACROSS**2 + 3.0 * muscles.jaw * _ACROSS**2
     middle_line = centre_y + corner_lift
     opening = bow**roundness
     upper_inner = middle_line - gap_up * opening
     lower_inner = middle_line + gap_down * opening
 
-    thinness = 1 - 0.42 * muscles.stretch - 0.2 * muscles.smile
-    upper_lip = 3.3 * identity.lip_scale * thinness + 1.2 * muscles.nose - 0.8 * muscles.chin
-    lower_lip = 4.3 * identity.lip_scale * thinness + 2.6 * muscles.chin
+    thinness = 1 - 0.5 * muscles.stretch - 0.2 * muscles.smile
+    upper_lip = 4.0 * identity.lip_scale * thinness + 1.2 * muscles.nose - 1.2 * muscles.chin
+    lower_lip = 5.2 * identity.lip_scale * thinness + 3.6 * muscles.chin
     cupid = 1 - 0.22 * np.exp(-((_ACROSS / 0.2) ** 2))
     upper_outer = upper_inner - max(upper_lip, 1.0) * bow**0.7 * cupid
     lower_outer = lower_inner + lower_lip * bow**0.7

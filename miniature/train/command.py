@@ -98,8 +98,8 @@ def train_estimator(work: Path = _work, models: Path = _models, steps: int = 300
 
 
 @app.command("second_estimator")
-def train_second_estimator(work: Path = _work, models: Path = _models, steps: int = 1500) -> None:
-    """A second AU estimator (three minutes): other pictures, another seed and network, and no bias."""
+def train_second_estimator(work: Path = _work, models: Path = _models, steps: int = 3000) -> None:
+    """A second AU estimator (five minutes): other pictures, another seed and network, and no bias."""
     faces = world.pictures(work, "second_estimator", 8000, seed=4, photographed=0.4)
     folder = models / "second_estimator"
     smaller = {"widths": (16, 32, 48, 48), "squeeze": 16, "hidden": 64}
