@@ -220,10 +220,13 @@ class HashCache:
     def _hash(
         self, paths: Iterable[str | os.PathLike], workers: int | None, progress: Any
     ) -> tuple[list[str | None], list[OSError]]:
-        files, errors = [os.path.abspath(path) for path in paths], []
-        keys = [_key_or_error(file) for file in files]
-        errors += [key for key in keys if isinstance(key, OSError)]
-        by_key = {key: file for key, file in zip(keys, files, strict=True) if isinstance(key, str)}
+        # Hundreds of thousands of files: what is done for each of them counts.
+        files = [path if os.path.isabs(path) else os.path.abspath(path) for path in map(os.fspath, paths)]
+        keys = list(map(_key_or_error, files))
+        by_key = dict(zip(keys, files, strict=True))
+        errors = [key for key in by_key if isinstance(key, OSError)]
+        for error in errors:
+            del by_key[error]
 
         def compute(requests: pl.DataFrame) -> pl.DataFrame:
             wanted = requests["key"].to_list()
@@ -243,8 +246,8 @@ class HashCache:
         found = self._memo.get_or_compute(
             requests, compute, chunk=self.CHUNK, progress=progress, partial=True
         )
-        hashes = dict(found.frame.select("key", "hash").iter_rows())
-        return [hashes.get(key) if isinstance(key, str) else None for key in keys], errors
+        hashes = dict(zip(found.frame["key"].to_list(), found.frame["hash"].to_list(), strict=True))
+        return list(map(hashes.get, keys)), errors
 
     def hash_folder(self, folder: str | os.PathLike, patterns: Sequence[str] = ("**/*",)) -> str:
         """`hash_folder` through this cache."""
