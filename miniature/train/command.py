@@ -92,9 +92,7 @@ def train_estimator(work: Path = _work, models: Path = _models, steps: int = 300
     """The AU estimator (five minutes). Its correlations on unseen identities should all reach 0.9."""
     faces = world.pictures(work, "estimator", 30_000, seed=2, photographed=0.4)
     estimator.train(faces, models / "estimator", work, steps)
-    unseen = world.pictures(work, "unseen", 2000, seed=900, photographed=0.4)
-    found = estimator.correlations(models / "estimator", unseen)
-    _report(models / "estimator", {f"Pearson, AU{unit}": value for unit, value in found.items()}, steps)
+    _report_correlations(work, models / "estimator", steps)
 
 
 @app.command("second_estimator")
@@ -104,9 +102,7 @@ def train_second_estimator(work: Path = _work, models: Path = _models, steps: in
     folder = models / "second_estimator"
     smaller = {"widths": (16, 32, 48, 48), "squeeze": 16, "hidden": 64}
     estimator.train(faces, folder, work, steps, seed=4, biased=False, **smaller)
-    unseen = world.pictures(work, "unseen", 2000, seed=900, photographed=0.4)
-    found = estimator.correlations(folder, unseen)
-    _report(folder, {f"Pearson, AU{unit}": value for unit, value in found.items()}, steps)
+    _report_correlations(work, folder, steps)
 
 
 @app.command("clip")
@@ -137,6 +133,13 @@ def _captioned(work: Path) -> tuple[world.Pictures, world.Pictures]:
         world.pictures(work, "captioned", 30_000, seed=3, **shares),
         world.pictures(work, "unseen-captioned", 2000, seed=901, **shares),
     )
+
+
+def _report_correlations(work: Path, folder: Path, steps: int) -> None:
+    """What an estimator is judged by: its readings of unseen people beside the truth."""
+    unseen = world.pictures(work, "unseen", 2000, seed=900, photographed=0.4)
+    found = estimator.correlations(folder, unseen)
+    _report(folder, {f"Pearson, AU{unit}": value for unit, value in found.items()}, steps)
 
 
 def _report(folder: Path, measured: dict[str, float], steps: int) -> None:
