@@ -6,7 +6,6 @@ What a recipe does with the maps lives in `curation.corrections`, how well they 
 
 import numpy as np
 import polars as pl
-from scipy.optimize import isotonic_regression
 
 from curation.frames import LABELS
 from facs import ACTION_UNITS, COLUMNS, MAXIMUM
@@ -74,6 +73,8 @@ def mapped(values: pl.Series, knots: pl.DataFrame) -> pl.Series:
 
 
 def _knots(frames: pl.DataFrame, anchors: float) -> pl.DataFrame:
+    from scipy.optimize import isotonic_regression  # slow to load, and few recipes ask for it
+
     whole = [float(level) for level in range(int(MAXIMUM) + 1)] if anchors > 0 else []
     made_up = pl.DataFrame(
         {"reading": whole, "label": whole}, schema=dict.fromkeys(("reading", "label"), pl.Float64)

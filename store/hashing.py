@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from pyarrow.fs import FileInfo, LocalFileSystem
 
 from store.schema import storable
 
@@ -185,7 +186,7 @@ def _integers(column: pl.Series) -> bytes:
 
 
 class HashCache:
-    """Content hashes of files, kept by (path, size, modification time): an unchanged file is not read
+    """Content hashes of files, kept by (size, modification time, path): an unchanged file is not read
     again."""
 
     CHUNK = 16384
@@ -193,7 +194,7 @@ class HashCache:
     TICK, COARSE_TICK = 0.05, 2.0
 
     def __init__(self, store: "Store") -> None:
-        self._memo = store.memo("file_hashes", schema={"path": pl.String(), "hash": pl.String()})
+        self._memo = store.memo("file_hashes", schema={"hash": pl.String()})
 
     def hash_files(
         self,
@@ -221,33 +222,29 @@ class HashCache:
         self, paths: Iterable[str | os.PathLike], workers: int | None, progress: Any
     ) -> tuple[list[str | None], list[OSError]]:
         # Hundreds of thousands of files: what is done for each of them counts.
-        files = [path if os.path.isabs(path) else os.path.abspath(path) for path in map(os.fspath, paths)]
-        keys = list(map(_key_or_error, files))
-        by_key = dict(zip(keys, files, strict=True))
-        errors = [key for key in by_key if isinstance(key, OSError)]
-        for error in errors:
-            del by_key[error]
+        files = [path if path.startswith(os.sep) else os.path.abspath(path) for path in map(os.fspath, paths)]
+        keys, errors = _file_keys(files)
 
         def compute(requests: pl.DataFrame) -> pl.DataFrame:
-            wanted = requests["key"].to_list()
-            self._wait_for_tick(wanted)
+            wanted = [files[row] for row in requests["row"]]
+            self._wait_for_tick(requests["key"].to_list())
             rows = []
-            hashes = _map_files(_hash_with_key, [by_key[key] for key in wanted], workers)
-            for key, found in zip(wanted, hashes, strict=True):
+            hashes = _map_files(_hash_with_key, wanted, workers)
+            for key, file, found in zip(requests["key"], wanted, hashes, strict=True):
                 if isinstance(found, OSError):
                     errors.append(found)
                 elif found[0] == key:
-                    rows.append((key, os.fsencode(by_key[key]).decode(errors="replace"), found[1]))
+                    rows.append((key, found[1]))
                 else:
-                    errors.append(OSError(f"changed while being hashed: {by_key[key]}"))
-            return pl.DataFrame(rows, schema=dict.fromkeys(("key", "path", "hash"), pl.String), orient="row")
+                    errors.append(OSError(f"changed while being hashed: {file}"))
+            return pl.DataFrame(rows, schema={"key": pl.String, "hash": pl.String}, orient="row")
 
-        requests = pl.DataFrame({"key": list(by_key)}, schema={"key": pl.String})
+        asked = pl.DataFrame({"key": keys}).with_row_index("row")
         found = self._memo.get_or_compute(
-            requests, compute, chunk=self.CHUNK, progress=progress, partial=True
+            asked.drop_nulls("key"), compute, chunk=self.CHUNK, progress=progress, partial=True
         )
-        hashes = dict(zip(found.frame["key"].to_list(), found.frame["hash"].to_list(), strict=True))
-        return list(map(hashes.get, keys)), errors
+        hashes = asked.join(found.frame, on="key", how="left", maintain_order="left")["hash"]
+        return hashes.to_list(), errors
 
     def hash_folder(self, folder: str | os.PathLike, patterns: Sequence[str] = ("**/*",)) -> str:
         """`hash_folder` through this cache."""
@@ -256,7 +253,7 @@ class HashCache:
     def _wait_for_tick(self, keys: list[str]) -> None:
         now, wait = time.time(), 0.0
         for key in keys:
-            modified = int(key.split("-", 1)[1].rsplit("-", 1)[0])
+            modified = int(key.split(" ", 2)[1])
             tick = self.COARSE_TICK if modified % 1_000_000_000 == 0 else self.TICK
             if -tick < (age := now - modified / 1e9) < tick:
                 wait = max(wait, tick - age)
@@ -264,9 +261,53 @@ class HashCache:
             time.sleep(min(wait, self.COARSE_TICK))
 
 
+def _file_keys(files: Sequence[str]) -> tuple[pl.Series, list[OSError]]:
+    """The key of each file, null for one that has none; why those have none."""
+    infos = _infos(files)
+    try:
+        paths = pl.Series(files, dtype=pl.String)
+    except UnicodeEncodeError:
+        paths = pl.Series(map(_as_text, files), dtype=pl.String)
+    sizes = pl.Series("size", [info.size for info in infos], dtype=pl.Int64)
+    times = pl.Series("modified", [info.mtime_ns for info in infos], dtype=pl.Int64)
+    known = pl.DataFrame([sizes, times, paths.alias("path")])
+    keys = known.select(pl.concat_str("size", "modified", "path", separator=" ")).to_series()
+    others = {row: _key_or_error(files[row]) for row in keys.is_null().arg_true()}
+    errors = [key for key in others.values() if isinstance(key, OSError)]
+    found = {row: key for row, key in others.items() if isinstance(key, str)}
+    return (keys.scatter(list(found), list(found.values())) if found else keys), errors
+
+
+def _infos(files: Sequence[str]) -> list[FileInfo]:
+    """Size and time of each file, None where they must be asked for again, one by one. A thread asks for all
+    of its files in one call, so that threads do not wait for each other between any two files."""
+    system = LocalFileSystem()
+
+    def ask(part: Sequence[str]) -> list[FileInfo]:
+        try:
+            return system.get_file_info(part)
+        except (OSError, UnicodeEncodeError):  # one in a closed folder, or whose name is no text
+            return [FileInfo("")] * len(part)
+
+    threads = min(8, os.cpu_count() or 1)
+    each = max(_AT_ONCE, -(-len(files) // threads))
+    with ThreadPoolExecutor(threads, thread_name_prefix="stat") as pool:
+        parts = pool.map(ask, (files[start : start + each] for start in range(0, len(files), each)))
+        return list(itertools.chain.from_iterable(parts))
+
+
 def _file_key(path: str) -> str:
     status = os.stat(path)
-    return f"{status.st_size}-{status.st_mtime_ns}-{hash_bytes(os.fsencode(path))}"
+    return f"{status.st_size} {status.st_mtime_ns} {_as_text(path)}"
+
+
+def _as_text(path: str) -> str:
+    """An absolute path as a table holds it: one that is no valid text by its bytes, unlike any other path."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path).hex()
+    return path
 
 
 def _key_or_error(path: str) -> str | OSError:

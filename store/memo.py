@@ -25,6 +25,7 @@ COMPUTED_AT = "computed_at"
 COMPACT_ABOVE = 8
 COMPACT_DURING = 64
 _WEEK_HOURS = 7 * 24
+_IS_KNOWN = "is known"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Memo:
         Raises ValueError for bad requests, ComputeError naming the keys when `compute` breaks its promise,
         UnstorableColumn for results no table can hold, CorruptTable.
         """
-        wanted, known, missing = self._missing(requests, chunk)
+        found, missing = self._missing(requests, chunk)
         table, started, answered = None, time.monotonic(), 0
         for offset in range(0, missing.height, chunk):
             part = missing.slice(offset, chunk)
@@ -116,7 +117,7 @@ class Memo:
                 self._compact(table)
         if missing.height:
             self.compact()
-        return self._result(wanted, known, missing, answered)
+        return self._result(found, missing, answered)
 
     def get_or_stream(
         self,
@@ -132,9 +133,9 @@ class Memo:
         `answer` gets all missing rows at once and yields a mapping of `key` and the results for each, in any
         order; they are appended `chunk` by `chunk`. When it raises, what it had given is appended first.
         """
-        wanted, known, missing = self._missing(requests, chunk)
+        found, missing = self._missing(requests, chunk)
         if missing.is_empty():
-            return self._result(wanted, known, missing, 0)
+            return self._result(found, missing, 0)
         started, left, gathered, chunks = time.monotonic(), missing, [], 0
 
         def append() -> None:
@@ -161,7 +162,7 @@ class Memo:
                     append()
         self._checked(left, left.select("key").clear(), partial)
         self.compact()
-        return self._result(wanted, known, missing, missing.height - left.height)
+        return self._result(found, missing, missing.height - left.height)
 
     def read(self, keys: pl.Series | None = None) -> pl.DataFrame:
         """The known rows (of `keys`, default all), one a key, in no promised order, without `computed_at`."""
@@ -202,21 +203,23 @@ class Memo:
             return []
         return self._delta.drop_broken_files(table)
 
-    def _missing(self, requests: pl.DataFrame, chunk: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-        """The keys of the requests, the results of those that are known, the requests of the others."""
+    def _missing(self, requests: pl.DataFrame, chunk: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The distinct keys asked for, with the results of the known ones; the requests of the others."""
         if chunk < 1:
             raise ValueError(f"memo {self.name!r}: chunk must be at least 1, not {chunk}")
         wanted = self._distinct(requests)
-        known = self.read(wanted["key"])
-        return wanted.select("key"), known, wanted.join(known, on="key", how="anti", maintain_order="left")
+        found = self._look_up(wanted.select("key"))
+        return found, wanted.filter(~found[_IS_KNOWN])
 
-    def _result(
-        self, keys: pl.DataFrame, known: pl.DataFrame, missing: pl.DataFrame, computed: int
-    ) -> MemoResult:
+    def _look_up(self, keys: pl.DataFrame) -> pl.DataFrame:
+        known = self.read(keys["key"]).with_columns(pl.lit(True).alias(_IS_KNOWN))
+        found = keys.join(known, on="key", how="left", maintain_order="left")
+        return found.with_columns(pl.col(_IS_KNOWN).fill_null(False))
+
+    def _result(self, found: pl.DataFrame, missing: pl.DataFrame, computed: int) -> MemoResult:
         if missing.height:
-            known = self.read(keys["key"])
-        frame = keys.join(known, on="key", how="inner", maintain_order="left")
-        return MemoResult(frame, computed, keys.height - missing.height)
+            found = self._look_up(found.select("key")).filter(_IS_KNOWN)
+        return MemoResult(found.drop(_IS_KNOWN), computed, found.height - computed)
 
     def _known(self, table: DeltaTable | None) -> pl.DataFrame:
         if table is None:

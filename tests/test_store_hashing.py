@@ -307,11 +307,13 @@ def test_file_that_changes_while_it_is_read_is_not_cached(tmp_path, monkeypatch)
     assert cache.hash_files([path]) == [hash_bytes(b"second!")]
 
 
-def test_cache_handles_names_that_are_not_unicode(tmp_path):
-    path = os.fsencode(tmp_path) + b"/\xff.png"
-    with open(path, "wb") as file:
-        file.write(b"x")
-    cache = HashCache(Store(tmp_path / "home"))
-    assert (
-        cache.hash_files([os.fsdecode(path)]) == cache.hash_files([os.fsdecode(path)]) == [hash_bytes(b"x")]
-    )
+def test_a_name_that_is_no_text_costs_neither_itself_nor_the_others(tmp_path, read_files):
+    odd, sound, gone = (os.fsencode(tmp_path) + name for name in (b"/\xff.png", b"/a.png", b"/\xfe.png"))
+    for path in (odd, sound):
+        with open(path, "wb") as file:
+            file.write(path[-5:])
+    cache, paths = HashCache(Store(tmp_path / "home")), [*map(os.fsdecode, (odd, gone, sound))]
+    wanted = [hash_bytes(odd[-5:]), None, hash_bytes(sound[-5:])]
+    assert cache.hash_readable_files(paths) == wanted
+    read_files.clear()
+    assert cache.hash_readable_files(paths) == wanted and read_files == []

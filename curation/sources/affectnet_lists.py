@@ -19,7 +19,7 @@ NOT_APPLICABLE = -2.0
 BLOCK_BYTES = 16 << 20
 """A list is half a gigabyte of landmarks: it is read in blocks of whole lines."""
 
-_COLUMNS = ("list", "line", "origin", *HEADER[1:], "listed", "keep", "reason")
+_PLACE = ("list", "line", "origin", "listed", "keep", "reason")
 _LISTED = pl.col(HEADER[0]).fill_null("").str.replace_all("\\", "/", literal=True).str.strip_prefix("./")
 
 
@@ -31,8 +31,8 @@ def read(paths: list[Path], landmarks: bool = True) -> pl.DataFrame:
     Lists may lack their header. Raises RawDataError for a list without a needed column and for lists without
     a line.
     """
-    wanted = [name for name in _COLUMNS if landmarks or name != "facial_landmarks"]
-    blocks = [block.select(wanted) for path in paths for block in _blocks(path)]
+    cells = [name for name in HEADER[1:] if landmarks or name != "facial_landmarks"]
+    blocks = [block.select(*_PLACE, *cells) for path in paths for block in _blocks(path, cells)]
     if not blocks:
         raise RawDataError(f"no lines in {' and '.join(str(path) for path in paths)}")
     return _identified(pl.concat(blocks)).drop("list", "line")
@@ -70,13 +70,13 @@ def _applicable(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _blocks(path: Path) -> Iterator[pl.DataFrame]:
-    """Rows of whole lines, numbered from 1: the cells of HEADER, judged."""
+def _blocks(path: Path, cells: list[str]) -> Iterator[pl.DataFrame]:
+    """Rows of whole lines, numbered from 1: `cells` of HEADER at least, judged."""
     with path.open("rb") as file:
         header, line = _header(file, path)
         while content := file.read(BLOCK_BYTES) + file.readline():
             lines = content.count(b"\n") + (not content.endswith(b"\n"))
-            rows = _whole(content, header, path.name, line)
+            rows = _whole(content, header, path.name, line, cells)
             if rows is None or rows.height != lines:
                 rows = _line_by_line(content, header, path.name, line)
             if rows.height:
@@ -99,16 +99,14 @@ def _header(file: BinaryIO, path: Path) -> tuple[list[str], int]:
     return header, line + 1
 
 
-def _whole(content: bytes, header: list[str], name: str, line: int) -> pl.DataFrame | None:
+def _whole(content: bytes, header: list[str], name: str, line: int, cells: list[str]) -> pl.DataFrame | None:
     """The rows of lines that are all sound, as in nearly every block; None, or too few, for any others."""
     schema = {column: pl.Float64 if column in NUMBERS else pl.String for column in header}
     try:
         rows = pl.read_csv(content, has_header=False, schema=schema, quote_char=None)
     except pl.exceptions.PolarsError:
         return None
-    rows = rows.select(
-        pl.col(column).str.strip_chars() if schema[column] == pl.String else column for column in HEADER
-    )
+    rows = rows.with_columns(pl.col(HEADER[0]).str.strip_chars())
     sound = [
         pl.col("facial_landmarks").is_not_null(),
         _LISTED != "",
@@ -117,7 +115,9 @@ def _whole(content: bytes, header: list[str], name: str, line: int) -> pl.DataFr
     sound += [pl.col(number).is_finite() & in_range(number, pl.col(number)) for number in NUMBERS]
     if not rows.select(pl.all_horizontal(sound).fill_null(False).all()).item():
         return None
-    return _applicable(_placed(rows.with_row_index("line", offset=line), name))
+    stripped = (pl.col(cell).str.strip_chars() if schema[cell] == pl.String else cell for cell in cells)
+    rows = rows.select(HEADER[0], *stripped).with_row_index("line", offset=line)
+    return _applicable(_placed(rows, name))
 
 
 def _placed(rows: pl.DataFrame, name: str) -> pl.DataFrame:

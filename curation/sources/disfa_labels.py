@@ -135,17 +135,20 @@ def _sound(subject: str, files: list[LabelFile]) -> pl.DataFrame | None:
     files = sorted(files)
     if tuple(au for au, *_ in files) != ACTION_UNITS:
         return None
-    schema, values = {"frame": pl.Int64, "value": pl.Float64}, {}
-    for label, (_, path, _) in zip(LABELS, files, strict=True):
-        try:
-            content = path.read_bytes()
-            table = pl.read_csv(content, has_header=False, schema=schema, quote_char=None)
-        except (OSError, pl.exceptions.PolarsError):
-            return None
-        lines = content.count(b"\n") + (not content.endswith(b"\n"))
-        if table.height != lines or not table["frame"].equals(values.setdefault("frame", table["frame"])):
-            return None
-        values[label] = table["value"]
+    try:
+        contents = [path.read_bytes() for _, path, _ in files]
+        content = b"".join(each if each.endswith(b"\n") else each + b"\n" for each in contents)
+        schema = {"frame": pl.Int64, "value": pl.Float64}
+        lines = pl.read_csv(content, has_header=False, schema=schema, quote_char=None)
+    except (OSError, pl.exceptions.PolarsError):
+        return None
+    counts = {each.count(b"\n") + (not each.endswith(b"\n")) for each in contents}
+    count = max(counts)
+    if counts != {count} or lines.height != count * len(files):
+        return None
+    numbers = lines["frame"].to_numpy().reshape(len(files), count)
+    if not (numbers == numbers[0]).all():
+        return None
     frame, intensity = pl.col("frame"), pl.col(LABELS)
     checks = (
         frame.is_between(1, 10**9 - 1),
@@ -153,7 +156,8 @@ def _sound(subject: str, files: list[LabelFile]) -> pl.DataFrame | None:
         intensity.is_between(0, 5),
         intensity == intensity.round(),
     )
-    table = pl.DataFrame(values)
+    columns = {label: lines["value"].slice(i * count, count) for i, label in enumerate(LABELS)}
+    table = pl.DataFrame({"frame": lines["frame"].head(count), **columns})
     if not table.select(pl.all_horizontal(*checks).fill_null(False).all()).item():
         return None
     return table.select(

@@ -28,10 +28,9 @@ def files(folder: Path) -> Iterator[str]:
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and name != _FILE_SYSTEMS_OWN
         )
-        inside = place[len(top) :].lstrip("/")
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield f"{inside}/{name}" if inside else name
+        inside = place[len(top) :].strip("/")
+        before = f"{inside}/" if inside else ""
+        yield from [before + name for name in sorted(names) if name[0] != "."]
 
 
 def _refuse(error: OSError) -> None:
