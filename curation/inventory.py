@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -157,7 +158,7 @@ def _described(layout: str, place: Path, table: pl.DataFrame, rules: Rules, note
         unusable=frames.reasons(table),
         examples=dict(examples.sort("code").iter_rows()),
         shorter_sides=_histogram(sized.select(pl.min_horizontal("width", "height")).to_series(), rules),
-        large_enough=int(_sized(sized.select("width", "height"), rules)["keep"].sum()),
+        large_enough=int(sized.select(resolution.large_enough(**_sides(rules)).sum()).item()),
         subjects=table["subject"].drop_nulls().n_unique(),
         captions=table.height - table["raw_caption"].null_count(),
         expressions={name: expressions[i] for i, name in enumerate(EXPRESSIONS) if i in expressions},
@@ -180,10 +181,12 @@ def _histogram(sides: pl.Series, rules: Rules) -> dict[str, int]:
     return counts
 
 
-def _sized(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    return resolution.apply(
-        rows, rules.min_side, rules.inclusive, inclusive_height=rules.inclusive and rules.inclusive_height
-    )
+def _sides(rules: Rules) -> dict[str, Any]:
+    return {
+        "min_side": rules.min_side,
+        "inclusive": rules.inclusive,
+        "inclusive_height": rules.inclusive and rules.inclusive_height,
+    }
 
 
 def _duplicates(rows: pl.DataFrame) -> tuple[int, list[list[str]]]:
@@ -208,7 +211,7 @@ def _plan(photographs: pl.DataFrame, films: pl.DataFrame, rules: Rules) -> tuple
     ]
     steps += [_step("raw_disfa", drawn)] if drawn.height else []
     unknown = pl.col("width", "height").fill_null(rules.min_side + 1)  # not read yet: counts as large
-    large = _sized(photographs.filter("keep").with_columns(unknown), rules)
+    large = resolution.apply(photographs.filter("keep").with_columns(unknown), **_sides(rules))
     steps += [_step("resolution", large)] if photographs.height else []
     asked = [
         table.filter("keep").select(pl.coalesce("content_hash", "sample_id")).unique()

@@ -17,19 +17,33 @@ def apply(
     each side that is too short: "too small: width 48 < 64". Raises ValueError for a missing column or a
     `min_side` below 1.
     """
+    table = frames_table.judgeable(frames, "width", "height")
+    complaints = [
+        pl.when(pl.col(side).is_null())
+        .then(pl.lit(f"{side} unknown"))
+        .when(short)
+        .then(pl.format("{} {} {} {}", pl.lit(side), side, pl.lit(sign), pl.lit(min_side)))
+        for side, sign, short in _short(min_side, inclusive, inclusive_height)
+    ]
+    reason = pl.concat_str(
+        pl.lit("too small: "), pl.concat_str(complaints, separator=", ", ignore_nulls=True)
+    )
+    large = large_enough(min_side, inclusive, inclusive_height=inclusive_height)
+    return frames_table.quarantine(table, ~large, reason)
+
+
+def large_enough(min_side: int, inclusive: bool = True, *, inclusive_height: bool | None = None) -> pl.Expr:
+    """Whether both sides of a row are known and long enough, as `apply` judges; raises as it does."""
+    sides = _short(min_side, inclusive, inclusive_height)
+    return pl.all_horizontal((~short).fill_null(False) for _, _, short in sides)
+
+
+def _short(min_side: int, inclusive: bool, inclusive_height: bool | None) -> list[tuple[str, str, pl.Expr]]:
+    """For each side its name, the sign of being too short, and whether it is."""
     if min_side < 1:
         raise ValueError(f"min_side is at least 1 pixel, not {min_side!r}")
-    table = frames_table.judgeable(frames, "width", "height")
-    sides = {"width": inclusive, "height": inclusive if inclusive_height is None else inclusive_height}
-    complaints = []
-    for side, exact_passes in sides.items():
-        short = pl.col(side) < min_side if exact_passes else pl.col(side) <= min_side
-        sign = "<" if exact_passes else "<="
-        complaints.append(
-            pl.when(pl.col(side).is_null())
-            .then(pl.lit(f"{side} unknown"))
-            .when(short)
-            .then(pl.format("{} {} {} {}", pl.lit(side), side, pl.lit(sign), pl.lit(min_side)))
-        )
-    complaint = pl.concat_str(complaints, separator=", ", ignore_nulls=True)
-    return frames_table.quarantine(table, complaint != "", pl.concat_str(pl.lit("too small: "), complaint))
+    exact = {"width": inclusive, "height": inclusive if inclusive_height is None else inclusive_height}
+    return [
+        (side, "<" if passes else "<=", pl.col(side) < min_side if passes else pl.col(side) <= min_side)
+        for side, passes in exact.items()
+    ]

@@ -69,6 +69,10 @@ class MemoResult:
     reused: int
 
 
+def _oldest(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.sort(COMPUTED_AT, maintain_order=True).unique("key", keep="first", maintain_order=True)
+
+
 class Memo:
     """The memo `name` in `folder`. `schema` (result columns, without `key`) types all-null chunks and empty
     results; with it the results have exactly these columns."""
@@ -166,21 +170,24 @@ class Memo:
 
     def read(self, keys: pl.Series | None = None) -> pl.DataFrame:
         """The known rows (of `keys`, default all), one a key, in no promised order, without `computed_at`."""
+        rows = self._rows(keys)
+        return self._results(rows if rows["key"].n_unique() == rows.height else _oldest(rows))
+
+    def _rows(self, keys: pl.Series | None) -> pl.DataFrame:
+        """All rows, several of a key that several processes computed."""
         table = self._delta.open()
         if table is None:
-            return pl.DataFrame(schema={"key": pl.String, **(self.schema or {})})
+            return pl.DataFrame(schema={"key": pl.String, **(self.schema or {}), COMPUTED_AT: pl.Datetime})
         lazy = self._delta.scan(table)
         if keys is not None:
             lazy = lazy.join(pl.LazyFrame({"key": keys}), on="key", how="semi")
-        rows = self._delta.collect(lazy)
-        if rows["key"].n_unique() < rows.height:
-            rows = rows.sort(COMPUTED_AT, maintain_order=True).unique(
-                "key", keep="first", maintain_order=True
-            )
-        if self.schema is not None:
-            rows = conform(rows, {"key": pl.String(), **self.schema}, f"memo {self.name!r}")
-            return rows.select("key", *self.schema)
-        return rows.drop(COMPUTED_AT)
+        return self._delta.collect(lazy)
+
+    def _results(self, rows: pl.DataFrame) -> pl.DataFrame:
+        if self.schema is None:
+            return rows.drop(COMPUTED_AT)
+        rows = conform(rows, {"key": pl.String(), **self.schema}, f"memo {self.name!r}")
+        return rows.select("key", *self.schema)
 
     def __len__(self) -> int:
         """How many distinct keys are known."""
@@ -212,9 +219,12 @@ class Memo:
         return found, wanted.filter(~found[_IS_KNOWN])
 
     def _look_up(self, keys: pl.DataFrame) -> pl.DataFrame:
-        known = self.read(keys["key"]).with_columns(pl.lit(True).alias(_IS_KNOWN))
-        found = keys.join(known, on="key", how="left", maintain_order="left")
-        return found.with_columns(pl.col(_IS_KNOWN).fill_null(False))
+        rows = self._rows(keys["key"])
+        found = keys.join(rows, on="key", how="left", maintain_order="left")
+        if found.height > keys.height:
+            found = keys.join(_oldest(rows), on="key", how="left", maintain_order="left")
+        is_known = found[COMPUTED_AT].is_not_null().alias(_IS_KNOWN)
+        return self._results(found).with_columns(is_known)
 
     def _result(self, found: pl.DataFrame, missing: pl.DataFrame, computed: int) -> MemoResult:
         if missing.height:

@@ -3,6 +3,7 @@ are `affectnet_crops`'s. Filters by size or content live elsewhere.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,11 @@ def read(
     parts = rar.parts(tops, affectnet_archive.STEM) if pictures is None else []
     if pictures is None and not parts:
         raise RawDataError(f"no folder {folder / PICTURES} and no {affectnet_archive.STEM}.part01.rar")
-    rows = affectnet_lists.read(lists, landmarks).with_columns(pl.lit("affectnet").alias("source"))
+    with ThreadPoolExecutor(1) as pool:  # half a million pictures are listed while the lists are read
+        names = pool.submit(lambda: list(files(pictures)) if pictures else [])
+        rows = affectnet_lists.read(lists, landmarks).with_columns(pl.lit("affectnet").alias("source"))
     if pictures is not None:
-        tables = [_from_tree(rows, pictures, hash_files, memo, say)]
+        tables = [_from_tree(rows, pictures, names.result(), hash_files, memo, say)]
     else:
         tables = _from_archive(rows, parts, store, min_side, progress, say)
     return frames.finished(table.rename({"facial_landmarks": "landmarks"}, strict=False) for table in tables)
@@ -76,11 +79,11 @@ def _lists(tops: list[Path]) -> list[Path]:
 def _from_tree(
     rows: pl.DataFrame,
     pictures: Path,
+    names: list[str],
     hash_files: HashFiles,
     memo: Memo | None,
     say: Callable[[str], None],
 ) -> pl.DataFrame:
-    names = list(files(pictures))
     if not sound("".join(names)):
         names = list(filter(sound, names))
     present = pl.DataFrame({"listed": names}, schema={"listed": pl.String})

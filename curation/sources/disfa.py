@@ -1,6 +1,5 @@
 """DISFA: pictures joined with labels on (subject, frame). Parts: `disfa_pictures`, `disfa_labels`."""
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,12 +108,14 @@ def _find(folder: Path, cameras: Sequence[str]) -> _Found:
     if not folder.is_dir():
         raise RawDataError(f"no folder {folder}")
     found = _Found()
-    for name in listing.files(folder):
+    names = list(listing.files(folder))
+    all_sound = listing.sound("".join(names))
+    for name in names:
         place, _, file = name.rpartition("/")
-        suffix = os.path.splitext(file)[1].lower()
+        suffix = file[file.rfind(".") :].lower()
         is_labels = suffix == ".txt" and disfa_labels.FILE.fullmatch(file) is not None
         is_video, is_still = suffix in VIDEO_SUFFIXES, suffix in frames.SUFFIXES
-        if not listing.sound(name):
+        if not (all_sound or listing.sound(name)):
             found.unnameable += [listing.shown(name)] if is_labels or is_video or is_still else []
             continue
         if is_labels:

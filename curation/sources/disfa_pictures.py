@@ -118,7 +118,7 @@ def from_stills(
     )
     table = frames.quarantine(table, pl.col("frame").is_null(), pl.format("no frame number: {}", "name"))
     frame = ["subject", "camera", "frame"]
-    again = pl.col("frame").is_not_null() & (pl.int_range(pl.len()).over(frame) > 0)
+    again = pl.col("frame").is_not_null() & ~pl.struct(frame).is_first_distinct()
     table = frames.quarantine(
         table, again, pl.format("duplicate frame: {} beside {}", "name", pl.col("name").first().over(frame))
     )
