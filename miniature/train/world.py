@@ -57,6 +57,8 @@ def pictures(
         ]
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
             blocks = pool.map(_render_block, jobs, chunksize=1)
+            pool.close()
+            pool.join()  # leaving ends the workers by SIGTERM, which may be ignored where SIGINT is
         np.save(folder / "images.npy", np.concatenate([block[0] for block in blocks]))
         np.save(folder / "intensities.npy", np.concatenate([block[1] for block in blocks]))
         np.save(folder / "cartoons.npy", np.concatenate([block[3] for block in blocks]))
