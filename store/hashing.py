@@ -67,12 +67,19 @@ def hash_readable_files(paths: Iterable[str | os.PathLike], workers: int | None 
 
 
 def _map_files(function: Callable[[Any], Any], paths: Iterable[Any], workers: int | None) -> list[Any]:
-    """`function` of each path, in order, on threads: handed out in parts, since small files are read faster
-    than they are handed out."""
+    """`function` of each path, in order, on threads."""
+    return _map_parts(lambda part: list(map(function, part)), paths, workers)
+
+
+def _map_parts(
+    function: Callable[[list[Any]], list[Any]], paths: Iterable[Any], workers: int | None
+) -> list[Any]:
+    """`function` of parts of the paths, joined in order, on threads: small files are read faster than they
+    are handed out."""
     paths = list(paths)
     parts = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1), thread_name_prefix="hash") as pool:
-        return list(itertools.chain.from_iterable(pool.map(lambda part: list(map(function, part)), parts)))
+        return list(itertools.chain.from_iterable(pool.map(function, parts)))
 
 
 def hash_folder(
@@ -279,21 +286,17 @@ def _file_keys(files: Sequence[str]) -> tuple[pl.Series, list[OSError]]:
 
 
 def _infos(files: Sequence[str]) -> list[FileInfo]:
-    """Size and time of each file, None where they must be asked for again, one by one. A thread asks for all
-    of its files in one call, so that threads do not wait for each other between any two files."""
+    """Size and time of each file, None where they must be asked for again, one by one. Many are asked for in
+    one call, so that threads do not wait for each other between any two files."""
     system = LocalFileSystem()
 
-    def ask(part: Sequence[str]) -> list[FileInfo]:
+    def ask(part: list[str]) -> list[FileInfo]:
         try:
             return system.get_file_info(part)
         except (OSError, UnicodeEncodeError):  # one in a closed folder, or whose name is no text
             return [FileInfo("")] * len(part)
 
-    threads = min(8, os.cpu_count() or 1)
-    each = max(_AT_ONCE, -(-len(files) // threads))
-    with ThreadPoolExecutor(threads, thread_name_prefix="stat") as pool:
-        parts = pool.map(ask, (files[start : start + each] for start in range(0, len(files), each)))
-        return list(itertools.chain.from_iterable(parts))
+    return _map_parts(ask, files, None)
 
 
 def _file_key(path: str) -> str:

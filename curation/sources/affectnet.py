@@ -84,9 +84,7 @@ def _from_tree(
     memo: Memo | None,
     say: Callable[[str], None],
 ) -> pl.DataFrame:
-    if not sound("".join(names)):
-        names = list(filter(sound, names))
-    present = pl.DataFrame({"listed": names}, schema={"listed": pl.String})
+    present = pl.DataFrame({"listed": list(filter(sound, names))}, schema={"listed": pl.String})
     if present.is_empty():
         raise RawDataError(f"no pictures in {pictures}")
     if unlisted := present.join(rows, on="listed", how="anti").height:

@@ -108,14 +108,12 @@ def _find(folder: Path, cameras: Sequence[str]) -> _Found:
     if not folder.is_dir():
         raise RawDataError(f"no folder {folder}")
     found = _Found()
-    names = list(listing.files(folder))
-    all_sound = listing.sound("".join(names))
-    for name in names:
+    for name in listing.files(folder):
         place, _, file = name.rpartition("/")
         suffix = file[file.rfind(".") :].lower()
         is_labels = suffix == ".txt" and disfa_labels.FILE.fullmatch(file) is not None
         is_video, is_still = suffix in VIDEO_SUFFIXES, suffix in frames.SUFFIXES
-        if not (all_sound or listing.sound(name)):
+        if not listing.sound(name):
             found.unnameable += [listing.shown(name)] if is_labels or is_video or is_still else []
             continue
         if is_labels:
