@@ -100,15 +100,16 @@ def fit(table: pl.DataFrame, recipe: str | Recipe, labelled: pl.DataFrame | None
             raise ValueError(f"recipe {recipe.name!r} is fitted on manually labelled frames; there are none")
         maps = calibration.fit(labelled, recipe.anchors).with_columns(pl.lit(recipe.name).alias("recipe"))
         return Corrections(recipe, maps.select(STATISTICS_SCHEMA.names()))
-    kept = _judged(table, recipe).filter("keep")
+    judged = _judged(table, recipe)
     sample = pl.col("sample_id") if "sample_id" in table.columns else pl.col("_row")
+    kept = judged.select("keep", "_row", *COLUMNS, sample.alias("_sample")).filter("keep")
     rows = []
     for power in recipe.powers:
         value = _on_scale(power.au, recipe)
-        rows.append(_statistic(kept, recipe, "power", power.au, value.pow(power.gamma), sample))
+        rows.append(_statistic(kept, recipe, "power", power.au, value.pow(power.gamma)))
         if power.target_au is not None:
             target = _on_scale(power.target_au, recipe)
-            rows.append(_statistic(kept, recipe, "target", power.au, target, sample))
+            rows.append(_statistic(kept, recipe, "target", power.au, target))
     return Corrections(recipe, pl.DataFrame(rows, schema=STATISTICS_SCHEMA))
 
 
@@ -167,8 +168,9 @@ def _weakness(recipe: Recipe) -> pl.Expr:
         figure = pl.max_horizontal(values)
         weak = figure <= recipe.weak_at
         text = f"too weak: highest intensity {{}} <= {recipe.weak_at:g} on a 0-{recipe.scale:g} scale"
-    shown = ((figure * 1000).round(6).floor() / 1000).cast(pl.String)  # never rounded up to the limit
-    return pl.when(weak).then(pl.format(text, shown))
+    below = pl.when(weak).then(figure)  # null elsewhere: what is strong enough need not be written out
+    shown = ((below * 1000).round(6).floor() / 1000).cast(pl.String)  # never rounded up to the limit
+    return pl.format(text, shown)
 
 
 def _clipped(column: str, recipe: Recipe) -> pl.Expr:
@@ -193,10 +195,8 @@ def _if_kept(value: pl.Expr, name: str) -> pl.Expr:
     return pl.when("keep").then(value).alias(name)
 
 
-def _statistic(
-    kept: pl.DataFrame, recipe: Recipe, step: str, au: int, value: pl.Expr, sample: pl.Expr
-) -> dict:
-    found = kept.select(value.alias("value"), sample.alias("sample")).drop_nulls("value")
+def _statistic(kept: pl.DataFrame, recipe: Recipe, step: str, au: int, value: pl.Expr) -> dict:
+    found = kept.select(value.alias("value"), pl.col("_sample").alias("sample")).drop_nulls("value")
     lowest, highest = found["value"].min(), found["value"].max()
 
     def first(extreme: float | None) -> str | None:

@@ -86,7 +86,7 @@ def assemble(
         raise ValueError("no source to assemble a training set from")
     table = pl.concat(parts)
     for name, ids in (("sources", table["sample_id"]), ("captions", captions["sample_id"])):
-        if ids.is_duplicated().any():
+        if ids.n_unique() < len(ids):
             raise ValueError(
                 f"{name} have sample ids twice: {ids.filter(ids.is_duplicated()).unique().sort()[0]}"
             )
