@@ -41,6 +41,7 @@ DECISIVE = (
     "warmup_steps",
     "schedule",
     "seed",
+    "timestep_exponent",
     "text_dropout",
     "smoothing_variance",
     "round_probability",

@@ -223,6 +223,11 @@ class AdapterExperiment(_Settings):
     seed: int = Field(0, description="Seed of initialisation, data order and noise.")
     processes: int = Field(1, ge=0, description="Processes that train together; 0: as many as fit.")
     smoothing: Smoothing = Smoothing()
+    timestep_exponent: float = Field(
+        1.0,
+        gt=0,
+        description="1: all timesteps alike; less: more of the noisy ones, which decide expressions.",
+    )
     text_dropout: float = Field(0.1, ge=0, le=1, description="Share of samples trained without text and AUs.")
     log_every: int = Field(50, ge=1, description="Steps between progress lines.")
     checkpoint_every: int = Field(500, ge=1, description="Steps between checkpoints.")

@@ -81,6 +81,15 @@ def test_timesteps_are_stratified_and_uniform(folder):
     assert (means - 499.5).abs().max() < 200
 
 
+def test_a_small_exponent_draws_more_of_the_noisy_timesteps(folder):
+    data = dataset(folder, batch_size=4, timestep_exponent=0.5)
+    drawn = torch.stack([data.batch(step).timesteps for step in range(400)])
+    # t = 1000 sqrt(u): a quarter of the samples below 500, 707 and 866 each
+    for part, (low, high) in enumerate([(0, 500), (500, 707), (707, 866), (866, 1000)]):
+        assert ((drawn[:, part] >= low - 1) & (drawn[:, part] <= high)).all()
+    assert abs(drawn.float().mean() - 666.7) < 8
+
+
 def test_unconditional_samples_lose_text_and_aus_together(folder):
     data = dataset(folder, text_dropout=0.25, smoothing_variance=0.2)
     batches = [data.batch(step) for step in range(100)]

@@ -33,6 +33,7 @@ def test_defaults_are_the_papers(tmp_path):
     assert (job.encoder, job.rank, job.alpha) == ("res_mlp64", 32, 8)
     assert (job.batch_size, job.learning_rate, job.schedule) == (16, 1e-4, "constant")
     assert (job.smoothing_variance, job.round_probability) == (0.2, 0.2)
+    assert job.timestep_exponent == 1
 
 
 def test_folders_are_taken_from_the_files_place(tmp_path):
@@ -53,6 +54,7 @@ def test_folders_are_taken_from_the_files_place(tmp_path):
         ({"steps": True}, "steps must be int"),
         ({"learning_rate": 0}, "learning_rate must be above 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be float"),
+        ({"timestep_exponent": 0}, "timestep_exponent must be above 0"),
         ({"text_dropout": 1.5}, "text_dropout must be in 0–1"),
         ({"schedule": "linear"}, "schedule must be one of constant, cosine"),
         ({"precision": "float16"}, "precision must be one of float32, bfloat16"),

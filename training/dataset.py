@@ -65,15 +65,16 @@ class Dataset:
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         """Every `world`-th sample of step `step`, from the `rank`-th on.
 
-        The timesteps are stratified: the i-th of B samples draws from the i-th of B equal parts of the
-        schedule. A step's samples are in random order, so each still has a uniform timestep, and the mean
-        over the batch varies less. Taking every world-th keeps the strata even among the processes.
+        The timesteps are stratified: the i-th of B samples draws from the i-th of B equally likely parts of
+        the schedule. A step's samples are in random order, so a sample's timestep is drawn as if alone, and
+        the mean over the batch varies less. Taking every world-th keeps the strata even among the processes.
         """
         job, size = self.job, self.job.batch_size
         generator = torch.Generator().manual_seed(_seed(job.seed, "step", step))
         samples = self._samples(step)
         strata = (torch.arange(size) + torch.rand(size, generator=generator)) / size
-        timesteps = (strata * self.train_timesteps).long().clamp(max=self.train_timesteps - 1)
+        timesteps = (strata**job.timestep_exponent * self.train_timesteps).long()
+        timesteps = timesteps.clamp(max=self.train_timesteps - 1)
         aus = smooth(self._aus[samples], job.smoothing_variance, job.round_probability, generator)
         captions = self._captions[samples]
         dropped = torch.rand(size, generator=generator) < job.text_dropout

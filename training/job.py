@@ -32,6 +32,8 @@ class TrainingJob:
     encoder, rank, alpha: the adapter (see `inference.adapter.AdapterConfig`)
     steps, batch_size: optimiser steps, and samples a step in all processes together
     warmup_steps, schedule: the learning rate rises linearly, then stays or falls to 0 along a cosine
+    timestep_exponent: timesteps are T·u^exponent, u uniform in [0, 1): 1 draws all alike, as the paper does,
+    less than 1 more of the noisy ones, at which a face's expression is decided
     text_dropout: share of samples trained with the empty text and all AUs 0, for guidance
     smoothing_variance, round_probability: see `training.smoothing`
     gradient_clip: largest norm of the gradient of all parameters together
@@ -54,6 +56,7 @@ class TrainingJob:
     warmup_steps: int = 0
     schedule: str = "constant"
     seed: int = 0
+    timestep_exponent: float = 1.0
     text_dropout: float = 0.1
     smoothing_variance: float = 0.2
     round_probability: float = 0.2
@@ -86,7 +89,7 @@ class TrainingJob:
         ):
             if not low <= getattr(self, name) <= high:
                 raise JobError(f"{name} must be in {low}–{high}, not {getattr(self, name)}")
-        for name in ("learning_rate", "alpha", "gradient_clip"):
+        for name in ("learning_rate", "alpha", "gradient_clip", "timestep_exponent"):
             if not getattr(self, name) > 0:
                 raise JobError(f"{name} must be above 0, not {getattr(self, name)}")
         for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("device", ("auto", "cpu"))):
