@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from pipelines.settings import Profile
+    from settings.profile import Profile
 
 app = typer.Typer(
     help="From raw face data to a measured action-unit adapter for Stable Diffusion.",

@@ -14,7 +14,7 @@ import dagster as dg
 import assets
 from pipelines import automation, jobs, profiles
 from pipelines.resources import StageTables
-from pipelines.settings import Profile
+from settings.profile import Profile
 from store import Store
 
 DEFAULT_PROFILE, DEFAULT_HOME = "miniature", ".fineface"

@@ -11,7 +11,7 @@ from rich.text import Text
 from curation import inventory, recipes
 from curation.inventory import Inventory, Rules, Source
 from pipelines import profiles
-from pipelines.settings import Profile
+from settings.profile import Profile
 from store import HashCache, Store
 
 BAR = 30

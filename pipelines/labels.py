@@ -11,7 +11,7 @@ import polars as pl
 from dagster import DagsterInstance
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
-from assets.overrides import read
+from assets.data_set.overrides import read
 from curation import overrides
 from store import Store
 from store.hashing import hash_frame

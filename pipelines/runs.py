@@ -23,7 +23,7 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.events.log import EventLogEntry
 
 from pipelines import definitions, jobs
-from pipelines.settings import Profile
+from settings.profile import Profile
 
 PROCESS_TAG = "fineface/process"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

@@ -10,7 +10,8 @@ from store.errors import (
     UnstorableColumn,
 )
 from store.files import Files
-from store.hashing import HashCache, fingerprint, hash_bytes, hash_file, hash_files, hash_folder, hash_frame
+from store.hash_cache import HashCache
+from store.hashing import fingerprint, hash_bytes, hash_file, hash_files, hash_folder, hash_frame
 from store.memo import Memo, MemoResult, Progress
 from store.store import Store
 

@@ -1,4 +1,4 @@
-"""Reading profiles: the YAML files here or one's own. What they may say stands in `pipelines.settings`."""
+"""Reading profiles: the YAML files here or one's own. What they may say stands in `settings.profile`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from pipelines.settings import Profile
+from settings.profile import Profile
 
 FOLDER = Path(__file__).parent
 HOUSE = FOLDER.resolve().parent.parent

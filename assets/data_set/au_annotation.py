@@ -1,0 +1,74 @@
+"""au_annotation: twelve intensities of every photograph as the estimator gave them, or why there are none."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+import facs
+from assets import annotators, calls, pictures, stage
+from store import Store
+
+
+@dg.asset(group_name="data_set", code_version="2", kinds={"polars", "torch"}, pool="gpu")
+def au_annotation(
+    context: dg.AssetExecutionContext,
+    photorealism: pl.DataFrame,
+    store: dg.ResourceParam[Store],
+    profile: dg.ResourceParam[Any],
+) -> dg.MaterializeResult:
+    """AU intensities 0-5 of the photographs; null where the estimator does not support an AU."""
+    photographs = stage.kept(photorealism).select("sample_id", "source", "path", "content_hash")
+    read, made, reused = annotate(context, store, profile.au_estimator, photographs, profile.chunk)
+    table = read.select(
+        "sample_id",
+        "source",
+        "path",
+        "content_hash",
+        *(column for column in annotators.READING if column != "reason"),
+        "model",
+        "fingerprint",
+        pl.col("reason").is_null().alias("keep"),
+        "reason",
+    )
+    return stage.result(table, model_calls=made, reused=reused, **pictures.sheets(table))
+
+
+def annotate(
+    context: dg.AssetExecutionContext, store: Store, estimator: Any, images: pl.DataFrame, chunk: int
+) -> tuple[pl.DataFrame, int, int]:
+    """`images` (path, content_hash) with what `estimator`, a section of the profile, reads in them: the
+    columns of READING, `model`, `fingerprint`, `problem`; calls, reused. `reason` too names a picture that
+    does not decode.
+    """
+    found, made, reused = calls.over_images(
+        context,
+        store,
+        "action_units",
+        images,
+        annotators.action_units(context, estimator.chosen),
+        annotators.READING,
+        chunk=chunk,
+    )
+    found = found.with_columns(pl.coalesce("problem", "reason").alias("reason"))
+    return found, made, reused
+
+
+@dg.asset_check(asset=au_annotation, blocking=True)
+def intensities_within_0_5(au_annotation: pl.DataFrame) -> dg.AssetCheckResult:
+    """What was measured lies on the scale, and something was measured."""
+    values = pl.concat([au_annotation[column] for column in facs.COLUMNS]).drop_nulls()
+    outside = int(((values < 0) | (values > facs.MAXIMUM) | values.is_nan()).sum())
+    return stage.check(outside == 0 and len(values) > 0, measured=len(values), outside=outside)
+
+
+@dg.asset_check(asset=au_annotation)
+def most_have_a_face(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+    """The share of photographs without a face stays below the profile's limit."""
+    corrupt = au_annotation["reason"].str.starts_with(calls.UNDECODABLE).fill_null(False)
+    share = stage.share(~au_annotation.filter(~corrupt)["keep"])
+    limit = profile.limits["no_face"]
+    return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)
+
+
+decodes_most = calls.decode_check(au_annotation)

@@ -1,0 +1,155 @@
+"""results: the tables of all experiments side by side, and the report."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets import stage
+from store import Store
+
+FUNNEL = (
+    "raw_affectnet",
+    "raw_disfa",
+    "raw_folder",
+    "face_crop",
+    "resolution",
+    "photorealism",
+    "au_annotation",
+    "au_corrections",
+    "captions",
+    "training_set",
+)
+REPORT = "report.html"
+
+
+@dg.asset(group_name="results", code_version="1", kinds={"polars"}, deps=list(FUNNEL))
+def results(
+    context: dg.AssetExecutionContext,
+    adapter: pl.DataFrame,
+    generated_samples: pl.DataFrame,
+    au_scores: pl.DataFrame,
+    clip_scores: pl.DataFrame,
+    store: dg.ResourceParam[Store],
+    profile: dg.ResourceParam[Any],
+) -> dg.MaterializeResult:
+    """Every measure of every experiment with its 95 % interval, tidy; the report lies at `report` in the
+    metadata.
+    """
+    from evaluation import report, tables
+
+    scores = _by_experiment(au_scores, profile)
+    competitor = profile.evaluation.competitor
+    competitor = competitor if competitor in scores else None
+    judge = judged_by(au_scores, store.read("au_annotation", columns=["fingerprint"]))
+    found = tables.results(scores, _by_experiment(clip_scores, profile), competitor)
+    path = report.write(
+        store.home / REPORT,
+        report.ReportData(
+            title=profile.title,
+            notice=profile.notice,
+            judge=judge,
+            subtitle=f"profile {profile.name}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, run {context.run_id}",
+            results=found,
+            au_scores=scores,
+            competitor=competitor,
+            generated=_by_experiment(generated_samples, profile),
+            locate=store.files("generated").path,
+            stages={name: store.read(name, columns=["source", "keep", "reason"]) for name in FUNNEL},
+            corrections=store.read("au_corrections"),
+            losses=_losses(store, adapter),
+            facts=_facts(store, profile, adapter, au_scores, judge),
+        ),
+    )
+    return stage.result(
+        found,
+        judge=judge,
+        report=dg.MetadataValue.path(path),
+        results=stage.markdown(found),
+    )
+
+
+def _by_experiment(table: pl.DataFrame, profile: Any) -> dict[str, pl.DataFrame]:
+    """The rows of each experiment, in the profile's order."""
+    parts = {name: table.filter(experiment=name) for name in profile.experiments}
+    return {name: part for name, part in parts.items() if part.height}
+
+
+def _losses(store: Store, adapter: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    from assets.experiment.trained_model import losses
+
+    trained = adapter.drop_nulls("folder")
+    folders = trained.select("experiment", "folder").iter_rows()
+    return {name: losses((store.home / folder).parents[1]) for name, folder in folders}
+
+
+def _facts(
+    store: Store, profile: Any, adapter: pl.DataFrame, au_scores: pl.DataFrame, judge: str
+) -> dict[str, dict[str, object]]:
+    versions = {name: store.version(name) for name in (*FUNNEL, "latents")}
+    trained = {row["experiment"]: row["adapter_hash"] or "untouched base" for row in adapter.to_dicts()}
+    return {
+        "Experiments": trained,
+        "Evaluation": profile.evaluation.model_dump(),
+        "Base": profile.base.model_dump(),
+        "Labeller": profile.au_estimator.model_dump(exclude_none=True),
+        "Judge": {
+            "who": judge,
+            "model": ", ".join(au_scores["model"].unique().sort()),
+            "fingerprint": ", ".join(au_scores["fingerprint"].unique().sort()),
+        },
+        "Table versions": versions,
+    }
+
+
+def judged_by(au_scores: pl.DataFrame, labels: pl.DataFrame) -> str:
+    """One sentence on who measured the pictures and which AUs were left out. The rows say so, not the
+    profile: they may be older than it.
+    """
+    from evaluation import metrics
+
+    if set(au_scores["fingerprint"]) & set(labels["fingerprint"]):
+        who = "The labeller is also the judge: it measures what its own labels taught."
+    else:
+        who = "A second estimator judges, not the labeller."
+    absent = ", ".join(metrics.left_out(au_scores))
+    return who + (f" It does not read {absent}; no mean counts it." if absent else "")
+
+
+@dg.asset_check(asset=results, additional_ins={"au_scores": dg.AssetIn("au_scores")}, blocking=True)
+def every_experiment_is_complete(
+    results: pl.DataFrame, au_scores: pl.DataFrame, profile: dg.ResourceParam[Any]
+) -> dg.AssetCheckResult:
+    """Every experiment was measured on every sample of the protocol (1650), and on the same ones."""
+    from assets.experiment.generated_samples import protocol_samples
+
+    wanted = set(protocol_samples(profile)["sample_id"])
+    kinds = ["individual", "combination"]
+    counts = {}
+    incomplete = []
+    for experiment in results["experiment"].unique().sort():
+        found = set(au_scores.filter(pl.col("kind").is_in(kinds), experiment=experiment)["sample_id"])
+        counts[experiment] = len(found)
+        if found != wanted:
+            incomplete.append(experiment)
+    return stage.check(not incomplete, wanted=len(wanted), incomplete=incomplete, **counts)
+
+
+@dg.asset_check(
+    asset=results,
+    additional_ins={"au_scores": dg.AssetIn("au_scores"), "clip_scores": dg.AssetIn("clip_scores")},
+    blocking=True,
+)
+def every_experiment_has_the_same_judge(
+    results: pl.DataFrame, au_scores: pl.DataFrame, clip_scores: pl.DataFrame
+) -> dg.AssetCheckResult:
+    """All experiments were measured by one estimator and one CLIP: numbers of two are not comparable."""
+    shown = pl.col("experiment").is_in(results["experiment"].unique().to_list())
+    who = pl.format("{} ({})", "model", "fingerprint").unique().sort().alias("who")
+    found = {
+        name: table.filter(shown).select(who)["who"].to_list()
+        for name, table in (("au_scores", au_scores), ("clip_scores", clip_scores))
+    }
+    several = any(len(models) > 1 for models in found.values())
+    return stage.check(not several, **{name: ", ".join(models) for name, models in found.items()})

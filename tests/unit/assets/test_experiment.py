@@ -1,0 +1,178 @@
+"""What an experiment is trained on, and how its prompts and guidance come about."""
+
+import json
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+
+import facs
+from assets.experiment import generated_samples
+from assets.experiment import trained_model as adapter
+from assets.results.results import every_experiment_has_the_same_judge, judged_by
+from evaluation import metrics, protocol
+from pipelines import profiles
+from store import Store
+
+ZEROS = dict.fromkeys(facs.COLUMNS, 0.0)
+
+
+def test_only_kept_training_rows_are_trained_on_and_unsupported_aus_as_zero():
+    rows = [
+        {
+            "sample_id": "b",
+            "content_hash": "hb",
+            "caption": "x",
+            "split": "train",
+            "keep": True,
+            **ZEROS,
+            "au9": None,
+        },
+        {
+            "sample_id": "a",
+            "content_hash": "ha",
+            "caption": "y",
+            "split": "train",
+            "keep": True,
+            **ZEROS,
+            "au12": 4.0,
+        },
+        {"sample_id": "c", "content_hash": "hc", "caption": "z", "split": "test", "keep": True, **ZEROS},
+        {"sample_id": "d", "content_hash": "hd", "caption": None, "split": None, "keep": False, **ZEROS},
+    ]
+    latents = pl.DataFrame({"sample_id": ["a", "b", "c"], "file": ["f", "f", "g"], "row": [1, 0, 0]})
+    found = adapter.training_samples(pl.DataFrame(rows), latents)
+    assert found.columns == ["sample_id", "content_hash", "caption", *facs.COLUMNS, "file", "row"]
+    assert found.select("sample_id", "au9", "au12", "file", "row").rows() == [
+        ("a", 0.0, 4.0, "f", 1),
+        ("b", 0.0, 0.0, "f", 0),
+    ]
+
+
+def test_the_loss_curve_is_what_was_written_so_far(tmp_path):
+    assert adapter.losses(tmp_path).is_empty()
+    (tmp_path / "output").mkdir()
+    lines = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.4}, {"step": 2, "loss": 0.3}]
+    text = "\n".join(map(json.dumps, lines)) + '\n{"step": 3, "lo'
+    (tmp_path / "output" / "progress.jsonl").write_text(text)
+    assert adapter.losses(tmp_path).rows() == [(1, 0.5), (2, 0.3)]
+
+
+def test_every_setting_of_a_profile_reaches_the_training(tmp_path, world):
+    """The job takes all the settings of an experiment: none is dropped, none unknown."""
+    profile = profiles.load(str(world.profile), tmp_path)
+    job = adapter._job(profile, profile.experiments["fineface"])
+    assert (job.encoder, job.rank, job.steps, job.checkpoint_every) == ("res_mlp64", 2, 12, 4)
+    assert (job.smoothing_variance, job.round_probability) == (0.2, 0.2)
+    assert len(job.validation_prompts) == 2 and len(job.base_fingerprint) == 32
+    assert all(hasattr(job, name) for name in adapter.DECISIVE)
+
+
+@pytest.fixture
+def artist(tmp_path, world):
+    def make(folder):
+        profile = profiles.load(str(world.profile), tmp_path)
+        row = {"folder": folder, "adapter_hash": folder and "hash"}
+        context = SimpleNamespace(log=SimpleNamespace(info=lambda text: None))
+        return generated_samples.Artist(context, Store(tmp_path), profile, row)
+
+    return make
+
+
+def test_without_an_adapter_aus_become_words(artist):
+    samples = protocol.build("miniature").filter(pl.col("prompted").is_in(["12", "6+12"]), prompt_index=0)
+    prompts = artist(None)._requests(samples)
+    text = dict(zip(samples["sample_id"], prompts["prompt"], strict=True))
+    assert text["individual/00/au12/3"].endswith("in a park, lip corner puller 3")
+    assert prompts["aus"].null_count() == samples.height
+    neutral = protocol.no_au_samples(samples)
+    assert artist(None)._requests(neutral)["prompt"].to_list() == neutral["prompt"].to_list()
+
+
+def test_with_an_adapter_prompts_stay_and_vectors_go_along(artist):
+    samples = protocol.build("miniature").head(3)
+    requests = artist("some/folder")._requests(samples)
+    assert requests["prompt"].to_list() == samples["prompt"].to_list()
+    assert requests["aus"].to_list() == [list(row) for row in samples.select(facs.COLUMNS).iter_rows()]
+
+
+def test_a_picture_is_drawn_once_and_found_again(artist):
+    samples = protocol.build("miniature").head(2)
+    first, second = artist(None), artist(None)
+    drawn = first.draw(samples, 2.0)
+    assert (first.calls, first.reused) == (2, 0)
+    assert second.draw(samples, 2.0).equals(drawn) and (second.calls, second.reused) == (0, 2)
+    assert second.draw(samples, 3.0)["key"].to_list() != drawn["key"].to_list()
+    files = second.store.files("generated")
+    assert all(files.has(name) for name in drawn["file"])
+
+
+def test_scores_and_guidance_are_the_judges(artist, monkeypatch):
+    """`measure` is what both call: it asks the judge, not the labeller, and says so in every row."""
+    one = artist(None)
+    asked = []
+
+    def annotate(context, store, estimator, images, chunk):
+        asked.append(estimator)
+        read = {**dict.fromkeys(facs.COLUMNS, 1.0), "au9": None, "faces": 1, "problem": None}
+        who = {"model": "judge", "fingerprint": "j"}
+        return images.with_columns(pl.lit(value).alias(name) for name, value in (read | who).items()), 1, 0
+
+    monkeypatch.setattr(generated_samples, "annotate", annotate)
+    samples = protocol.build("miniature").head(2).with_columns(file=pl.lit("0" * 32 + ".png"))
+    for judge, wanted in (
+        ("labeller", one.profile.au_estimator),
+        ("second", one.profile.second_au_estimator),
+    ):
+        evaluation = one.profile.evaluation.model_copy(update={"judge": judge})
+        profile = one.profile.model_copy(update={"evaluation": evaluation})
+        table, _, _ = generated_samples.measure(None, one.store, profile, samples)
+        assert asked.pop() == wanted and table["fingerprint"].to_list() == ["j", "j"]
+    assert metrics.left_out(table) == ["AU9"]
+    own, others = pl.DataFrame({"fingerprint": ["j"]}), pl.DataFrame({"fingerprint": ["l"]})
+    assert judged_by(table, own).startswith("The labeller is also the judge")
+    assert judged_by(table, others).startswith(
+        "A second estimator judges, not the labeller. It does not read AU9"
+    )
+
+
+def test_results_of_two_judges_are_not_laid_side_by_side():
+    """The judge was changed and only one experiment was measured again."""
+    results = pl.DataFrame({"experiment": ["fineface", "sd"]})
+    rows = {"experiment": ["fineface", "sd", "removed"], "model": ["a", "a", "b"]}
+    same = pl.DataFrame({**rows, "fingerprint": ["1", "1", "2"]})
+    other = pl.DataFrame({**rows, "fingerprint": ["3", "1", "2"]})
+    assert every_experiment_has_the_same_judge(results, same, same).passed
+    found = every_experiment_has_the_same_judge(results, other, same)
+    assert not found.passed and found.metadata["au_scores"].value == "a (1), a (3)"
+    assert not every_experiment_has_the_same_judge(results, same, other).passed
+
+
+def test_guidance_is_the_best_on_validation_prompts(artist, monkeypatch):
+    chosen = artist(None)
+    error = {2.0: 3.0, 4.0: 1.0}
+    seen = []
+
+    def draw(samples, guidance):
+        seen.extend(samples["kind"].unique())
+        return samples.with_columns(pl.lit(guidance).alias("guidance"))
+
+    def measure(context, store, profile, samples):
+        off = error[samples["guidance"][0]]
+        measured = [(pl.col(column) + off).alias(f"measured_{column}") for column in facs.COLUMNS]
+        return samples.with_columns(measured), 1, 2
+
+    monkeypatch.setattr(chosen, "draw", draw)
+    monkeypatch.setattr(generated_samples, "measure", measure)
+    table = generated_samples.choose_guidance(chosen)
+    assert table.rows() == [(4.0, 1.0), (2.0, 9.0)]
+    assert set(seen) == {"validation"} and (chosen.calls, chosen.reused) == (2, 4)
+
+
+def test_a_profile_may_use_the_first_prompts_only(tmp_path, world):
+    profile = profiles.load(str(world.profile), tmp_path)
+    assert generated_samples.protocol_samples(profile).height == 110
+    everything = profile.model_copy(
+        update={"evaluation": profile.evaluation.model_copy(update={"prompts": None})}
+    )
+    assert generated_samples.protocol_samples(everything).height == 1650
