@@ -28,13 +28,13 @@ STAGES = [
     "captions",
     "training_set",
     "latents",
-    "adapter",
+    "trained_model",
     "generated_samples",
     "au_scores",
     "clip_scores",
     "results",
 ]
-BY_EXPERIMENT = {"adapter", "generated_samples", "au_scores", "clip_scores"}
+BY_EXPERIMENT = {"trained_model", "generated_samples", "au_scores", "clip_scores"}
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +81,8 @@ def test_every_stage_is_there_in_order(graph):
         ("au_corrections", "captions"),
         ("captions", "training_set"),
         ("training_set", "latents"),
-        ("latents", "adapter"),
-        ("adapter", "generated_samples"),
+        ("latents", "trained_model"),
+        ("trained_model", "generated_samples"),
         ("generated_samples", "au_scores"),
         ("clip_scores", "results"),
     ]:
