@@ -51,7 +51,7 @@ DECISIVE = (
 """The settings of a job that decide the adapter; the others say where and how visibly it is trained."""
 
 ADAPTERS = Path("files") / "adapters"
-HOUSE = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parent.parent
 JOB, SAMPLES = "job.json", "samples.parquet"
 IMPOSSIBLE = 2
 """The training's exit code for a job that cannot be done as asked: trying again would not help."""
@@ -204,7 +204,7 @@ def _job(profile: Any, settings: Any):
 def _run(context: dg.AssetExecutionContext, folder: Path, steps: int) -> None:
     """Run the training, logging its progress every few percent, with loss curve and samples as it goes."""
     command = [sys.executable, "-m", "training", str(folder / JOB)]
-    paths = filter(None, [str(HOUSE), os.environ.get("PYTHONPATH")])
+    paths = filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     logged, sheets = 0, _sheets(folder)
     try:
