@@ -35,11 +35,11 @@ def names() -> list[str]:
 def load(name: str, home: Path, unset: str | None = None) -> Profile:
     """The profile `name` (one of `names()`, or the path of a YAML file) with `${…}` expanded.
 
-    `${home}` is `home`, `${project}` the folder of the packages, `${profile}` the folder of the YAML file that
-    says it, `${NAME}` the environment variable NAME, `${NAME:-text}` the same with a default. A profile with
-    `extends` changes single keys of another; one that names another provider or method starts that section
-    afresh, and an experiment set to null is removed. `unset` stands for variables that are not set, for a
-    reader who asks about settings only. Raises ProfileError, naming file and key, for an unknown
+    `${home}` is `home`, `${project}` the folder of the packages, `${profile}` the folder of the YAML file
+    that says it, `${NAME}` the environment variable NAME, `${NAME:-text}` the same with a default. A profile
+    with `extends` changes single keys of another; one that names another provider or method starts that
+    section afresh, and an experiment set to null is removed. `unset` stands for variables that are not set,
+    for a reader who asks about settings only. Raises ProfileError, naming file and key, for an unknown
     profile, key, provider or variable, and for a value of the wrong type.
     """
     files = _files(name)
