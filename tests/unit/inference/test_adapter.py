@@ -12,6 +12,7 @@ from inference import adapter as au_adapter
 from inference.adapter import AdapterConfig, AdapterError
 from inference.au_encoders import ResMLP64
 
+
 @pytest.fixture
 def aus():
     return torch.rand(3, 12, generator=torch.Generator().manual_seed(5)) * 5

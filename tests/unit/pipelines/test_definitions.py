@@ -10,7 +10,7 @@ import pytest
 
 from pipelines import definitions, jobs, profiles
 
-HOUSE = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[3]
 STAGES = [
     "raw_affectnet",
     "raw_disfa",
@@ -51,7 +51,7 @@ def graph(built):
 def test_the_workspace_validates(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
-        cwd=HOUSE,
+        cwd=PROJECT,
         env=os.environ | {"DAGSTER_HOME": str(tmp_path), "FINEFACE_HOME": str(tmp_path / "home")},
         capture_output=True,
         text=True,

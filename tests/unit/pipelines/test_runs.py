@@ -38,7 +38,10 @@ def names(keys):
         ("captions", {"captions"}),
         ("raw_disfa, captions", {"raw_disfa", "captions"}),
         ("results", {"results"}),
-        ("latents+", {"latents", "trained_model", "generated_samples", "au_scores", "clip_scores", "results"}),
+        (
+            "latents+",
+            {"latents", "trained_model", "generated_samples", "au_scores", "clip_scores", "results"},
+        ),
         (
             "+photorealism",
             {
