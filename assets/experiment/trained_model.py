@@ -89,7 +89,7 @@ def build(
         }
         return stage.result(pl.DataFrame([row], schema=SCHEMA), **metadata)
 
-    return [adapter]
+    return [trained_model]
 
 
 def _train(
