@@ -26,8 +26,8 @@ import psutil
 import typer
 from PIL import Image
 
-HOUSE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(HOUSE))
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
 
 from curation import corrections, frames, inventory, recipes, training_set  # noqa: E402
 from curation.sources import affectnet, affectnet_lists, disfa  # noqa: E402

@@ -134,7 +134,7 @@ def ui(
     from pipelines import profiles, runs
 
     runs.dagster_home(home.absolute())
-    location = ["-m", "pipelines.definitions", "--working-directory", str(profiles.HOUSE)]
+    location = ["-m", "pipelines.definitions", "--working-directory", str(profiles.PROJECT)]
     command = [sys.executable, "-m", "dagster", "dev", *location, "-h", "127.0.0.1", "-p", str(port)]
     try:
         raise typer.Exit(subprocess.call(command))
@@ -222,7 +222,7 @@ def label(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )
 def train_miniature(context: typer.Context) -> None:
-    """Make the tiny models that ship with the house (hours; `fineface miniature train --help`)."""
+    """Make the tiny models that ship with the project (hours; `fineface miniature train --help`)."""
     from importlib import import_module
 
     command = import_module("miniature.train.command").app

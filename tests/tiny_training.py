@@ -14,7 +14,7 @@ from tiny_diffusion import WORDS, write_base
 from facs import COLUMNS
 from training.job import TrainingJob
 
-HOUSE = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parent.parent
 
 
 def write_dataset(folder: Path, samples: int = 40, shard: int = 16) -> Path:
@@ -70,7 +70,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(job: TrainingJob, **more: str) -> subprocess.CompletedProcess:
-    return subprocess.run(command(job), cwd=HOUSE, env=environment(**more), capture_output=True, text=True)
+    return subprocess.run(command(job), cwd=PROJECT, env=environment(**more), capture_output=True, text=True)
 
 
 def lines(text: str) -> list[dict]:

@@ -17,7 +17,7 @@ from miniature import raw
 
 IMAGES, SUBJECTS, FRAMES = 90, ("SN001", "SN002"), 30
 SIZE = 16
-HOUSE = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[1]
 
 
 def write_models(folder: Path) -> Path:
@@ -127,7 +127,7 @@ def start(profile: Path, home: Path, *options: str, log=None) -> subprocess.Pope
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [*command, *options], cwd=HOUSE, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True
+        [*command, *options], cwd=PROJECT, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True
     )
 
 

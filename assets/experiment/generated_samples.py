@@ -28,14 +28,14 @@ def build(
     )
     def generated_samples(
         context: dg.AssetExecutionContext,
-        adapter: pl.DataFrame,
+        trained_model: pl.DataFrame,
         store: dg.ResourceParam[Store],
         profile: dg.ResourceParam[Any],
     ) -> dg.MaterializeResult:
         """A picture for every sample of the protocol and every no-AU partner; `file` names it."""
         from evaluation import protocol
 
-        artist = Artist(context, store, profile, adapter.row(0, named=True))
+        artist = Artist(context, store, profile, trained_model.row(0, named=True))
         chosen = choose_guidance(artist)
         samples = protocol_samples(profile)
         wanted = pl.concat([samples, protocol.no_au_samples(samples)])
@@ -62,19 +62,19 @@ class Artist:
     """Draws protocol rows with one experiment's model, through the memo; counts model calls."""
 
     def __init__(
-        self, context: dg.AssetExecutionContext, store: Store, profile: Any, adapter: dict[str, Any]
+        self, context: dg.AssetExecutionContext, store: Store, profile: Any, trained: dict[str, Any]
     ) -> None:
         from inference.generation import Generator
 
         base, evaluation = profile.base, profile.evaluation
         self.context, self.store, self.profile = context, store, profile
         self.calls = self.reused = 0
-        self.as_text = adapter["folder"] is None
+        self.as_text = trained["folder"] is None
         self.generator = Generator(
             base.model,
             base.revision,
-            adapter=None if self.as_text else store.home / adapter["folder"],
-            adapter_hash=adapter["adapter_hash"],
+            adapter=None if self.as_text else store.home / trained["folder"],
+            adapter_hash=trained["model_hash"],
             size=base.size,
             steps=evaluation.steps,
             scheduler=evaluation.scheduler,

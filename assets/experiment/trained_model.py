@@ -1,4 +1,4 @@
-"""adapter: one experiment's trained AU adapter, made by a subprocess and kept under all that decides it."""
+"""trained_model: one experiment's trained model, made by a subprocess and kept under all that decides it."""
 
 import fcntl
 import json
@@ -23,7 +23,7 @@ SCHEMA = {
     "experiment": pl.String,
     "method": pl.String,
     "folder": pl.String,
-    "adapter_hash": pl.String,
+    "model_hash": pl.String,
     "steps": pl.Int64,
     "final_loss": pl.Float64,
     "key": pl.String,
@@ -51,7 +51,7 @@ DECISIVE = (
 """The settings of a job that decide the adapter; the others say where and how visibly it is trained."""
 
 ADAPTERS = Path("files") / "adapters"
-HOUSE = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 JOB, SAMPLES = "job.json", "samples.parquet"
 IMPOSSIBLE = 2
 """The training's exit code for a job that cannot be done as asked: trying again would not help."""
@@ -70,7 +70,7 @@ def build(
         pool="gpu",
         retry_policy=dg.RetryPolicy(max_retries=1, delay=5),
     )
-    def adapter(
+    def trained_model(
         context: dg.AssetExecutionContext,
         training_set: pl.DataFrame,
         latents: pl.DataFrame,
@@ -89,7 +89,7 @@ def build(
         }
         return stage.result(pl.DataFrame([row], schema=SCHEMA), **metadata)
 
-    return [adapter]
+    return [trained_model]
 
 
 def _train(
@@ -124,7 +124,7 @@ def _train(
     weights = hash_folder(trained, ["**/*.safetensors"])
     row = {
         "folder": trained.relative_to(store.home).as_posix(),
-        "adapter_hash": fingerprint(weights=weights, encoder=job.encoder, rank=job.rank, alpha=job.alpha),
+        "model_hash": fingerprint(weights=weights, encoder=job.encoder, rank=job.rank, alpha=job.alpha),
         "steps": job.steps,
         "final_loss": result.get("final_loss"),
         "key": key,
@@ -141,7 +141,7 @@ def _train(
 
 def _text(*_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The untouched base: nothing is trained."""
-    return {"folder": None, "adapter_hash": None, "steps": 0}, {}
+    return {"folder": None, "model_hash": None, "steps": 0}, {}
 
 
 METHODS = {"adapter": _train, "text": _text}
@@ -204,7 +204,7 @@ def _job(profile: Any, settings: Any):
 def _run(context: dg.AssetExecutionContext, folder: Path, steps: int) -> None:
     """Run the training, logging its progress every few percent, with loss curve and samples as it goes."""
     command = [sys.executable, "-m", "training", str(folder / JOB)]
-    paths = filter(None, [str(HOUSE), os.environ.get("PYTHONPATH")])
+    paths = filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     logged, sheets = 0, _sheets(folder)
     try:

@@ -27,7 +27,7 @@ REPORT = "report.html"
 @dg.asset(group_name="results", code_version="1", kinds={"polars"}, deps=list(FUNNEL))
 def results(
     context: dg.AssetExecutionContext,
-    adapter: pl.DataFrame,
+    trained_model: pl.DataFrame,
     generated_samples: pl.DataFrame,
     au_scores: pl.DataFrame,
     clip_scores: pl.DataFrame,
@@ -58,8 +58,8 @@ def results(
             locate=store.files("generated").path,
             stages={name: store.read(name, columns=["source", "keep", "reason"]) for name in FUNNEL},
             corrections=store.read("au_corrections"),
-            losses=_losses(store, adapter),
-            facts=_facts(store, profile, adapter, au_scores, judge),
+            losses=_losses(store, trained_model),
+            facts=_facts(store, profile, trained_model, au_scores, judge),
         ),
     )
     return stage.result(
@@ -76,19 +76,19 @@ def _by_experiment(table: pl.DataFrame, profile: Any) -> dict[str, pl.DataFrame]
     return {name: part for name, part in parts.items() if part.height}
 
 
-def _losses(store: Store, adapter: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def _losses(store: Store, trained_model: pl.DataFrame) -> dict[str, pl.DataFrame]:
     from assets.experiment.trained_model import losses
 
-    trained = adapter.drop_nulls("folder")
+    trained = trained_model.drop_nulls("folder")
     folders = trained.select("experiment", "folder").iter_rows()
     return {name: losses((store.home / folder).parents[1]) for name, folder in folders}
 
 
 def _facts(
-    store: Store, profile: Any, adapter: pl.DataFrame, au_scores: pl.DataFrame, judge: str
+    store: Store, profile: Any, trained_model: pl.DataFrame, au_scores: pl.DataFrame, judge: str
 ) -> dict[str, dict[str, object]]:
     versions = {name: store.version(name) for name in (*FUNNEL, "latents")}
-    trained = {row["experiment"]: row["adapter_hash"] or "untouched base" for row in adapter.to_dicts()}
+    trained = {row["experiment"]: row["model_hash"] or "untouched base" for row in trained_model.to_dicts()}
     return {
         "Experiments": trained,
         "Evaluation": profile.evaluation.model_dump(),

@@ -1,8 +1,8 @@
 """Environments for packages whose pins cannot share ours: where each lies, how it is made, what runs in it.
 
 `<name>.in` says what is wanted, `<name>.txt` is compiled from it with hashes, and `<name>_worker.py` is run
-by the environment's own python. Of this house it imports `answering.py` beside it, and once that serves,
-modules of `inference` that need nothing else of the house: `images`, `devices`.
+by the environment's own python. Of this project it imports `answering.py` beside it, and once that serves,
+modules of `inference` that need nothing else of the project: `images`, `devices`.
 """
 
 from __future__ import annotations

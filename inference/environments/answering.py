@@ -23,7 +23,7 @@ def serve(answer: Callable[[list[Request], Mapping[str, Any], Callable[[str], No
     A request has `key` and `path`; an answer `key` and the result's columns, in any order, or `key` and
     `problem`, why its picture does not decode. `log` writes into the run's log. What packages print goes to
     standard error: standard output is for answers alone. `answer` may import those modules of `inference`
-    that need nothing else of the house.
+    that need nothing else of the project.
     """
     from dagster_pipes import open_dagster_pipes
 

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from settings.profile import Profile
 
 FOLDER = Path(__file__).parent
-HOUSE = FOLDER.resolve().parent.parent
-"""The folder that holds the packages; `${house}` in a profile."""
+PROJECT = FOLDER.resolve().parent.parent
+"""The folder that holds the packages; `${project}` in a profile."""
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _CHOICES = ("provider", "method")
@@ -28,18 +28,18 @@ class ProfileError(ValueError):
 
 
 def names() -> list[str]:
-    """The profiles that come with the house."""
+    """The profiles that come with the project."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def load(name: str, home: Path, unset: str | None = None) -> Profile:
     """The profile `name` (one of `names()`, or the path of a YAML file) with `${…}` expanded.
 
-    `${home}` is `home`, `${house}` the folder of the packages, `${profile}` the folder of the YAML file that
-    says it, `${NAME}` the environment variable NAME, `${NAME:-text}` the same with a default. A profile with
-    `extends` changes single keys of another; one that names another provider or method starts that section
-    afresh, and an experiment set to null is removed. `unset` stands for variables that are not set, for a
-    reader who asks about settings only. Raises ProfileError, naming file and key, for an unknown
+    `${home}` is `home`, `${project}` the folder of the packages, `${profile}` the folder of the YAML file
+    that says it, `${NAME}` the environment variable NAME, `${NAME:-text}` the same with a default. A profile
+    with `extends` changes single keys of another; one that names another provider or method starts that
+    section afresh, and an experiment set to null is removed. `unset` stands for variables that are not set,
+    for a reader who asks about settings only. Raises ProfileError, naming file and key, for an unknown
     profile, key, provider or variable, and for a value of the wrong type.
     """
     files = _files(name)
@@ -126,7 +126,7 @@ def _value(
     key: tuple[str, ...], match: re.Match[str], home: Path, files: list[File], unset: str | None
 ) -> str:
     variable, default = match.groups()
-    own = {"home": str(home), "house": str(HOUSE)}
+    own = {"home": str(home), "project": str(PROJECT)}
     found = own.get(variable) or os.environ.get(variable) or default or unset
     if found is None:
         path = _origin(key, files)

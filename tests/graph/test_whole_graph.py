@@ -21,7 +21,7 @@ from miniature import raw
 from store import Store
 from store.hashing import hash_frame
 
-HOUSE = tiny_world.HOUSE
+PROJECT = tiny_world.PROJECT
 PATIENCE = 900
 STAGE = re.compile(r"^  (\w+) +[\d,]+ rows .*?([\d,]+) model calls, ([\d,]+) reused", re.MULTILINE)
 
@@ -137,7 +137,7 @@ def test_why_and_status_answer(undisturbed):
     ):
         done = subprocess.run(
             [sys.executable, "-m", "pipelines.command", *command, "--home", str(home)],
-            cwd=HOUSE,
+            cwd=PROJECT,
             capture_output=True,
             text=True,
         )
@@ -194,7 +194,7 @@ def test_killed_in_annotation_training_and_generation_it_goes_on_to_the_same_tab
     assert tables(home) == tables(first_home)
     shown = subprocess.run(
         [sys.executable, "-m", "pipelines.command", "status", "--home", str(home)],
-        cwd=HOUSE,
+        cwd=PROJECT,
         capture_output=True,
         text=True,
     ).stdout

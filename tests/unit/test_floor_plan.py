@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-HOUSE = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[2]
 MODEL_PACKAGES = {"torch", "diffusers", "transformers", "peft", "accelerate"}
 
 
 def imported(statement: str) -> set[str]:
     """The top-level packages that a fresh interpreter has loaded after `statement`."""
     code = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 
@@ -22,7 +22,7 @@ def imported(statement: str) -> set[str]:
 def test_rooms_import_from_the_floors_below_only():
     done = subprocess.run(
         [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"],
-        cwd=HOUSE,
+        cwd=PROJECT,
         capture_output=True,
         text=True,
     )
@@ -32,7 +32,7 @@ def test_rooms_import_from_the_floors_below_only():
 
 @pytest.mark.parametrize("module", ["facs.py", "reasons.py"])
 def test_vocabularies_import_the_standard_library_only(module):
-    tree = ast.parse((HOUSE / module).read_text(encoding="utf-8"))
+    tree = ast.parse((PROJECT / module).read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.partition(".")[0] for name in names} <= set(sys.stdlib_module_names)

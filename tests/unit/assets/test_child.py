@@ -12,7 +12,7 @@ import pytest
 
 from assets import child
 
-HOUSE = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[3]
 PYTHON = [sys.executable, "-u", "-c"]
 
 
@@ -69,7 +69,7 @@ def test_the_child_dies_with_its_parent_even_by_kill_9(tmp_path):
         "for line in child.lines(command, log):\n"
         "    print(line, flush=True)"
     )
-    parent = subprocess.Popen([*PYTHON, code], cwd=HOUSE, stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen([*PYTHON, code], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
     pid = int(parent.stdout.readline())
     assert psutil.pid_exists(pid)
     os.kill(parent.pid, signal.SIGKILL)

@@ -7,8 +7,7 @@ import polars as pl
 import pytest
 
 import facs
-from assets.experiment import generated_samples
-from assets.experiment import trained_model as adapter
+from assets.experiment import generated_samples, trained_model
 from assets.results.results import every_experiment_has_the_same_judge, judged_by
 from evaluation import metrics, protocol
 from pipelines import profiles
@@ -41,7 +40,7 @@ def test_only_kept_training_rows_are_trained_on_and_unsupported_aus_as_zero():
         {"sample_id": "d", "content_hash": "hd", "caption": None, "split": None, "keep": False, **ZEROS},
     ]
     latents = pl.DataFrame({"sample_id": ["a", "b", "c"], "file": ["f", "f", "g"], "row": [1, 0, 0]})
-    found = adapter.training_samples(pl.DataFrame(rows), latents)
+    found = trained_model.training_samples(pl.DataFrame(rows), latents)
     assert found.columns == ["sample_id", "content_hash", "caption", *facs.COLUMNS, "file", "row"]
     assert found.select("sample_id", "au9", "au12", "file", "row").rows() == [
         ("a", 0.0, 4.0, "f", 1),
@@ -50,29 +49,29 @@ def test_only_kept_training_rows_are_trained_on_and_unsupported_aus_as_zero():
 
 
 def test_the_loss_curve_is_what_was_written_so_far(tmp_path):
-    assert adapter.losses(tmp_path).is_empty()
+    assert trained_model.losses(tmp_path).is_empty()
     (tmp_path / "output").mkdir()
     lines = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.4}, {"step": 2, "loss": 0.3}]
     text = "\n".join(map(json.dumps, lines)) + '\n{"step": 3, "lo'
     (tmp_path / "output" / "progress.jsonl").write_text(text)
-    assert adapter.losses(tmp_path).rows() == [(1, 0.5), (2, 0.3)]
+    assert trained_model.losses(tmp_path).rows() == [(1, 0.5), (2, 0.3)]
 
 
 def test_every_setting_of_a_profile_reaches_the_training(tmp_path, world):
     """The job takes all the settings of an experiment: none is dropped, none unknown."""
     profile = profiles.load(str(world.profile), tmp_path)
-    job = adapter._job(profile, profile.experiments["fineface"])
+    job = trained_model._job(profile, profile.experiments["fineface"])
     assert (job.encoder, job.rank, job.steps, job.checkpoint_every) == ("res_mlp64", 2, 12, 4)
     assert (job.smoothing_variance, job.round_probability) == (0.2, 0.2)
     assert len(job.validation_prompts) == 2 and len(job.base_fingerprint) == 32
-    assert all(hasattr(job, name) for name in adapter.DECISIVE)
+    assert all(hasattr(job, name) for name in trained_model.DECISIVE)
 
 
 @pytest.fixture
 def artist(tmp_path, world):
     def make(folder):
         profile = profiles.load(str(world.profile), tmp_path)
-        row = {"folder": folder, "adapter_hash": folder and "hash"}
+        row = {"folder": folder, "model_hash": folder and "hash"}
         context = SimpleNamespace(log=SimpleNamespace(info=lambda text: None))
         return generated_samples.Artist(context, Store(tmp_path), profile, row)
 

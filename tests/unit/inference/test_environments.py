@@ -17,7 +17,7 @@ from inference import environments
 from inference.environments import EnvironmentUnavailable
 from pipelines.command import app
 
-HOUSE = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +143,7 @@ def test_every_requirement_is_pinned_and_hashed_and_torch_is_not_among_them(name
     assert not {"torch", "torchvision", "torchaudio"} & set(pins)
     assert (
         pins["dagster-pipes"]
-        == re.search(r"dagster-pipes==(\S+)", (HOUSE / "constraints.txt").read_text())[1]
+        == re.search(r"dagster-pipes==(\S+)", (PROJECT / "constraints.txt").read_text())[1]
     )
 
 

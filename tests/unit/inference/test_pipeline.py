@@ -3,7 +3,7 @@
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from test_inference_adapter import shuffled
+from tiny_adapter import shuffled
 from tiny_diffusion import write_base
 
 from facs import ACTION_UNITS

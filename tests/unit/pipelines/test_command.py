@@ -30,7 +30,7 @@ def test_help_names_every_command():
     [
         (["run", "--profile", "nothing"], "no profile 'nothing'"),
         (["status", "--profile", "nothing"], "no profile 'nothing'"),
-        (["run", "--select", "nonsense"], "'nonsense' selects nothing; there are adapter, "),
+        (["run", "--select", "nonsense"], "'nonsense' selects nothing; there are annotator_agreement, "),
         (["run", "--experiment", "nobody"], "no experiment nobody; there are fineface, sd"),
         (["why", "affectnet/1/x.jpg"], "no stage of"),
         (["inspect", "/nowhere"], "no folder /nowhere"),

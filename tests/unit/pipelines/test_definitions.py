@@ -10,7 +10,7 @@ import pytest
 
 from pipelines import definitions, jobs, profiles
 
-HOUSE = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[3]
 STAGES = [
     "raw_affectnet",
     "raw_disfa",
@@ -28,13 +28,13 @@ STAGES = [
     "captions",
     "training_set",
     "latents",
-    "adapter",
+    "trained_model",
     "generated_samples",
     "au_scores",
     "clip_scores",
     "results",
 ]
-BY_EXPERIMENT = {"adapter", "generated_samples", "au_scores", "clip_scores"}
+BY_EXPERIMENT = {"trained_model", "generated_samples", "au_scores", "clip_scores"}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def graph(built):
 def test_the_workspace_validates(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
-        cwd=HOUSE,
+        cwd=PROJECT,
         env=os.environ | {"DAGSTER_HOME": str(tmp_path), "FINEFACE_HOME": str(tmp_path / "home")},
         capture_output=True,
         text=True,
@@ -81,8 +81,8 @@ def test_every_stage_is_there_in_order(graph):
         ("au_corrections", "captions"),
         ("captions", "training_set"),
         ("training_set", "latents"),
-        ("latents", "adapter"),
-        ("adapter", "generated_samples"),
+        ("latents", "trained_model"),
+        ("trained_model", "generated_samples"),
         ("generated_samples", "au_scores"),
         ("clip_scores", "results"),
     ]:

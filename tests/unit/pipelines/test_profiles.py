@@ -6,7 +6,7 @@ import yaml
 from pipelines import profiles
 from pipelines.profiles import ProfileError
 
-FIRST = {"provider": "conv", "model": "${house}/miniature/models/estimator"}
+FIRST = {"provider": "conv", "model": "${project}/miniature/models/estimator"}
 
 
 def write(folder, name, **content):
@@ -144,7 +144,7 @@ def test_every_field_is_described():
 
     from settings import profile as settings
 
-    text = (profiles.HOUSE / "docs" / "profiles.md").read_text(encoding="utf-8")
+    text = (profiles.PROJECT / "docs" / "profiles.md").read_text(encoding="utf-8")
     for _, model in inspect.getmembers(settings, inspect.isclass):
         if issubclass(model, BaseModel) and model.__module__ == settings.__name__:
             for name in model.model_fields:

@@ -38,7 +38,10 @@ def names(keys):
         ("captions", {"captions"}),
         ("raw_disfa, captions", {"raw_disfa", "captions"}),
         ("results", {"results"}),
-        ("latents+", {"latents", "adapter", "generated_samples", "au_scores", "clip_scores", "results"}),
+        (
+            "latents+",
+            {"latents", "trained_model", "generated_samples", "au_scores", "clip_scores", "results"},
+        ),
         (
             "+photorealism",
             {
@@ -46,8 +49,8 @@ def names(keys):
                 *("overrides", "photorealism"),
             },
         ),
-        ("experiment", {"adapter", "generated_samples", "au_scores", "clip_scores"}),
-        ("group:experiment and not key:adapter", {"generated_samples", "au_scores", "clip_scores"}),
+        ("experiment", {"trained_model", "generated_samples", "au_scores", "clip_scores"}),
+        ("group:experiment and not key:trained_model", {"generated_samples", "au_scores", "clip_scores"}),
     ],
 )
 def test_selections(built, select, wanted):

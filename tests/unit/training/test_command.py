@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_training import HOUSE, command, environment, lines, make_job, run, write_dataset, write_home
+from tiny_training import PROJECT, command, environment, lines, make_job, run, write_dataset, write_home
 
 from training import __main__ as start
 from training import loop, progress
@@ -35,7 +35,7 @@ def finished(home):
 
 
 def adapter_bytes(job):
-    folder = HOUSE / job.output / "adapter"
+    folder = PROJECT / job.output / "adapter"
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
@@ -61,7 +61,7 @@ def test_two_processes_train_and_speak_as_one(finished):
 def test_killed_training_goes_on_to_the_same_bytes(home, finished):
     """SIGKILL in mid-training, then the same command: bit for bit the adapter of an undisturbed training."""
     asked = job(home, "killed")
-    with subprocess.Popen(command(asked), cwd=HOUSE, env=environment(), stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command(asked), cwd=PROJECT, env=environment(), stdout=subprocess.PIPE) as process:
         for line in process.stdout:
             if json.loads(line)["step"] >= 5:
                 os.kill(process.pid, signal.SIGKILL)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_inference_adapter import predict, shuffled
+from tiny_adapter import predict, shuffled
 
 from inference import adapter as au_adapter
 from inference.adapter import AdapterConfig
