@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from PIL import Image, ImageOps
 
@@ -30,14 +32,20 @@ class ContentError(ImageError):
     would not help."""
 
 
-def load(path: str | os.PathLike, size: int | None = None) -> Image.Image:
+class ChangedError(ContentError):
+    """A file that no longer holds what it held when its content was hashed: an answer about it would be
+    remembered for another picture."""
+
+
+def load(path: str | os.PathLike, size: int | None = None, content_hash: str | None = None) -> Image.Image:
     """The picture in `path`: turned as its EXIF says, RGB, with `size` cropped and resized to size × size.
 
     Transparent parts become white; the first frame of an animation counts.
-    Raises ImageError, naming the file, if it cannot be read; ContentError if what it holds is at fault.
+    Raises ImageError, naming the file, if it cannot be read; ContentError if what it holds is at fault, and
+    ChangedError if those are not the bytes of `content_hash` (blake2b-128, as `store.hash_bytes`).
     """
     try:
-        with open(path, "rb") as file, Image.open(file) as opened:
+        with _opened(path, content_hash) as file, Image.open(file) as opened:
             width, height = opened.size
             if width * height > MAXIMUM_PIXELS:
                 raise ContentError(f"{path}: {width}×{height} px is implausibly large")
@@ -50,10 +58,21 @@ def load(path: str | os.PathLike, size: int | None = None) -> Image.Image:
     return picture if size is None else square(picture, size)
 
 
-def load_many(paths: Sequence[str | os.PathLike], size: int, workers: int = WORKERS) -> list[Image.Image]:
-    """`load` of each path at `size`, in order, on threads. Raises the first ImageError."""
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        return list(pool.map(lambda path: load(path, size), paths))
+def _opened(path: str | os.PathLike, content_hash: str | None) -> BinaryIO:
+    if content_hash is None:
+        return open(path, "rb")
+    with open(path, "rb") as file:
+        content = file.read()
+    if hashlib.blake2b(content, digest_size=16).hexdigest() != content_hash:
+        raise ChangedError(f"{path}: the file has changed since its content was hashed")
+    return io.BytesIO(content)
+
+
+def png(picture: Image.Image, **options: Any) -> bytes:
+    """`picture` as PNG: equal pixels, equal bytes."""
+    content = io.BytesIO()
+    picture.save(content, "PNG", **(options or {"optimize": True}))
+    return content.getvalue()
 
 
 def read_ahead(
@@ -62,16 +81,22 @@ def read_ahead(
     batch_size: int,
     prepare: Callable[[Image.Image], P] = lambda picture: picture,
     workers: int = WORKERS,
+    content_hashes: Sequence[str | None] | None = None,
 ) -> Iterator[R | ContentError]:
-    """What `read` says about each picture, in order; in the place of one that does not decode its
-    ContentError. Raises ImageError for a file that cannot be read: that says nothing about the picture.
+    """What `read` says about each picture, in order; in the place of one that does not decode, or that has
+    not the content given in `content_hashes`, its ContentError. Raises ImageError for a file that cannot be
+    read: that says nothing about the picture.
 
     `read` gets batches of `batch_size` (the last may be smaller) of what `prepare` made of the pictures.
     Decoding and preparing run in threads, up to two batches ahead of it.
     """
     batch: list[P | ContentError] = []
     waiting = 0
-    for found in _prepared(paths, prepare, workers, ahead=2 * batch_size):
+
+    def prepared(_: int, picture: Image.Image) -> P:
+        return prepare(picture)
+
+    for found in each_ahead(paths, prepared, workers, 2 * batch_size, content_hashes):
         batch.append(found)
         waiting += not isinstance(found, ContentError)
         if waiting == batch_size:
@@ -81,19 +106,24 @@ def read_ahead(
 
 
 def rows_ahead(
-    keys: Sequence[str],
-    paths: Sequence[str | os.PathLike],
+    requests: Sequence[Mapping[str, Any]],
     read: Callable[[list[P]], Sequence[Mapping[str, Any]]],
     batch_size: int,
     prepare: Callable[[Image.Image], P],
 ) -> Iterator[dict[str, Any]]:
-    """`read_ahead` as rows, in order: a picture's `key` and the columns that `read` gives, or its `key` and
-    `problem`, why it does not decode."""
-    for key, path, found in zip(keys, paths, read_ahead(paths, read, batch_size, prepare), strict=True):
-        if isinstance(found, ContentError):
-            yield {"key": key, "problem": str(found).removeprefix(f"{path}: ")}
-        else:
-            yield {"key": key, **found}
+    """`read_ahead` of requests (`key`, `path`, and `content_hash` where that is known) as rows, in order: a
+    request's `key` and the columns that `read` gives, or what `refusal` says."""
+    paths, contents = [one["path"] for one in requests], [one.get("content_hash") for one in requests]
+    answers = read_ahead(paths, read, batch_size, prepare, content_hashes=contents)
+    for request, found in zip(requests, answers, strict=True):
+        yield refusal(request, found) if isinstance(found, ContentError) else {"key": request["key"], **found}
+
+
+def refusal(request: Mapping[str, Any], error: ContentError) -> dict[str, Any]:
+    """The row of a picture about which nothing can be said: its `key`, `problem`, why, and whether the file
+    has `changed`."""
+    problem = str(error).removeprefix(f"{request['path']}: ")
+    return {"key": request["key"], "problem": problem, "changed": isinstance(error, ChangedError)}
 
 
 def _answered(
@@ -104,22 +134,29 @@ def _answered(
     return (found if isinstance(found, ContentError) else next(answers) for found in batch)
 
 
-def _prepared(
-    paths: Sequence[str | os.PathLike], prepare: Callable[[Image.Image], P], workers: int, ahead: int
+def each_ahead(
+    paths: Sequence[str | os.PathLike],
+    act: Callable[[int, Image.Image], P],
+    workers: int = WORKERS,
+    ahead: int = 64,
+    content_hashes: Sequence[str | None] | None = None,
 ) -> Iterator[P | ContentError]:
-    def job(path: str | os.PathLike) -> P | ContentError:
+    """`act(place, picture)` of each picture, in order, in threads, up to `ahead` of who takes them."""
+
+    def job(place: int) -> P | ContentError:
         try:
-            return prepare(load(path))
+            expected = None if content_hashes is None else content_hashes[place]
+            return act(place, load(paths[place], content_hash=expected))
         except ContentError as error:
             return error
 
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        rest = iter(paths)
-        pending = deque(pool.submit(job, path) for path in islice(rest, ahead))
+        rest = iter(range(len(paths)))
+        pending = deque(pool.submit(job, place) for place in islice(rest, ahead))
         try:
             while pending:
                 found = pending.popleft().result()
-                pending.extend(pool.submit(job, path) for path in islice(rest, 1))
+                pending.extend(pool.submit(job, place) for place in islice(rest, 1))
                 yield found
         finally:
             for left in pending:

@@ -6,7 +6,8 @@ import dagster as dg
 import polars as pl
 
 import facs
-from assets import annotators, calls, pictures, stage
+from assets import calls, pictures, stage
+from inference import questions
 from store import Store
 
 
@@ -25,7 +26,7 @@ def au_annotation(
         "source",
         "path",
         "content_hash",
-        *(column for column in annotators.READING if column != "reason"),
+        *(column for column in questions.READING if column != "reason"),
         "model",
         "fingerprint",
         pl.col("reason").is_null().alias("keep"),
@@ -41,17 +42,9 @@ def annotate(
     columns of READING, `model`, `fingerprint`, `problem`; calls, reused. `reason` too names a picture that
     does not decode.
     """
-    found, made, reused = calls.over_images(
-        context,
-        store,
-        "action_units",
-        images,
-        annotators.action_units(context, estimator.chosen),
-        annotators.READING,
-        chunk=chunk,
-    )
-    found = found.with_columns(pl.coalesce("problem", "reason").alias("reason"))
-    return found, made, reused
+    found = calls.ask(context, store, questions.action_units(estimator.chosen), images, chunk)
+    table = found.frame.with_columns(pl.coalesce("problem", "reason").alias("reason"))
+    return table, found.asked, found.reused
 
 
 @dg.asset_check(asset=au_annotation, blocking=True)

@@ -6,7 +6,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets import annotators, calls, stage
+from assets import calls, stage
+from inference import questions
 from store import Store
 
 COLUMNS = ("sample_id", "source", "path", "content_hash")
@@ -44,11 +45,9 @@ def captions(
 def _written(
     context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
-    model = annotators.captions(context, profile.captions.chosen)
-    table, made, reused = calls.over_images(
-        context, store, "captions", samples, model, annotators.CAPTION, chunk=profile.chunk
-    )
-    return table.with_columns(pl.lit("no caption: the model gave none").alias("complaint")), made, reused
+    found = calls.ask(context, store, questions.captions(profile.captions.chosen), samples, profile.chunk)
+    said = found.frame.with_columns(pl.lit("no caption: the model gave none").alias("complaint"))
+    return said, found.asked, found.reused
 
 
 def _sidecar(

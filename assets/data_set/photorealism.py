@@ -8,13 +8,14 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets import annotators, audit, calls, pictures, stage
+from assets import audit, calls, pictures, stage
 from assets.data_set import overrides as people
 from curation import overrides
 from curation import photorealism as rule
+from inference import questions
 from store import Store
 
-ANSWERS = annotators.answer_columns(rule.QUESTIONS)
+ANSWERS = questions.answer_columns(rule.QUESTIONS)
 
 
 @dg.asset(
@@ -53,20 +54,12 @@ def _asked(
     context: dg.AssetExecutionContext, store: Store, profile: Any, images: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
     settings = profile.photorealism
-    questions = dict(settings.questions)
-    model = annotators.answers(context, settings.chosen, questions)
-    asked, made, reused = calls.over_images(
-        context,
-        store,
-        "photorealism",
-        images,
-        model,
-        ANSWERS,
-        chunk=profile.chunk,
-        questions=questions,
+    wordings = dict(settings.questions)
+    asked = calls.ask(context, store, questions.answers(settings.chosen, wordings), images, profile.chunk)
+    answered = asked.frame.with_columns(
+        pl.col("problem").is_null().alias("keep"), pl.col("problem").alias("reason")
     )
-    asked = asked.with_columns(pl.col("problem").is_null().alias("keep"), pl.col("problem").alias("reason"))
-    return rule.judge(asked, settings.thresholds, questions), made, reused
+    return rule.judge(answered, settings.thresholds, wordings), asked.asked, asked.reused
 
 
 def _vouched(

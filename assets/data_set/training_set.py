@@ -6,9 +6,10 @@ import dagster as dg
 import polars as pl
 
 import facs
-from assets import annotators, calls, pictures, stage
+from assets import calls, pictures, stage
 from curation import duplicates
 from curation import training_set as rule
+from inference import questions
 from store import Store
 
 
@@ -62,9 +63,7 @@ def _hashes(
     contents = samples.unique("content_hash", keep="first", maintain_order=True).select(
         "path", "content_hash"
     )
-    return calls.over_images(
-        context, store, "perceptual_hashes", contents, annotators.looks(), annotators.LOOK, chunk=chunk
-    )[0]
+    return calls.ask(context, store, questions.looks(), contents, chunk).frame
 
 
 def _described(table: pl.DataFrame) -> dict[str, Any]:
