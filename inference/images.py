@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 MAXIMUM_PIXELS = 178_956_970
 WORKERS = max(2, min(16, os.cpu_count() or 2))
 
-P, R = TypeVar("P"), TypeVar("R")
+P = TypeVar("P")
+R = TypeVar("R")
 
 
 class ImageError(ValueError):
