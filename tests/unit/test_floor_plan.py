@@ -30,8 +30,9 @@ def test_rooms_import_from_the_floors_below_only():
     assert "Contracts: 5 kept, 0 broken." in done.stdout
 
 
-def test_facs_imports_the_standard_library_only():
-    tree = ast.parse((PROJECT / "facs.py").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("module", ["facs.py", "reasons.py"])
+def test_vocabularies_import_the_standard_library_only(module):
+    tree = ast.parse((PROJECT / module).read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.partition(".")[0] for name in names} <= set(sys.stdlib_module_names)
