@@ -42,8 +42,8 @@ DEFINITIONS: dict[str, Definition] = {
         -1,
         "Squared difference of measured and asked-for intensity (0-5), averaged over all (sample, AU) pairs "
         "that were asked for. Faces without any expression score 11.0 on the individual samples, and a "
-        "picture without a face counts as such a face. Compared with the paper's AU-MSE: its Eq. 3 as printed cannot "
-        "give its Table 1, and this is the reading that fits best, not a proven one.",
+        "picture without a face counts as such a face. Compared with the paper's AU-MSE: its Eq. 3 as "
+        "printed cannot give its Table 1, and this is the reading that fits best, not a proven one.",
     ),
     "au_mse_prompted_found": Definition(
         "… faces found",
