@@ -3,6 +3,7 @@
 import polars as pl
 
 from curation import frames as frames_table
+from reasons import Reason
 
 BOX = ("face_x", "face_y", "face_width", "face_height")
 SQUARE = ("crop_x", "crop_y", "crop_side")
@@ -13,11 +14,11 @@ def squares(frames: pl.DataFrame, margin: float) -> pl.DataFrame:
 
     `frames` has `width` and `height` of the picture as it is seen, `face_x`, `face_y`, `face_width`,
     `face_height` in its pixels from its top left corner and, if rows were dropped before, `keep` and
-    `reason`; those stay dropped. The part of the box that lies inside the picture counts. The square has its
+    its reason; those stay dropped. The part of the box inside the picture counts. The square has its
     centre and its longer side, enlarged by `margin` of that side at each end; where it would stick out it is
     moved into the picture, and only what exceeds the picture's shorter side is taken off.
 
-    Quarantined: "no face box" (a number is missing or a side is not above 0), "face box outside" (all of it).
+    Quarantined: NO_FACE_BOX (a number is missing or a side is not above 0), FACE_BOX_OUTSIDE (all of it).
     Dropped rows have no square. Raises ValueError for a missing column or a negative `margin`.
     """
     if not margin >= 0:
@@ -26,13 +27,12 @@ def squares(frames: pl.DataFrame, margin: float) -> pl.DataFrame:
     x, y, width, height = (pl.col(name) for name in BOX)
     box = pl.format("x {}, y {}, {}x{}", x, y, width, height)
     empty = pl.any_horizontal(pl.col(name).is_null() for name in BOX) | (width <= 0) | (height <= 0)
-    said = pl.concat_str(pl.lit("no face box: "), box.fill_null("a number is missing"))
-    table = frames_table.quarantine(table, empty, said)
+    table = frames_table.quarantine(table, empty, Reason.NO_FACE_BOX, box.fill_null("a number is missing"))
     left, right = x.clip(0), pl.min_horizontal(x + width, "width")
     top, bottom = y.clip(0), pl.min_horizontal(y + height, "height")
     outside = (right <= left) | (bottom <= top)
-    said = pl.format("face box outside: {} in a picture of {}x{}", box, "width", "height")
-    table = frames_table.quarantine(table, outside, said)
+    said = pl.format("{} in a picture of {}x{}", box, "width", "height")
+    table = frames_table.quarantine(table, outside, Reason.FACE_BOX_OUTSIDE, said)
     wanted = pl.max_horizontal(right - left, bottom - top) * (1 + 2 * margin)
     side = pl.min_horizontal(wanted.round().clip(1), "width", "height").cast(pl.Int64)
     table = table.with_columns(pl.when("keep").then(side).alias("crop_side"))
@@ -47,5 +47,5 @@ def squares(frames: pl.DataFrame, margin: float) -> pl.DataFrame:
 
 def too_small(frames: pl.DataFrame, min_side: int) -> pl.DataFrame:
     """Drop rows whose square is smaller than `min_side` pixels, before anybody cuts it."""
-    reason = pl.format("too small: face crop of {} px < {} px", "crop_side", pl.lit(min_side))
-    return frames_table.quarantine(frames, pl.col("crop_side") < min_side, reason)
+    detail = pl.format("face crop of {} px < {} px", "crop_side", pl.lit(min_side))
+    return frames_table.quarantine(frames, pl.col("crop_side") < min_side, Reason.TOO_SMALL, detail)

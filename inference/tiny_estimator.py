@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from inference.conv_estimator import ConvEstimator
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 class TinyEstimator:

@@ -8,22 +8,29 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+import reasons
 from assets import calls, pictures, stage
 from curation import face_crop as rule
 from curation import frames
+from reasons import Kind, Reason
 from store import Store
 from store.hashing import fingerprint
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 BATCH = 32
 """Pictures decoded at once."""
 
 FACE = {**dict.fromkeys(rule.BOX, pl.Float64), "faces": pl.Int64}
-CROP = {**dict.fromkeys(rule.SQUARE, pl.Int64), "faces": pl.Int64, "file": pl.String, "reason": pl.String}
+CROP = {
+    **dict.fromkeys(rule.SQUARE, pl.Int64),
+    "faces": pl.Int64,
+    "file": pl.String,
+    **dict.fromkeys(reasons.COLUMNS, pl.String),
+}
 TAKEN = ("sample_id", "source", "path", "content_hash", "width", "height", *rule.BOX)
 COLUMNS = (
     *("sample_id", "source", "path", "content_hash", "width", "height", "original_path", "original_hash"),
-    *("crop_x", "crop_y", "crop_side", "faces", "model", "fingerprint", "keep", "reason"),
+    *("crop_x", "crop_y", "crop_side", "faces", "model", "fingerprint", "keep", *reasons.COLUMNS),
 )
 
 
@@ -46,8 +53,7 @@ def face_crop(
         pl.col("content_hash").alias("original_hash"),
         *(pl.lit(None, dtype=pl.Int64).alias(name) for name in (*rule.SQUARE, "faces")),
         *(pl.lit(None, dtype=pl.String).alias(name) for name in ("model", "fingerprint")),
-        pl.lit(True).alias("keep"),
-        pl.lit(None, dtype=pl.String).alias("reason"),
+        *frames.KEPT,
     )
     parts, asked = [rows.clear()], Counter()
     for (source,), part in rows.group_by("source", maintain_order=True):
@@ -102,7 +108,7 @@ def _by_detector(
         found = memo.get_or_compute(part.select(key="face_key"), find, chunk=BATCH)
         asked += found.computed
         part = part.join(found.frame, left_on="face_key", right_on="key", how="left", maintain_order="left")
-        return rule.squares(frames.quarantine(part, pl.col("faces") == 0, "no face"), margin)
+        return rule.squares(frames.quarantine(part, pl.col("faces") == 0, Reason.NO_FACE), margin)
 
     settings = {"model": detector.fingerprint, "margin": margin, "code": CODE_VERSION}
     keys = [fingerprint(image=image, **settings) for image in rows["content_hash"]]
@@ -157,17 +163,18 @@ def _cut(
     for batch in requests.filter(pl.col("key").is_in(lost)).unique("key").iter_slices(BATCH):
         compute(batch)
     said = pl.DataFrame(list(broken.items()), schema={"key": pl.String, "problem": pl.String}, orient="row")
-    told = requests.drop(*rule.SQUARE, "faces", "reason")
+    told = requests.drop(*rule.SQUARE, "faces", *reasons.COLUMNS)
     for answers in (found.frame, said):
         told = told.join(answers, on="key", how="left", maintain_order="left")
-    problem = pl.format("{}: {}", pl.lit(calls.UNDECODABLE), "problem")
+    undecodable = pl.when(pl.col("problem").is_not_null()).then(pl.lit(Reason.CORRUPT_IMAGE))
     there = pl.col("file").is_not_null()
     paths = [None if name is None else str(files.path(name)) for name in told["file"]]
     return told.with_columns(
         pl.coalesce(pl.Series(paths, dtype=pl.String), "path").alias("path"),
         pl.coalesce(pl.col("file").str.strip_suffix(".png"), "content_hash").alias("content_hash"),
         *(pl.when(there).then("crop_side").otherwise(side).alias(side) for side in ("width", "height")),
-        pl.coalesce("reason", problem).alias("reason"),
+        pl.coalesce("reason_code", undecodable).alias("reason_code"),
+        pl.coalesce("reason_detail", "problem").alias("reason_detail"),
         there.alias("keep"),
     ).select(rows.columns)
 
@@ -181,7 +188,7 @@ def some_have_a_face(face_crop: pl.DataFrame) -> dg.AssetCheckResult:
 @dg.asset_check(asset=face_crop)
 def most_have_a_face_to_crop(face_crop: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
     """The share of pictures without a face to crop stays below the profile's limit."""
-    share = stage.share(face_crop["reason"].str.contains("^(no face|face box outside)").fill_null(False))
+    share = stage.share(face_crop["reason_code"].is_in(reasons.of_kind(Kind.NO_FACE)).fill_null(False))
     limit = profile.limits["no_face"]
     return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)
 

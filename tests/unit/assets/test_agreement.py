@@ -41,7 +41,7 @@ def frames():
         "keep": [True] * count + [False],
     }
     return pl.DataFrame(rows, schema={name: SCHEMA[name] for name in rows}).with_columns(
-        pl.lit(None, dtype=pl.String).alias("path"), pl.lit(None, dtype=pl.String).alias("reason")
+        pl.lit(None, dtype=pl.String).alias("path"), pl.lit(None, dtype=pl.String).alias("reason_code")
     )
 
 
@@ -56,7 +56,7 @@ def asked(monkeypatch):
         zeros = {column: pl.lit(0.0) for column in facs.COLUMNS}
         au9 = {"au9": pl.lit(0.0 if estimator == LABELLER else None, dtype=pl.Float64)}
         no_reason = pl.lit(None, dtype=pl.String)
-        who = {"model": pl.lit(estimator), "fingerprint": pl.lit(f"{estimator} 1"), "reason": no_reason}
+        who = {"model": pl.lit(estimator), "fingerprint": pl.lit(f"{estimator} 1"), "reason_code": no_reason}
         read = {**zeros, **au9, "au12": value, "faces": pl.lit(1), **who}
         return images.with_columns(**read), images.height, 0
 

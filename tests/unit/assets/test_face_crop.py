@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from told import told
 
 import facs
 from assets.data_set import face_crop as stage_file
@@ -104,7 +105,7 @@ def test_off_every_row_is_its_original_and_nothing_is_opened(store, tmp_path):
     disfa = source(tmp_path, "disfa", None, subject=pl.lit("SN001"))
     for path in tmp_path.glob("*.png"):
         path.unlink()
-    dropped = affectnet.tail(1).with_columns(keep=pl.lit(False), reason=pl.lit("missing file: x"))
+    dropped = affectnet.tail(1).with_columns(keep=pl.lit(False), reason_code=pl.lit("missing_file"))
     table, metadata = crop(store, Settings(), pl.concat([affectnet.head(1), dropped]), disfa)
     assert table.columns == list(COLUMNS) and table["keep"].all()
     assert table["sample_id"].to_list() == ["affectnet/0", "disfa/0"]
@@ -125,9 +126,9 @@ def test_affectnet_is_cut_around_the_box_of_its_list(store, tmp_path):
         assert np.array_equal(np.asarray(picture), np.asarray(original.crop((5, 10, 35, 40))))
     assert cut["content_hash"] == hash_file(cut["path"]) == Path(cut["path"]).stem != cut["original_hash"]
     assert Path(cut["path"]).is_relative_to(store.home)
-    assert small["reason"] == "too small: face crop of 6 px < 25 px"
+    assert small["reason_detail"] == "face crop of 6 px < 25 px" and small["reason_code"] == "too_small"
     assert small["path"] == small["original_path"]
-    assert boxless["reason"] == "no face box: a number is missing"
+    assert boxless["reason_detail"] == "a number is missing" and boxless["reason_code"] == "no_face_box"
     assert whole["path"] == whole["original_path"] and whole["keep"] and whole["crop_side"] is None
     assert len(list(store.home.rglob("*.png"))) == 1 and "model_calls" not in metadata
 
@@ -137,7 +138,7 @@ def test_disfa_is_cut_around_the_face_that_the_detector_finds(store, tmp_path, d
     settings = Settings(disfa="detector", margin=0.5)
     table, metadata = crop(store, settings, disfa=disfa)
     assert table["crop_side"].to_list() == [40, None, 40] and table["faces"].to_list() == [1, 0, 1]
-    assert table["reason"].to_list() == [None, "no face", None]
+    assert told(table) == [None, "no_face", None]
     assert table.select("model", "fingerprint").unique().rows() == [("rectangles", "white")]
     assert (metadata["model_calls"], metadata["reused"]) == (3, 0)
 
@@ -176,7 +177,7 @@ def test_a_picture_that_does_not_decode_is_quarantined_and_one_content_twice_is_
     disfa = disfa.with_columns(content_hash=pl.Series([hash_file(path) for path in (good, bad, copy)]))
     table, _ = crop(store, Settings(disfa="detector"), disfa=disfa)
     assert table["keep"].to_list() == [True, False, True] and detector.seen == 1
-    assert table["reason"][1].startswith(f"corrupt image: {bad}: ")
+    assert told(table)[1].startswith(f"corrupt_image: {bad}: ")
     assert table["path"][0] == table["path"][2] and table["original_path"][2] == str(copy)
 
 
@@ -228,9 +229,7 @@ def test_later_stages_see_the_crop_and_manual_labels_stay_with_it(store, tmp_pat
 
 def test_many_without_a_face_warn_and_none_with_one_stops():
     some, most = stage_file.some_have_a_face, stage_file.most_have_a_face_to_crop
-    table = pl.DataFrame(
-        {"keep": [True, True, False], "reason": [None, None, "too small: face crop of 3 px < 4 px"]}
-    )
+    table = pl.DataFrame({"keep": [True, True, False], "reason_code": [None, None, "too_small"]})
     assert some(table).passed and most(table, profile=Settings()).passed
-    faceless = table.with_columns(keep=pl.lit(False), reason=pl.lit("no face"))
+    faceless = table.with_columns(keep=pl.lit(False), reason_code=pl.lit("no_face"))
     assert not some(faceless).passed and not most(faceless, profile=Settings()).passed

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from told import told
 
 from curation import face_crop
 
@@ -43,25 +44,27 @@ def test_of_a_box_that_sticks_out_the_part_inside_counts():
 @pytest.mark.parametrize(
     ("box", "reason"),
     [
-        ((None, 1, 2, 3), "no face box: a number is missing"),
-        ((1, 1, 0, 3), "no face box: x 1.0, y 1.0, 0.0x3.0"),
-        ((1, 1, 5, -3), "no face box: x 1.0, y 1.0, 5.0x-3.0"),
-        ((100, 1, 5, 3), "face box outside: x 100.0, y 1.0, 5.0x3.0 in a picture of 100x80"),
-        ((1, -9, 5, 9), "face box outside: x 1.0, y -9.0, 5.0x9.0 in a picture of 100x80"),
+        ((None, 1, 2, 3), "no_face_box: a number is missing"),
+        ((1, 1, 0, 3), "no_face_box: x 1.0, y 1.0, 0.0x3.0"),
+        ((1, 1, 5, -3), "no_face_box: x 1.0, y 1.0, 5.0x-3.0"),
+        ((100, 1, 5, 3), "face_box_outside: x 100.0, y 1.0, 5.0x3.0 in a picture of 100x80"),
+        ((1, -9, 5, 9), "face_box_outside: x 1.0, y -9.0, 5.0x9.0 in a picture of 100x80"),
     ],
 )
 def test_without_a_box_in_the_picture_there_is_no_square(box, reason):
     table = face_crop.squares(rows(box), 0.25)
-    assert table["keep"].to_list() == [False] and table["reason"].to_list() == [reason]
+    assert table["keep"].to_list() == [False] and told(table) == [reason]
     assert table.select(face_crop.SQUARE).row(0) == (None, None, None)
 
 
 def test_rows_dropped_before_stay_dropped_and_small_squares_are_named():
-    table = rows((40, 30, 20, 10), (40, 30, 21, 10)).with_columns(keep=True, reason=pl.lit(None, pl.String))
+    table = rows((40, 30, 20, 10), (40, 30, 21, 10)).with_columns(
+        keep=True, reason_code=pl.lit(None, pl.String), reason_detail=pl.lit(None, pl.String)
+    )
     small = face_crop.too_small(face_crop.squares(table, 0), 21)
-    assert small["reason"].to_list() == ["too small: face crop of 20 px < 21 px", None]
-    dropped = table.with_columns(keep=False, reason=pl.lit("no face"))
-    assert face_crop.squares(dropped, 0)["reason"].to_list() == ["no face", "no face"]
+    assert told(small) == ["too_small: face crop of 20 px < 21 px", None]
+    dropped = table.with_columns(keep=False, reason_code=pl.lit("no_face"))
+    assert told(face_crop.squares(dropped, 0)) == ["no_face", "no_face"]
     with pytest.raises(ValueError, match="margin is at least 0"):
         face_crop.squares(table, -0.1)
     with pytest.raises(ValueError, match="without column face_width"):
