@@ -25,7 +25,7 @@ def test_a_result_counts_rows_reasons_and_calls():
     assert (found["dagster/row_count"], found["kept"], found["dropped"]) == (4, 1, 3)
     assert (found["model_calls"], found["reused"], found["note"]) == (3, 1, "x")
     assert "nothing" not in found
-    assert "| too small | 2 | b |" in found["dropped_by_reason"].value
+    assert "| too_small | 2 | b |" in found["dropped_by_reason"].value
     columns = {column.name: column.type for column in found["dagster/column_schema"].columns}
     assert columns == {"sample_id": "String", "keep": "Boolean", "reason_code": "String"}
 

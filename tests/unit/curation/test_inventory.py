@@ -59,7 +59,7 @@ def test_several_data_sets_are_counted_each_and_planned_together(tmp_path):
     assert [(step.stage, step.rows, step.kept, step.dropped) for step in found.plan] == [
         ("raw_affectnet", 5, 3, {"missing_file": 1, "truncated_image": 1}),
         ("raw_folder", 1, 1, {}),
-        ("raw_disfa", 3, 1, {"no active AU, not drawn (0 %)": 2}),
+        ("raw_disfa", 3, 1, {"no_active_au": 2}),
         ("resolution", 4, 3, {"too_small": 1}),
     ]
     assert found.calls == {"photorealism": 1, "au_annotation": 1, "captions": 2}

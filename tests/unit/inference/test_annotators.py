@@ -104,7 +104,7 @@ def test_readings_follow_the_network_in_order_and_over_batches(estimator_folder)
     for reading, expected, face in zip(readings, values, faces, strict=True):
         if face:
             assert reading.intensities == pytest.approx(expected.tolist(), abs=1e-4)
-            assert (reading.faces, reading.reason) == (1, None)
+            assert (reading.faces, reading.reason_code) == (1, None)
         else:
             assert reading == abilities.unmeasured("no_face")
 
@@ -115,7 +115,7 @@ def test_the_face_logit_decides_on_no_face(estimator_folder, bias, faces, reason
     net.head[-1].bias.data[-1] = bias
     net.save_pretrained(estimator_folder)
     for reading in TinyEstimator(estimator_folder, device="cpu").estimate(_pictures(2)):
-        assert (reading.faces, reading.reason) == (faces, reason)
+        assert (reading.faces, reading.reason_code) == (faces, reason)
         assert (None in reading.intensities) == (faces == 0)
 
 

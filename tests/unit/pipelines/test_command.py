@@ -113,7 +113,7 @@ def test_inspect_tells_what_is_there_and_what_a_run_would_do(tmp_path):
     assert done.exit_code == 0 and not home.exists(), done.output
     assert "folder of pictures" in done.output and "2 of 3 reach 512" in done.output
     assert "folder/a.png = folder/again.png" in done.output
-    assert "resolution" in done.output and "1 too small" in done.output
+    assert "resolution" in done.output and "1 too_small" in done.output
     done = runner.invoke(app, ["inspect", folder, "--json", "--home", str(home)])
     assert json.loads(done.output)["calls"] == {"photorealism": 1, "au_annotation": 1, "captions": 1}
     assert (home / "memo" / "file_hashes").is_dir()
