@@ -3,11 +3,11 @@
 Writing them is the business of `fineface label`.
 """
 
-from collections.abc import Collection
 from datetime import datetime
-from difflib import get_close_matches
 
 import polars as pl
+
+from settings import nearest
 
 TABLE = "overrides"
 SCHEMA = pl.Schema(
@@ -33,18 +33,13 @@ def override(
     """
     for what, value, known in (("stage", stage, STAGES), ("verdict", verdict, VERDICTS)):
         if value not in known:
-            raise ValueError(f"no {what} {value!r} to label; {near(value, known) or ', '.join(known)}")
+            close = nearest.hint(value, known) or f"; there are {', '.join(known)}"
+            raise ValueError(f"no {what} {value!r} to label{close}")
     for what, value in (("author", author), ("reason", reason)):
         if not value.strip():
             raise ValueError(f"an override needs {'an' if what == 'author' else 'a'} {what}")
     row = (sample_id, stage, verdict, author.strip(), time, reason.strip())
     return pl.DataFrame([row], schema=SCHEMA, orient="row")
-
-
-def near(value: str, known: Collection[str]) -> str:
-    """ "did you mean …?" with up to three of `known`, or nothing."""
-    found = get_close_matches(value, known, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(found)}?" if found else ""
 
 
 def standing(overrides: pl.DataFrame, stage: str) -> pl.DataFrame:

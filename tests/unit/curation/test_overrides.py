@@ -70,9 +70,9 @@ def test_the_last_word_on_a_sample_counts_whatever_the_order_of_the_rows(words, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"stage": "photorealsim"}, "did you mean photorealism"),
-        ({"stage": "captions"}, "no stage 'captions' to label; photorealism"),
-        ({"verdict": "kep"}, "did you mean keep"),
+        ({"stage": "photorealsim"}, "did you mean 'photorealism'"),
+        ({"stage": "captions"}, "no stage 'captions' to label; there are photorealism"),
+        ({"verdict": "kep"}, "did you mean 'keep'"),
         ({"verdict": "maybe"}, "keep, drop, undo"),
         ({"author": " "}, "needs an author"),
         ({"reason": ""}, "needs a reason"),

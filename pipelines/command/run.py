@@ -1,0 +1,65 @@
+"""`fineface run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.command.options import (
+    DEFAULT_HOME,
+    DEFAULT_PROFILE,
+    Experiments,
+    Home,
+    ProfileName,
+    Select,
+    fail,
+    load,
+    say,
+)
+
+
+def run(
+    profile: ProfileName = DEFAULT_PROFILE,
+    select: Select = None,
+    experiment: Experiments = None,
+    home: Home = DEFAULT_HOME,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of failed stages.")] = False,
+) -> None:
+    """Materialise the graph, paying only for what is new, and print results and report.
+
+    Killed or failed runs go on where they were: run again.
+    """
+    settings, place = load(profile, home)
+    from pipelines import runs
+    from pipelines.console import Console
+
+    planned = runs.plan(settings, place, select, experiment or ())
+    console = Console(say=say, verbose=verbose)
+    say(f"fineface · profile {profile} · home {place}")
+    for folder in runs.write_raw_data(settings):
+        say(f"wrote the raw data in {folder}")
+    with runs.instance(place) as instance:
+        if others := runs.others(instance):
+            say(f"also at work in this home: run {', '.join(others)}; stages on the accelerator take turns")
+        outcome = runs.run(planned, instance, console.listener)
+    if not outcome.failed:
+        _results(place)
+    say(f"\n{console.total()}")
+    if outcome.failed:
+        fail(f"failed: {', '.join(outcome.failed)}. What was computed is kept; run again to go on.")
+
+
+def _results(home: Path) -> None:
+    from store import Store
+
+    store = Store(home)
+    if store.version("results") is None:
+        return
+    from evaluation import tables
+
+    say("\n" + tables.text(store.read("results")))
+    report = home / "report.html"
+    if report.exists():
+        say(f"\nreport: {report}")
