@@ -22,10 +22,11 @@ ANSWER = {"letters": pl.Int64, "faces": pl.Int64}
 def environment(tmp_path, monkeypatch):
     """An environment "lavis" whose worker is the script given; its settings are {"folder": …}."""
     monkeypatch.setattr(retries, "WAIT_SECONDS", 0)
-    room, folder = tmp_path / "room", tmp_path / "environment"
+    room, folder = tmp_path / "inference" / "environments", tmp_path / "environment"
     (folder / "bin").mkdir(parents=True)
-    room.mkdir()
+    room.mkdir(parents=True)
     shutil.copy(environments.HERE / "answering.py", room)
+    shutil.copy(environments.HERE.parents[1] / "picture_files.py", tmp_path)
     (room / "lavis.txt").write_text("dagster-pipes==1.0 \\\n")
     monkeypatch.setattr(environments, "HERE", room)
     monkeypatch.setenv("FINEFACE_LAVIS_ENVIRONMENT", str(folder))
@@ -106,7 +107,7 @@ def test_answers_come_in_any_order_and_the_log_is_the_runs(environment, asked, t
 
 
 def test_a_worker_may_import_what_lies_above_its_own_folder(environment, asked, tmp_path):
-    (tmp_path / "images.py").write_text("LETTERS = 7\n")
+    (tmp_path / "inference" / "images.py").write_text("LETTERS = 7\n")
     worker = environment(
         "from inference import images\n"
         "for r in requests: yield {'key': r['key'], 'letters': images.LETTERS, 'faces': None}"
