@@ -1,5 +1,7 @@
 """What is printed of a run: causes instead of wrappers, one line for what was not run."""
 
+import uuid
+
 import dagster as dg
 import pytest
 
@@ -17,10 +19,11 @@ def printed():
         lines = []
         console = Console(say=lambda text: lines.extend(text.splitlines()))
         with dg.DagsterInstance.ephemeral() as instance:
-            instance.add_event_listener("the-run", console.listener("data_set", None))
+            run_id = str(uuid.uuid4())
+            instance.add_event_listener(run_id, console.listener("data_set", None))
             found = dg.Definitions(assets=assets, jobs=[dg.define_asset_job("all")])
             found.resolve_job_def("all").execute_in_process(
-                instance=instance, run_id="the-run", raise_on_error=False, run_config=QUIET
+                instance=instance, run_id=run_id, raise_on_error=False, run_config=QUIET
             )
         return console, lines
 
