@@ -12,12 +12,15 @@ import dagster as dg
 import polars as pl
 
 import facs
+import reasons
 
 if TYPE_CHECKING:
     from inference.environments import Worker
 
 CAPTION = {"caption": pl.String}
 EMBEDDING = {"embedding": pl.List(pl.Float32)}
+FACE = {**dict.fromkeys(("face_x", "face_y", "face_width", "face_height"), pl.Float64), "faces": pl.Int64}
+"""The fields of an `inference.abilities.Face`."""
 LOOK = {"perceptual_hash": pl.String}
 READING = {
     **dict.fromkeys(facs.COLUMNS, pl.Float64),
@@ -25,7 +28,7 @@ READING = {
     "face_box": pl.List(pl.Float64),
     "head_pose": pl.List(pl.Float64),
     "clamped": pl.List(pl.Int64),
-    "reason": pl.String,
+    **dict.fromkeys(reasons.COLUMNS, pl.String),
 }
 """The fields of an `inference.abilities.Reading`."""
 
@@ -84,6 +87,11 @@ def action_units(context: dg.AssetExecutionContext, settings: Mapping[str, Any])
     if settings["provider"] in FOREIGN:
         return FOREIGN[settings["provider"]](context, "action_units", settings)
     return _here("action_units", settings, lambda model, batch: model.estimate(batch), row)
+
+
+def faces(settings: Mapping[str, Any]) -> Model:
+    """Who finds faces: FACE."""
+    return _here("faces", settings, lambda model, batch: model.find(batch), lambda face: face._asdict())
 
 
 def embeddings(settings: Mapping[str, Any]) -> Model:
