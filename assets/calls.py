@@ -8,11 +8,15 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+import reasons
 from assets import stage, workers
 from inference import asking
-from inference.asking import UNDECODABLE, Answers, Model, Question
+from inference.asking import Answers, Model, Question
+from reasons import Reason
 from store import Store
 
+UNREAD = (Reason.CORRUPT_IMAGE.value, Reason.CHANGED_FILE.value)
+"""Reasons of a row about whose picture no model could be asked."""
 LOG_SHARE, LOG_SECONDS = 0.05, 2.0
 """Progress is logged when this share more is done and this long has passed."""
 
@@ -33,8 +37,10 @@ def ask(
 
 def readable(found: pl.DataFrame) -> pl.DataFrame:
     """`found` itself, of pictures of our own making. Raises ValueError for one that does not decode."""
-    if broken := found["problem"].drop_nulls().to_list():
-        raise ValueError(f"{len(broken)} pictures of the store do not decode; {broken[0]}")
+    broken = found.filter(pl.col("reason_code").is_in(UNREAD))
+    if broken.height:
+        code, detail = broken.select(reasons.COLUMNS).row(0)
+        raise ValueError(f"{broken.height} pictures of the store do not decode; {code}: {detail}")
     return found
 
 
@@ -47,7 +53,7 @@ def decode_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
         description="The share of pictures that do not decode stays below the limit of unusable rows.",
     )
     def decodes_most(table: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
-        corrupt = table["reason"].str.starts_with(UNDECODABLE).fill_null(False)
+        corrupt = table["reason_code"].is_in(UNREAD).fill_null(False)
         share, limit = stage.share(corrupt), profile.limits["quarantined"]
         return stage.check(
             share <= limit, dg.AssetCheckSeverity.WARN, corrupt=int(corrupt.sum()), share=share, limit=limit

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -21,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from inference.au_encoders import ENCODERS
+from inference import au_encoders
 
 LORA_NAME = "fineface"
 LORA_TARGETS = ["to_k", "to_out.0", "to_q", "to_v"]
@@ -42,8 +43,8 @@ class AdapterError(ValueError):
 class AdapterConfig:
     """What an adapter is, apart from its weights and its base.
 
-    `encoder` names one of `au_encoders.ENCODERS`; `rank` and `alpha` are those of the LoRA on all attentions,
-    whose scale is alpha / rank (the paper: rank 32, alpha 8).
+    `encoder` names one registered in `au_encoders`; `rank` and `alpha` are those of the LoRA on all
+    attentions, whose scale is alpha / rank (the paper: rank 32, alpha 8).
     """
 
     encoder: str = "res_mlp64"
@@ -51,8 +52,10 @@ class AdapterConfig:
     alpha: float = 8.0
 
     def __post_init__(self):
-        if self.encoder not in ENCODERS:
-            raise AdapterError(f"unknown AU encoder {self.encoder!r}; known: {', '.join(sorted(ENCODERS))}")
+        try:
+            au_encoders.get(self.encoder)
+        except au_encoders.UnknownEncoder as error:
+            raise AdapterError(str(error)) from None
         if not isinstance(self.rank, int) or self.rank < 1:
             raise AdapterError(f"rank must be a whole number of at least 1, not {self.rank!r}")
         if not self.alpha > 0:
@@ -61,7 +64,7 @@ class AdapterConfig:
     @property
     def tokens(self) -> int:
         """AU tokens that each cross-attention sees."""
-        return ENCODERS[self.encoder].tokens
+        return au_encoders.get(self.encoder).tokens
 
 
 def install(unet: UNet2DConditionModel, config: AdapterConfig, seed: int = 0) -> None:
@@ -78,7 +81,7 @@ def install(unet: UNet2DConditionModel, config: AdapterConfig, seed: int = 0) ->
     attentions = _cross_attentions(unet)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = ENCODERS[config.encoder](_cross_width(unet))
+        encoder: Any = au_encoders.get(config.encoder).make(_cross_width(unet))
         encoder.config = config
         processors = dict(unet.attn_processors)
         for name, attention in attentions.items():
@@ -235,7 +238,9 @@ def _cross_width(unet: UNet2DConditionModel) -> int:
 
 def _encoder(unet: UNet2DConditionModel) -> nn.Module | None:
     projections = getattr(unet.encoder_hid_proj, "image_projection_layers", ())
-    return next((layer for layer in projections if isinstance(layer, tuple(ENCODERS.values()))), None)
+    return next(
+        (layer for layer in projections if isinstance(getattr(layer, "config", None), AdapterConfig)), None
+    )
 
 
 def _au_parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:
@@ -248,7 +253,7 @@ def _au_parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:
 
 def _au_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
-        encoder = ENCODERS[config.encoder](_cross_width(unet))
+        encoder = au_encoders.get(config.encoder).make(_cross_width(unet))
     shapes = {f"encoder.{name}": tuple(p.shape) for name, p in encoder.named_parameters()}
     for name, attention in _cross_attentions(unet).items():
         shapes[f"{name}.to_k_ip.weight"] = tuple(attention.to_k.weight.shape)
@@ -298,7 +303,7 @@ def _lora_state(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:
 def _key_norms(unet: UNet2DConditionModel) -> list[float]:
     """One number for each cross-attention, telling bases of equal shape apart whatever their precision."""
     weights = [attention.to_k.weight for attention in _cross_attentions(unet).values()]
-    return [float(f"{weight.detach().double().norm().item():.6g}") for weight in weights]
+    return [float(f"{weight.detach().cpu().double().norm().item():.6g}") for weight in weights]
 
 
 def _warn_of_another_base(unet: UNet2DConditionModel, record: Mapping, folder: Path) -> None:

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 
 import polars as pl
 
+import reasons
+from reasons import Reason
 from store import ComputeError, Memo, Progress, Store
 from store.hashing import fingerprints
 
 CONTENT = "content_hash"
 """Of a memo's row: the picture that was asked about, or, where none was, the picture that was made."""
-CHANGED = "file changed"
-UNDECODABLE = "corrupt image"
 
 
 class Model(Protocol):
@@ -75,8 +75,8 @@ class Question:
 @dataclass(frozen=True)
 class Answers:
     """`frame`: the requests, row by row, with the columns of the answer (null without one), `model` and
-    `fingerprint` (who answered), and `problem`, why there is no answer. `asked` answers are new, `reused`
-    were known."""
+    `fingerprint` (who answered), and a reason where there is no usable answer: the answer's own, or that of a
+    picture that does not decode. `asked` answers are new, `reused` were known."""
 
     frame: pl.DataFrame
     asked: int
@@ -95,14 +95,14 @@ def ask(
     """What `question.model` says about each of `requests`; each different one is asked once, for ever.
 
     Answers are remembered `chunk` at a time, so a kill loses at most these. A picture that does not decode,
-    or whose file no longer holds the content that its request names, has a `problem` and is not remembered.
+    or whose file no longer holds the content that its request names, has a reason and is not remembered.
     Raises ComputeError for a model that leaves a request out, ImageError for a file that cannot be read.
     """
     memo = store.memo(question.memo, {**question.answer, CONTENT: pl.String})
-    requests = requests.drop(*question.answer, "model", "fingerprint", "problem", strict=False)
+    requests = requests.drop(*question.answer, "model", "fingerprint", *reasons.COLUMNS, strict=False)
     keyed = requests.with_columns(question.keys(requests).alias("key"))
     _forget_lost(store, memo, question, keyed["key"])
-    problems: dict[str, str] = {}
+    problems: list[tuple[str, str, str]] = []
 
     def answers(missing: pl.DataFrame) -> Iterator[dict[str, Any]]:
         contents = dict(missing.select("key", CONTENT).iter_rows()) if CONTENT in missing.columns else {}
@@ -112,8 +112,8 @@ def ask(
                 key = row["key"]
                 left.discard(key)
                 if "problem" in row:
-                    code = CHANGED if row.get("changed") else UNDECODABLE
-                    problems[key] = f"{code}: {row['problem']}"
+                    code = Reason.CHANGED_FILE if row.get("changed") else Reason.CORRUPT_IMAGE
+                    problems.append((key, code.value, row["problem"]))
                 else:
                     yield row | {CONTENT: contents.get(key) or _made(row, question)}
         if left:
@@ -124,10 +124,15 @@ def ask(
     found = memo.get_or_stream(
         keyed, answers, chunk=question.at_once or chunk, progress=progress, partial=True
     )
-    said = pl.Series("problem", [problems.get(key) for key in keyed["key"]], dtype=pl.String)
-    frame = keyed.with_columns(said).join(
+    frame = keyed.join(
         found.frame.select("key", *question.answer), on="key", how="left", maintain_order="left"
     )
+    columns = ("key", *reasons.COLUMNS)
+    said = pl.DataFrame(problems, schema=dict.fromkeys(columns, pl.String), orient="row")
+    if set(reasons.COLUMNS) <= set(question.answer):
+        own = frame.select(columns).unique("key").drop_nulls("reason_code")
+        frame, said = frame.drop(reasons.COLUMNS), pl.concat([said, own])
+    frame = frame.join(said, on="key", how="left", maintain_order="left")
     model = question.model
     who = pl.lit(model.name).alias("model"), pl.lit(model.fingerprint).alias("fingerprint")
     return Answers(frame.drop("key").with_columns(who), found.computed, found.reused)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 import facs
+import reasons
 from inference import images
-from inference.asking import CONTENT, Question
+from inference.asking import Question
 from store import Files
-from store.hashing import fingerprint
 
 if TYPE_CHECKING:
     from inference.autoencoder import Autoencoder
@@ -32,7 +32,7 @@ READING = {
     "face_box": pl.List(pl.Float64),
     "head_pose": pl.List(pl.Float64),
     "clamped": pl.List(pl.Int64),
-    "reason": pl.String,
+    **dict.fromkeys(reasons.COLUMNS, pl.String),
 }
 """The fields of an `inference.abilities.Reading`."""
 FACE = {
@@ -40,12 +40,10 @@ FACE = {
     "faces": pl.Int64,
 }
 """The fields of an `inference.abilities.Face`."""
-SQUARE = ("crop_x", "crop_y", "crop_side")
 PICTURE = {"file": pl.String}
 PLACE = {"file": pl.String, "row": pl.Int64}
 SHARD = 256
 """Pictures whose latents lie in one file."""
-CROP_VERSION = "1"
 
 
 def answers(settings: Mapping[str, Any], questions: Mapping[str, str]) -> Question:
@@ -99,11 +97,6 @@ def looks() -> Question:
     from inference.perceptual import PerceptualHash
 
     return Question("perceptual_hashes", Annotating(PerceptualHash(), _as_it_is, _look), LOOK)
-
-
-def crops(files: Files) -> Question:
-    """The square SQUARE of a picture as a picture of its own in `files`: PICTURE."""
-    return Question("crops", Cutting(files), PICTURE, about=(CONTENT, *SQUARE), files={"file": files.kind})
 
 
 def latents(model: Autoencoder, size: int, files: Files) -> Question:
@@ -173,35 +166,6 @@ class Foreign:
 
 
 @dataclass(frozen=True)
-class Cutting:
-    """Squares cut out of pictures, in threads."""
-
-    files: Files
-    name = "crop"
-
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint(kind="crop", code=CROP_VERSION)
-
-    def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
-        from inference.faces import cut
-
-        rows = requests.to_dicts()
-
-        def put(place: int, picture: Any) -> str:
-            return self.files.put(cut(picture, *(rows[place][name] for name in SQUARE)), ".png")
-
-        found = images.each_ahead(
-            [row["path"] for row in rows], put, content_hashes=[row[CONTENT] for row in rows]
-        )
-        for row, name in zip(rows, found, strict=True):
-            if isinstance(name, images.ContentError):
-                yield images.refusal(row, name)
-            else:
-                yield {"key": row["key"], "file": name}
-
-
-@dataclass(frozen=True)
 class Encoding:
     """Pictures encoded by an autoencoder, in shards of SHARD (the last is smaller), one after another."""
 
@@ -231,7 +195,7 @@ class Encoding:
         yield from self._shard(waiting)
 
     def _prepare(self, picture: Any) -> Any:
-        return images.square(picture, self.size)
+        return images.resized(picture, self.size)
 
     def _encode(self, batch: list) -> list[dict[str, Any]]:
         return [{"moments": moments} for moments in self.model.encode(batch)]

@@ -23,6 +23,7 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.events.log import EventLogEntry
 
 from pipelines import definitions, jobs
+from settings import nearest
 from settings.profile import Profile
 
 PROCESS_TAG = "fineface/process"
@@ -56,6 +57,17 @@ class Outcome:
     failed: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to materialise: the stages `keys`, once an experiment where they belong to one."""
+
+    profile: Profile
+    home: Path
+    definitions: dg.Definitions
+    keys: frozenset[dg.AssetKey]
+    experiments: tuple[str, ...]
+
+
 class NothingSelected(ValueError):
     """A selection that names no asset, or an experiment that the profile has not."""
 
@@ -79,35 +91,36 @@ def dagster_home(home: Path) -> Path:
     return folder
 
 
+def plan(profile: Profile, home: Path, select: str | None = None, experiments: Sequence[str] = ()) -> Plan:
+    """What a run would materialise: what `select` names (default: everything) for `experiments` (default:
+    all). Raises NothingSelected.
+    """
+    for name in experiments:
+        _known("experiment", name, profile.experiments)
+    found = definitions.build(profile, home)
+    return Plan(
+        profile, home, found, frozenset(selected(found, select)), tuple(experiments or profile.experiments)
+    )
+
+
 def run(
-    profile: Profile,
-    home: Path,
+    planned: Plan,
     opened: DagsterInstance,
-    *,
-    select: str | None = None,
-    experiments: Sequence[str] = (),
     listener: Callable[[str, str | None], Listener] | None = None,
 ) -> Outcome:
-    """Materialise what `select` names (default: everything) for `experiments` (default: all), in graph order.
+    """Materialise what is planned, in graph order.
 
     A failure in the data set ends the run; one in an experiment does not stop the others. `listener` is
-    called with the job's name and the partition before each run and returns what its events go to. Raises
-    NothingSelected.
+    called with the job's name and the partition before each run and returns what its events go to.
     """
-    found = definitions.build(profile, home)
-    wanted = selected(found, select)
-    if unknown := sorted(set(experiments) - set(profile.experiments)):
-        raise NothingSelected(
-            f"no experiment {', '.join(unknown)}; there are {', '.join(profile.experiments)}"
-        )
     outcome = Outcome()
     with _closing_dead_runs(opened):
         for phase in jobs.PHASES:
-            job = found.resolve_job_def(phase.name)
-            keys = [key for key in job.asset_layer.executable_asset_keys if key in wanted]
+            job = planned.definitions.resolve_job_def(phase.name)
+            keys = [key for key in job.asset_layer.executable_asset_keys if key in planned.keys]
             if not keys:
                 continue
-            partitions = list(experiments or profile.experiments) if phase is jobs.experiment else [None]
+            partitions = planned.experiments if phase is jobs.experiment else (None,)
             for partition in partitions:
                 name = phase.name if partition is None else f"{phase.name} {partition}"
                 run_id = str(uuid.uuid4())
@@ -137,6 +150,9 @@ def selected(found: dg.Definitions, select: str | None) -> set[dg.AssetKey]:
     graph = found.resolve_asset_graph()
     if select is None:
         return set(graph.materializable_asset_keys)
+    stages = sorted(key.to_user_string() for key in graph.materializable_asset_keys)
+    for name in _bare_names(select):
+        _known("stage or group", name, [*stages, *sorted(graph.all_group_names)])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", dg.BetaWarning)  # the parser's own use of a beta parameter
@@ -145,16 +161,30 @@ def selected(found: dg.Definitions, select: str | None) -> set[dg.AssetKey]:
     except Exception as error:  # the parser raises several kinds
         raise NothingSelected(f"cannot select {select!r}: {error}") from None
     if not keys:
-        known = ", ".join(sorted(key.to_user_string() for key in graph.materializable_asset_keys))
-        raise NothingSelected(f"{select!r} selects nothing; there are {known}")
+        raise NothingSelected(f"{select!r} selects nothing; there are {', '.join(stages)}")
     return set(keys)
+
+
+def _known(what: str, name: str, known: Collection[str]) -> None:
+    """Raises NothingSelected, naming what was close, for a `name` that is none of `known`."""
+    if name not in known:
+        close = nearest.hint(name, known) or f"; there are {', '.join(known)}"
+        raise NothingSelected(f"no {what} {name!r}{close}")
+
+
+_BARE = re.compile(r"\s*(\+?)([\w/-]+)(\+?)\s*")
+
+
+def _bare_names(select: str) -> list[str]:
+    """The names in `select` that are neither operators nor Dagster's own `key:…` and the like."""
+    return [bare[2] for part in select.split(",") if (bare := _BARE.fullmatch(part))]
 
 
 def _spelt_out(select: str, groups: Collection[str]) -> str:
     """ "captions+, data_set" → 'key:"captions"+ or group:"data_set"'; what is no bare name stays as it is."""
     parts = []
     for part in select.split(","):
-        bare = re.fullmatch(r"\s*(\+?)([\w/-]+)(\+?)\s*", part)
+        bare = _BARE.fullmatch(part)
         if bare is None:
             parts.append(part)
             continue

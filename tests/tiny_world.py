@@ -68,7 +68,8 @@ def write_profile(path: Path, models: Path, raw_folder: Path, **changes) -> Path
     blip2 = {"provider": "blip2", "model": str(models / "blip2"), "batch_size": 16}
     profile = {
         "raw": {"affectnet": str(raw_folder / "affectnet"), "disfa": str(raw_folder / "disfa")},
-        "limits": {"quarantined": 0.5, "no_face": 0.5},
+        "limits": {"quarantined": 0.5, "no_face": 0.5, "cut_faces": 0.5},
+        "framing": {"affectnet": "centre", "disfa": "centre"},
         "chunk": 16,
         "resolution": {"min_side": 64},
         "photorealism": {

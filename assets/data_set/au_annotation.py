@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 import facs
+import reasons
 from assets import calls, pictures, stage
 from inference import questions
 from store import Store
@@ -26,11 +27,11 @@ def au_annotation(
         "source",
         "path",
         "content_hash",
-        *(column for column in questions.READING if column != "reason"),
+        *(column for column in questions.READING if column not in reasons.COLUMNS),
         "model",
         "fingerprint",
-        pl.col("reason").is_null().alias("keep"),
-        "reason",
+        pl.col("reason_code").is_null().alias("keep"),
+        *reasons.COLUMNS,
     )
     return stage.result(table, model_calls=made, reused=reused, **pictures.sheets(table))
 
@@ -39,12 +40,10 @@ def annotate(
     context: dg.AssetExecutionContext, store: Store, estimator: Any, images: pl.DataFrame, chunk: int
 ) -> tuple[pl.DataFrame, int, int]:
     """`images` (path, content_hash) with what `estimator`, a section of the profile, reads in them: the
-    columns of READING, `model`, `fingerprint`, `problem`; calls, reused. `reason` too names a picture that
-    does not decode.
+    columns of READING, `model`, `fingerprint`; calls, reused.
     """
     found = calls.ask(context, store, questions.action_units(estimator.chosen), images, chunk)
-    table = found.frame.with_columns(pl.coalesce("problem", "reason").alias("reason"))
-    return table, found.asked, found.reused
+    return found.frame, found.asked, found.reused
 
 
 @dg.asset_check(asset=au_annotation, blocking=True)
@@ -58,7 +57,7 @@ def intensities_within_0_5(au_annotation: pl.DataFrame) -> dg.AssetCheckResult:
 @dg.asset_check(asset=au_annotation)
 def most_have_a_face(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
     """The share of photographs without a face stays below the profile's limit."""
-    corrupt = au_annotation["reason"].str.starts_with(calls.UNDECODABLE).fill_null(False)
+    corrupt = au_annotation["reason_code"].is_in(calls.UNREAD).fill_null(False)
     share = stage.share(~au_annotation.filter(~corrupt)["keep"])
     limit = profile.limits["no_face"]
     return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)

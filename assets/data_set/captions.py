@@ -6,8 +6,10 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+import reasons
 from assets import calls, stage
 from inference import questions
+from reasons import Reason
 from store import Store
 
 COLUMNS = ("sample_id", "source", "path", "content_hash")
@@ -36,7 +38,8 @@ def captions(
         "model",
         "fingerprint",
         (~empty).alias("keep"),
-        pl.when(empty).then(pl.coalesce("problem", "complaint")).alias("reason"),
+        pl.when(empty).then(pl.coalesce("reason_code", pl.lit(Reason.NO_CAPTION))).alias("reason_code"),
+        pl.when(empty).then(pl.coalesce("reason_detail", "complaint")).alias("reason_detail"),
     )
     examples = stage.markdown(stage.kept(table).select("sample_id", "caption").head(12))
     return stage.result(table, model_calls=made, reused=reused, examples=examples)
@@ -46,7 +49,7 @@ def _written(
     context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
     found = calls.ask(context, store, questions.captions(profile.captions.chosen), samples, profile.chunk)
-    said = found.frame.with_columns(pl.lit("no caption: the model gave none").alias("complaint"))
+    said = found.frame.with_columns(pl.lit("the model gave none").alias("complaint"))
     return said, found.asked, found.reused
 
 
@@ -58,8 +61,8 @@ def _sidecar(
         pl.col("raw_caption").str.strip_chars().alias("caption"),
         pl.lit("sidecar").alias("model"),
         nothing.alias("fingerprint"),
-        nothing.alias("problem"),
-        pl.lit("no caption: no text file beside the picture, or an empty one").alias("complaint"),
+        *(nothing.alias(name) for name in reasons.COLUMNS),
+        pl.lit("no text file beside the picture, or an empty one").alias("complaint"),
     )
     return table, 0, 0
 

@@ -1,26 +1,26 @@
-"""face_crop: pictures cut to the square around the face where the profile says so, all others as they are."""
+"""face_crop: the part of each picture that all later stages see, models that label it and training alike."""
 
-from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+import reasons
 from assets import calls, pictures, stage
-from curation import face_crop as rule
-from curation import frames
+from curation import frames, framing
 from inference import questions
+from reasons import Kind, Reason
 from store import Store
 
-TAKEN = ("sample_id", "source", "path", "content_hash", "width", "height", *rule.BOX)
+TAKEN = ("sample_id", "source", "path", "content_hash", "width", "height", *framing.BOX)
 COLUMNS = (
     *("sample_id", "source", "path", "content_hash", "width", "height", "original_path", "original_hash"),
-    *("crop_x", "crop_y", "crop_side", "faces", "model", "fingerprint", "keep", "reason"),
+    *("framing", *framing.SQUARE, *framing.BOX, "face_inside", "faces"),
+    *("model", "fingerprint", "keep", *reasons.COLUMNS),
 )
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"polars", "pillow"})
+@dg.asset(group_name="data_set", code_version="2", kinds={"polars", "pillow"})
 def face_crop(
     context: dg.AssetExecutionContext,
     raw_affectnet: pl.DataFrame,
@@ -29,75 +29,64 @@ def face_crop(
     store: dg.ResourceParam[Store],
     profile: dg.ResourceParam[Any],
 ) -> dg.MaterializeResult:
-    """The picture that all later stages see (path, content hash, size), and the original it was cut from.
+    """What later stages see of a picture: all of it (squash), its central square, or the square around its
+    face.
 
-    Off by default, as in the paper: then a row's picture is its original.
+    `path` and `content_hash` name what is seen, `original_*` the picture; width and height are the
+    original's. The square is cut when a picture is decoded; nothing is written. A face's box is the one that
+    came with the picture, else, where the framing needs one, that of the largest face the detector finds.
     """
     rows = stage.kept(pl.concat([raw_affectnet, raw_disfa, raw_folder])).select(TAKEN)
+    chosen = {source: getattr(profile.framing, source) for source in rows["source"].unique()}
     rows = rows.with_columns(
-        pl.col("path").alias("original_path"),
-        pl.col("content_hash").alias("original_hash"),
-        *(pl.lit(None, dtype=pl.Int64).alias(name) for name in (*rule.SQUARE, "faces")),
+        pl.col("source").replace_strict(chosen, return_dtype=pl.String).alias("framing"),
         *(pl.lit(None, dtype=pl.String).alias(name) for name in ("model", "fingerprint")),
-        pl.lit(True).alias("keep"),
-        pl.lit(None, dtype=pl.String).alias("reason"),
+        pl.lit(None, dtype=pl.Int64).alias("faces"),
+        *frames.KEPT,
     )
-    parts, asked = [rows.clear()], Counter[str]()
-    for (source,), part in rows.group_by("source", maintain_order=True):
-        method = getattr(profile.crop, str(source))
-        part, answers = METHODS[method](context, store, profile, part)
-        parts.append(part)
-        asked.update(answers)
-    table = pl.concat([part.select(COLUMNS) for part in parts]).sort("sample_id")
+    needs_box = (pl.col("framing") == framing.FACE) & pl.any_horizontal(
+        pl.col(name).is_null() for name in framing.BOX
+    )
+    found, made, reused = _detected(context, store, profile, rows.filter(needs_box))
+    rows = pl.concat([rows.filter(~needs_box), found.select(rows.columns)])
+    table = framing.seen(framing.frame(rows, profile.framing.margin, profile.resolution.min_side))
+    table = table.select(COLUMNS).sort("sample_id")
+    asked = {"model_calls": made, "reused": reused} if found.height else {}
     sheets = pictures.sheets(table) if table["crop_side"].is_not_null().any() else {}
-    return stage.result(table, **asked, **sheets)
+    return stage.result(table, **asked, framings=stage.markdown(faces_by_framing(table)), **sheets)
 
 
-Cropped = tuple[pl.DataFrame, Counter[str]]
-"""Rows of one source, and how many of the detector's answers are new (model_calls) and known (reused)."""
-
-
-def _whole(context: dg.AssetExecutionContext, store: Store, profile: Any, rows: pl.DataFrame) -> Cropped:
-    return rows, Counter()
-
-
-def _by_list(context: dg.AssetExecutionContext, store: Store, profile: Any, rows: pl.DataFrame) -> Cropped:
-    """Around the box that came with the picture. What `resolution` would drop for its size is not cut."""
-    rows = rule.too_small(rule.squares(rows, profile.crop.margin), profile.resolution.min_side)
-    return _cut(context, store, profile, rows), Counter()
-
-
-def _by_detector(
+def _detected(
     context: dg.AssetExecutionContext, store: Store, profile: Any, rows: pl.DataFrame
-) -> Cropped:
-    """Around the largest face that the detector finds; another margin does not ask it again."""
-    question = questions.faces({"provider": "mediapipe", "model": profile.crop.model})
-    found = calls.ask(context, store, question, rows.drop(*rule.SQUARE), profile.chunk)
-    placed = frames.quarantine(found.frame, pl.col("problem").is_not_null(), pl.col("problem"))
-    placed = frames.quarantine(placed, pl.col("faces") == 0, "no face")
-    placed = rule.squares(placed, profile.crop.margin)
-    return _cut(context, store, profile, placed), Counter(model_calls=found.asked, reused=found.reused)
-
-
-METHODS: dict[str, Callable[..., Cropped]] = {"none": _whole, "box": _by_list, "detector": _by_detector}
-
-
-def _cut(context: dg.AssetExecutionContext, store: Store, profile: Any, rows: pl.DataFrame) -> pl.DataFrame:
-    """`rows` with the crop in place of the picture; those without a square stay as they are."""
-    files = store.files("crops")
-    kept = stage.kept(rows)
-    found = calls.ask(context, store, questions.crops(files), kept, profile.chunk).frame
-    cut = frames.quarantine(found, pl.col("problem").is_not_null(), pl.col("problem"))
-    there = pl.col("file").is_not_null()
-    paths = [None if name is None else str(files.path(name)) for name in cut["file"]]
-    cut = cut.with_columns(
-        kept["model"],
-        kept["fingerprint"],
-        pl.coalesce(pl.Series(paths, dtype=pl.String), "path").alias("path"),
-        pl.coalesce(pl.col("file").str.strip_suffix(".png"), "content_hash").alias("content_hash"),
-        *(pl.when(there).then("crop_side").otherwise(side).alias(side) for side in ("width", "height")),
+) -> tuple[pl.DataFrame, int, int]:
+    """`rows` with the box of the largest face the detector finds, or why there is none; calls, reused."""
+    if rows.is_empty():
+        return rows, 0, 0
+    question = questions.faces({"provider": "mediapipe", "model": profile.framing.model})
+    answers = calls.ask(context, store, question, rows, profile.chunk)
+    scale = zip(framing.BOX, ("width", "height") * 2, strict=True)
+    found = answers.frame.with_columns(
+        (pl.col(name) * pl.col(side)).round(1).alias(name) for name, side in scale
     )
-    return pl.concat([cut.select(COLUMNS), rows.filter(~pl.col("keep")).select(COLUMNS)])
+    found = found.with_columns(pl.col("reason_code").is_null().alias("keep"))
+    found = frames.quarantine(found, pl.col("faces") == 0, Reason.NO_FACE, "the detector found none")
+    return found, answers.asked, answers.reused
+
+
+def faces_by_framing(table: pl.DataFrame) -> pl.DataFrame:
+    """How many faces each framing cuts, as far as their boxes are known."""
+    cut = framing.is_cut()
+    return (
+        stage.kept(table)
+        .group_by("source", "framing")
+        .agg(
+            pl.len().alias("pictures"),
+            pl.col("face_inside").count().alias("with a box"),
+            cut.sum().alias("faces cut"),
+            cut.mean().alias("share cut"),
+        )
+        .sort("source")
+    )
 
 
 @dg.asset_check(asset=face_crop, blocking=True)
@@ -109,9 +98,22 @@ def some_have_a_face(face_crop: pl.DataFrame) -> dg.AssetCheckResult:
 @dg.asset_check(asset=face_crop)
 def most_have_a_face_to_crop(face_crop: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
     """The share of pictures without a face to crop stays below the profile's limit."""
-    share = stage.share(face_crop["reason"].str.contains("^(no face|face box outside)").fill_null(False))
+    share = stage.share(face_crop["reason_code"].is_in(reasons.of_kind(Kind.NO_FACE)).fill_null(False))
     limit = profile.limits["no_face"]
     return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)
+
+
+@dg.asset_check(asset=face_crop)
+def faces_are_whole(face_crop: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+    """The framing cuts few of the faces whose boxes are known: what is trained on shows what was labelled."""
+    cut = stage.kept(face_crop).select(framing.is_cut()).to_series()
+    known, limit = len(cut) - cut.null_count(), profile.limits["cut_faces"]
+    share = float(cut.mean() or 0)
+    return stage.check(
+        share <= limit,
+        dg.AssetCheckSeverity.WARN,
+        cut=int(cut.sum()), with_a_box=known, without_a_box=cut.null_count(), share=share, limit=limit,
+    )  # fmt: skip
 
 
 decodes_most = calls.decode_check(face_crop)

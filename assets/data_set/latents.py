@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+import reasons
 from assets import calls, stage
 from inference import questions
 from store import Store
@@ -33,12 +34,11 @@ def latents(
         "row",
         "model",
         "fingerprint",
-        pl.col("problem").is_null().alias("keep"),
-        pl.col("problem").alias("reason"),
+        pl.col("reason_code").is_null().alias("keep"),
+        *reasons.COLUMNS,
     )
-    return stage.result(
-        table, model_calls=found.asked, reused=found.reused, shards=stage.kept(table)["file"].n_unique()
-    )
+    shards = table["file"].drop_nulls().n_unique()
+    return stage.result(table, model_calls=found.asked, reused=found.reused, shards=shards)
 
 
 @dg.asset_check(asset=latents, blocking=True)

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+import reasons
 from assets import audit, calls, pictures, stage
 from assets.data_set import overrides as people
 from curation import overrides
@@ -37,8 +38,8 @@ def photorealism(
     table = overrides.apply(judged, people.read(store), "photorealism").select(
         *pictures_in.columns,
         *ANSWERS,
-        *("model", "fingerprint", "vouched_by", "model_keep", "model_reason"),
-        *("override", "overruled_by", "overruled_at", "override_reason", "keep", "reason"),
+        *("model", "fingerprint", "vouched_by", "model_keep", "model_reason_code", "model_reason_detail"),
+        *("override", "overruled_by", "overruled_at", "override_reason", "keep", *reasons.COLUMNS),
     )
     return stage.result(
         table,
@@ -56,9 +57,7 @@ def _asked(
     settings = profile.photorealism
     wordings = dict(settings.questions)
     asked = calls.ask(context, store, questions.answers(settings.chosen, wordings), images, profile.chunk)
-    answered = asked.frame.with_columns(
-        pl.col("problem").is_null().alias("keep"), pl.col("problem").alias("reason")
-    )
+    answered = asked.frame.with_columns(pl.col("reason_code").is_null().alias("keep"))
     return rule.judge(answered, settings.thresholds, wordings), asked.asked, asked.reused
 
 

@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 import facs
+import reasons
 from assets import calls, pictures, stage
 from curation import duplicates
 from curation import training_set as rule
@@ -30,7 +31,7 @@ def training_set(
     """
     subjects = raw_folder.select("sample_id", "subject")
     web = stage.kept(au_corrections).join(subjects, on="sample_id", how="left", maintain_order="left")
-    seen = face_crop.select("sample_id", "path", "content_hash", "keep", "reason")
+    seen = face_crop.select("sample_id", "path", "content_hash", "keep", *reasons.COLUMNS)
     disfa = raw_disfa.drop(*seen.columns[1:]).join(seen, on="sample_id", maintain_order="left")
     captioned, within = stage.kept(captions), profile.split.looks_within
     table = rule.assemble(
@@ -59,7 +60,7 @@ def training_set(
 def _hashes(
     context: dg.AssetExecutionContext, store: Store, chunk: int, samples: pl.DataFrame
 ) -> pl.DataFrame:
-    """`content_hash` and `perceptual_hash` of each content, or the `problem` if it does not decode."""
+    """`content_hash` and `perceptual_hash` of each content, or why it does not decode."""
     contents = samples.unique("content_hash", keep="first", maintain_order=True).select(
         "path", "content_hash"
     )

@@ -127,7 +127,7 @@ def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
 
     def annotate(context, store, estimator, images, chunk):
         asked.append(estimator)
-        read = {**dict.fromkeys(facs.COLUMNS, 1.0), "au9": None, "faces": 1, "problem": None}
+        read = {**dict.fromkeys(facs.COLUMNS, 1.0), "au9": None, "faces": 1, "reason_code": None}
         who = {"model": "judge", "fingerprint": "j"}
         return images.with_columns(pl.lit(value).alias(name) for name, value in (read | who).items()), 1, 0
 

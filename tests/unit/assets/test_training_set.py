@@ -38,7 +38,10 @@ def samples(tmp_path) -> pl.DataFrame:
     names = ("sample_id", "source", "subject", "path", "content_hash")
     table = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row").sort("sample_id")
     return table.with_columns(
-        caption=pl.lit("a face"), keep=pl.lit(True), reason=pl.lit(None, dtype=pl.String)
+        caption=pl.lit("a face"),
+        keep=pl.lit(True),
+        reason_code=pl.lit(None, dtype=pl.String),
+        reason_detail=pl.lit(None, dtype=pl.String),
     )
 
 
@@ -94,4 +97,5 @@ def test_a_picture_that_does_not_decode_is_dropped(samples, tmp_path):
     cut = pl.when(here).then(pl.lit(hash_file(path))).otherwise("content_hash").alias("content_hash")
     table = materialised(samples.with_columns(cut), Store(tmp_path / "home")).value
     (dropped,) = table.filter(sample_id=samples["sample_id"][0]).rows(named=True)
-    assert not dropped["keep"] and dropped["reason"].startswith("corrupt image: ")
+    assert not dropped["keep"] and dropped["reason_code"] == "corrupt_image"
+    assert "truncated" in dropped["reason_detail"]

@@ -10,21 +10,11 @@ from tiny_diffusion import WIDTH, make_unet
 
 from inference import adapter as au_adapter
 from inference.adapter import AdapterConfig, AdapterError
-from inference.au_encoders import ResMLP64
 
 
 @pytest.fixture
 def aus():
     return torch.rand(3, 12, generator=torch.Generator().manual_seed(5)) * 5
-
-
-def test_res_mlp64_is_raw_values_then_projection_then_zeros():
-    encoder = ResMLP64(80)
-    torch.nn.init.zeros_(encoder.mlp.weight)
-    encoder.mlp.bias.data = torch.arange(64.0)
-    token = encoder(torch.arange(12.0).unsqueeze(0))
-    assert token.shape == (1, 1, 80)
-    assert token[0, 0].tolist() == [*map(float, range(12)), *map(float, range(64)), 0, 0, 0, 0]
 
 
 def test_output_is_text_attention_plus_scaled_au_attention(aus):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from inference import questions
 from inference.asking import Question, ask
+from picture_files import Region, part_hash, part_of
 from store import ComputeError, Store
 from store.hashing import hash_file
 
@@ -56,7 +57,7 @@ def test_every_row_names_the_model_that_answered(shades):
     assert (found.asked, found.reused) == (3, 0)
     assert found.frame["shade"].to_list() == [3, 1, 2]
     assert set(found.frame["model"]) == {"oracle@1"} and set(found.frame["fingerprint"]) == {"f1"}
-    assert found.frame["problem"].null_count() == 3
+    assert found.frame["reason_code"].null_count() == 3
 
 
 def test_a_content_is_asked_once_whatever_its_name(shades):
@@ -69,11 +70,12 @@ def test_a_content_is_asked_once_whatever_its_name(shades):
 def test_a_picture_that_does_not_decode_is_a_problem_of_its_row_and_tried_again(shades):
     found = shades(Oracle(broken=("2",)), images("1", "2", "3"))
     assert found.asked == 2 and found.frame["shade"].to_list() == [1, None, 3]
-    assert found.frame["problem"].to_list() == [None, "corrupt image: cut short", None]
+    assert found.frame["reason_code"].to_list() == [None, "corrupt_image", None]
+    assert found.frame["reason_detail"].to_list() == [None, "cut short", None]
     healed = Oracle()
     found = shades(healed, images("1", "2", "3"))
     assert healed.asked == ["2"] and (found.asked, found.reused) == (1, 2)
-    assert found.frame["problem"].null_count() == 3
+    assert found.frame["reason_code"].null_count() == 3
 
 
 def test_another_model_or_setting_is_another_answer_and_the_old_one_is_kept(shades):
@@ -111,15 +113,14 @@ def test_an_engine_drives_the_model_and_gets_what_is_not_known(store):
 
 
 class Grey:
-    """A provider: the shade of a grey picture. `meddle` is called before each is prepared."""
+    """A provider: the shade of a grey picture."""
 
-    name, fingerprint, batch_size = "grey", "1", 4
+    name, batch_size = "grey", 4
 
-    def __init__(self, meddle=lambda: None):
-        self.meddle, self.seen = meddle, 0
+    def __init__(self, fingerprint="1"):
+        self.fingerprint = fingerprint
 
     def prepare(self, picture):
-        self.seen += 1
         return picture.getpixel((0, 0))[0]
 
 
@@ -148,7 +149,7 @@ def test_a_picture_replaced_during_a_run_poisons_no_memo(store, pictures):
     Image.new("L", (12, 12), 99).save(path)
     found = ask(store, grey(Grey()), pictures, chunk=8).frame
     assert found["shade"].to_list() == [10, None, 30]
-    assert found["problem"][1].startswith("file changed: the file has changed")
+    assert found["reason_code"].to_list() == [None, "changed_file", None]
     path.write_bytes(original)
     healed = ask(store, grey(Grey()), pictures, chunk=8)
     assert healed.frame["shade"].to_list() == [10, 20, 30] and healed.asked == 1
@@ -162,20 +163,21 @@ def test_rows_of_a_memo_name_the_picture_that_was_asked_about(store, pictures):
     )
 
 
-def crops(store, pictures):
-    square = pictures.with_columns(crop_x=pl.lit(2), crop_y=pl.lit(3), crop_side=pl.lit(5))
-    return ask(store, questions.crops(store.files("crops")), square, chunk=2)
-
-
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"x" * path.stat().st_size)])
-def test_a_file_that_was_lost_or_flipped_is_made_again(store, pictures, damage):
-    first = crops(store, pictures)
-    damage(store.files("crops").path(first.frame["file"][1]))
-    again = crops(store, pictures)
-    assert (again.asked, again.reused) == (1, 2)
-    assert again.frame["file"].equals(first.frame["file"])
-    assert hash_file(store.files("crops").path(first.frame["file"][1])) == first.frame["file"][1][:32]
-    assert crops(store, pictures).asked == 0
+def test_a_part_of_a_picture_is_told_from_the_whole_and_is_refused_too_when_its_file_changed(store, tmp_path):
+    path = tmp_path / "halves.png"
+    halves = Image.new("L", (8, 4), 200)
+    halves.paste(50, (0, 0, 4, 4))
+    halves.save(path)
+    right = Region(4, 0, 4, 4)
+    rows = [
+        (str(path), hash_file(path)),
+        (part_of(str(path), right), part_hash(hash_file(path), right)),
+    ]
+    pictures = pl.DataFrame(rows, schema=["path", "content_hash"], orient="row")
+    assert ask(store, grey(Grey()), pictures, chunk=8).frame["shade"].to_list() == [50, 200]
+    halves.rotate(180).save(path)
+    again = ask(store, grey(Grey("2")), pictures, chunk=8)
+    assert set(again.frame["reason_code"]) == {"changed_file"} and len(store.memo("grey")) == 2
 
 
 class Encoder:

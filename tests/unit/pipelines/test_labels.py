@@ -25,7 +25,8 @@ def own_environment(monkeypatch):
 def home(tmp_path):
     table = pl.DataFrame({"sample_id": SAMPLES}).with_columns(
         keep=pl.lit(True),
-        reason=pl.lit(None, dtype=pl.String),
+        reason_code=pl.lit(None, dtype=pl.String),
+        reason_detail=pl.lit(None, dtype=pl.String),
         overruled_at=pl.lit(None, dtype=pl.Datetime("us", "UTC")),
     )
     Store(tmp_path).write("photorealism", table)
@@ -72,10 +73,10 @@ def test_why_says_that_a_label_is_not_applied_yet(fineface, home):
     [
         (
             ["affectnet/3/smlie.jpg", "photorealism", "keep", "--reason", "x"],
-            "did you mean affectnet/3/smile.jpg",
+            "did you mean 'affectnet/3/smile.jpg",
         ),
         (["nothing", "photorealism", "keep", "--reason", "x"], "ids look like affectnet/3/frown.jpg"),
-        ([SAMPLES[0], "photorealism", "kepe", "--reason", "x"], "did you mean keep"),
+        ([SAMPLES[0], "photorealism", "kepe", "--reason", "x"], "did you mean 'keep'"),
         ([SAMPLES[0], "captions", "keep", "--reason", "x"], "no stage 'captions' to label"),
         ([SAMPLES[0], "photorealism", "keep"], "needs a reason"),
         ([SAMPLES[0], "photorealism", "undo", "--reason", "x"], "nothing to undo"),

@@ -22,7 +22,7 @@ def raw_folders(monkeypatch, tmp_path):
     monkeypatch.setenv("PORTRAITS_VOUCHED_BY", "the tester")
 
 
-def test_the_profiles_of_the_house_load(tmp_path, raw_folders):
+def test_the_profiles_of_the_project_load(tmp_path, raw_folders):
     assert profiles.names() == ["miniature", "paper", "portraits"]
     loaded = {name: profiles.load(name, tmp_path) for name in profiles.names()}
     assert loaded["miniature"].raw.affectnet == tmp_path / "raw" / "affectnet"
@@ -50,6 +50,33 @@ def test_an_unknown_key_is_named_with_its_file(tmp_path):
     with pytest.raises(ProfileError) as refused:
         profiles.load(path, tmp_path)
     assert str(refused.value) == f"{path}: unknown key 'resolution.minimum'"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"resolutoin": {}}, "unknown key 'resolutoin'; did you mean 'resolution'"),
+        ({"resolution": {"min_sied": 3}}, "did you mean 'min_side'?"),
+        ({"second_au_estimator": {"modle": "x"}}, "did you mean 'model'?"),
+        ({"photorealism": {"provider": "blip3"}}, "did you mean 'blip2'?"),
+        ({"corrections": {"recipe": "papre"}}, "did you mean 'paper'?"),
+        ({"disfa": {"cameras": ["lefft"]}}, "did you mean 'left'?"),
+    ],
+)
+def test_a_mistyped_key_or_choice_gets_the_nearest(tmp_path, content, message):
+    path = write(tmp_path, "mine", extends="miniature", **content)
+    with pytest.raises(ProfileError) as refused:
+        profiles.load(path, tmp_path)
+    assert message in str(refused.value)
+
+
+def test_what_another_provider_has_is_not_proposed(tmp_path):
+    path = write(
+        tmp_path, "mine", extends="miniature", photorealism={"provider": "vouched", "by": "me", "modle": 1}
+    )
+    with pytest.raises(ProfileError) as refused:
+        profiles.load(path, tmp_path)
+    assert str(refused.value) == f"{path}: unknown key 'photorealism.modle'"
 
 
 def test_an_unknown_key_in_an_extended_file_names_that_file(tmp_path):

@@ -68,10 +68,10 @@ def test_selections_of_nothing_are_refused(built, select):
         runs.selected(built, select)
 
 
-def test_an_unknown_experiment_is_refused(tmp_path, instance):
+def test_an_unknown_experiment_is_refused(tmp_path):
     profile = profiles.load("miniature", tmp_path)
-    with pytest.raises(runs.NothingSelected, match="no experiment nobody; there are fineface, sd"):
-        runs.run(profile, tmp_path, instance, experiments=["nobody"])
+    with pytest.raises(runs.NothingSelected, match="no experiment 'nobody'; there are fineface, sd"):
+        runs.plan(profile, tmp_path, experiments=["nobody"])
 
 
 def test_dagster_keeps_to_its_home(instance, tmp_path):
@@ -169,7 +169,8 @@ def test_a_failed_stage_ends_the_run_by_name(tmp_path, instance):
         return lambda entry: heard.append(entry)
 
     profile = profiles.load("miniature", tmp_path)
-    outcome = runs.run(profile, tmp_path, instance, select="raw_affectnet,face_crop", listener=listener)
+    planned = runs.plan(profile, tmp_path, "raw_affectnet,face_crop")
+    outcome = runs.run(planned, instance, listener)
     assert outcome.failed == ["data_set"] and not outcome.succeeded
     failures = [entry for entry in heard if entry.dagster_event and entry.dagster_event.is_step_failure]
     assert [entry.step_key for entry in failures] == ["raw_affectnet"]

@@ -22,9 +22,12 @@ def store(tmp_path):
     return store
 
 
+TOO_SMALL = {"reason_code": "too_small", "reason_detail": "width 48 < 64"}
+
+
 def _table(*rows):
-    base = {"source": "affectnet", "keep": True, "reason": None}
-    schema = {"reason": pl.String}
+    base = {"source": "affectnet", "keep": True, "reason_code": None, "reason_detail": None}
+    schema = {"reason_code": pl.String, "reason_detail": pl.String}
     frame = pl.DataFrame([{**base, **row} for row in rows], schema_overrides=schema, infer_schema_length=None)
     return frame.with_columns(pl.selectors.by_dtype(pl.Null).cast(pl.Float64))
 
@@ -49,7 +52,7 @@ def _fill(store):
         "resolution",
         _table(
             {"sample_id": KEPT, "width": 64},
-            {"sample_id": DROPPED, "width": 48, "keep": False, "reason": "width 48 < 64"},
+            {"sample_id": DROPPED, "width": 48, "keep": False, **TOO_SMALL},
         ),
         {"run_id": "run-2", "upstream": {"raw_affectnet": 0}},
     )
@@ -151,19 +154,24 @@ def test_text_tells_the_whole_story(store):
 
 def test_a_cropped_picture_leads_back_to_its_original_however_deep_it_lies(store):
     original = "/raw/" + "deep/" * 30 + "a.jpg"
-    row = {"sample_id": KEPT, "path": "/home/crops/77.png", "content_hash": "77", "original_path": original}
+    row = {
+        "sample_id": KEPT,
+        "path": f"{original}#xywh=5,0,64,64",
+        "content_hash": "77",
+        "original_path": original,
+    }
     store.write("face_crop", _table({**row, "original_hash": "aa", "crop_x": 5, "crop_side": 64}))
     text = str(why(store, KEPT))
     assert text.index("raw_affectnet, version") < text.index("face_crop, version") < text.index("resolution,")
-    assert f"original_path: {original}\n" in text and "path: /home/crops/77.png\n" in text
+    assert f"original_path: {original}\n" in text and f"path: {original}#xywh=5,0,64,64\n" in text
     assert "original_hash: aa" in text and "crop_side: 64" in text
 
 
 def test_a_dropped_sample_says_where_and_why(store):
     trail = why(store, DROPPED)
-    assert trail.dropped.stage == "resolution" and trail.dropped.row["reason"] == "width 48 < 64"
+    assert trail.dropped.stage == "resolution" and trail.dropped.row["reason_code"] == "too_small"
     text = render(trail)
-    assert "DROPPED: width 48 < 64" in text
+    assert "DROPPED: too_small: width 48 < 64" in text
     assert "set by" not in text, "no scale was applied to it"
     assert text.index("DROPPED") < text.index("no row: the sample was dropped before")
     assert trail["training_set"].row is None and trail["training_set"].version == 0

@@ -1,0 +1,82 @@
+"""What every settings class is: frozen, strict, and telling what decides a result from what does not.
+
+A field decides the result unless it is marked OPERATIONAL (where, how fast, how visibly). `identity` gives
+the deciding ones: the one declaration from which keys, checkpoints and docs/profiles.md are made.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+UNKNOWN_KEY = "unknown_key"
+
+
+@dataclass(frozen=True)
+class _Operational:
+    """See OPERATIONAL."""
+
+
+OPERATIONAL = _Operational()
+"""Marks a field that changes no result: `processes: Annotated[int, OPERATIONAL] = Field(1, ge=0)`."""
+
+
+class Settings(BaseModel):
+    """The base of all settings: unknown keys are refused with the nearest known one, numbers are finite."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False, validate_default=True
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_nearest_key(cls, data: Any, handler: ModelWrapValidatorHandler[Settings]) -> Settings:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            problems = [_with_nearest(problem, cls.model_fields) for problem in error.errors()]
+            raise ValidationError.from_exception_data(error.title, problems) from None
+
+
+def operational(field: FieldInfo) -> bool:
+    """Whether the field is marked as one that changes no result."""
+    return OPERATIONAL in field.metadata
+
+
+def identity(settings: Settings) -> dict[str, Any]:
+    """The deciding fields of `settings` by name, those of settings inside it too; ready for JSON.
+
+    Two settings with equal identities ask for the same result.
+    """
+    fields = type(settings).model_fields
+    return {name: _plain(getattr(settings, name)) for name, field in fields.items() if not operational(field)}
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'res_mlp64'?` for the known word nearest to `word`; empty if none is near."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Settings):
+        return identity(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
+
+
+def _with_nearest(problem: Mapping[str, Any], known: Iterable[str]) -> InitErrorDetails:
+    """A problem as pydantic takes it back; an unknown key of this class gets its nearest match."""
+    kind, message, location = problem["type"], problem["msg"], problem["loc"]
+    if kind == "extra_forbidden" and len(location) == 1:
+        kind, message = UNKNOWN_KEY, f"unknown key{nearest(str(location[0]), known)}"
+    return InitErrorDetails(type=PydanticCustomError(kind, message), loc=location, input=problem["input"])
