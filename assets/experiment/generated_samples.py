@@ -29,6 +29,7 @@ def build(
     def generated_samples(
         context: dg.AssetExecutionContext,
         trained_model: pl.DataFrame,
+        training_set: pl.DataFrame,
         store: dg.ResourceParam[Store],
         profile: dg.ResourceParam[Any],
     ) -> dg.MaterializeResult:
@@ -37,7 +38,7 @@ def build(
 
         artist = Artist(context, store, profile, trained_model.row(0, named=True))
         chosen = choose_guidance(artist)
-        samples = protocol_samples(profile)
+        samples = protocol_samples(profile, training_set)
         wanted = pl.concat([samples, protocol.no_au_samples(samples)])
         table = artist.draw(wanted, chosen["guidance"][0]).with_columns(
             pl.lit(context.partition_key).alias("experiment"), pl.lit(chosen["guidance"][0]).alias("guidance")
@@ -181,11 +182,14 @@ def located(store: Store, samples: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def protocol_samples(profile: Any) -> pl.DataFrame:
-    """The protocol's 1650 samples, or those of its first prompts if the profile says so."""
+def protocol_samples(profile: Any, training_set: pl.DataFrame) -> pl.DataFrame:
+    """The protocol's 1650 samples, or those of its first prompts if the profile says so. Prompts that are no
+    hand-written ones are captions of `training_set`.
+    """
     from evaluation import protocol
 
-    return _first_prompts(protocol.build(profile.evaluation.protocol), profile)
+    captions = protocol.training_captions(training_set)
+    return protocol.build(profile.evaluation.protocol, captions, profile.evaluation.prompts)
 
 
 def _first_prompts(samples: pl.DataFrame, profile: Any) -> pl.DataFrame:
