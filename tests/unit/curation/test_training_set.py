@@ -50,9 +50,25 @@ def test_active_frames_stay_and_about_a_tenth_of_the_others():
     active, idle = table.filter(pl.col("frame") < 100), table.filter(pl.col("frame") >= 100)
     assert active["keep"].all()
     assert abs(idle["keep"].mean() - 0.1) < 0.01  # 8100 rows: three standard deviations
-    assert idle.filter(~pl.col("keep"))["reason"].unique().to_list() == ["no active AU, not drawn (10 %)"]
+    assert idle.filter(~pl.col("keep"))["reason"].unique().to_list() == [
+        "no active AU, not drawn (10 % of the neutral frames stay)"
+    ]
     every = idle.group_by("subject").agg(pl.col("keep").sum())["keep"]
     assert every.min() > 5  # no subject is left out
+
+
+def test_the_share_may_be_one_of_the_active_frames():
+    """27 subjects with 100 active and 300 idle frames: a tenth of the active ones is a thirtieth of the idle."""
+    frames = disfa(27, 400, active=101)
+    table = training_set.draw_no_au(frames, 0.1, share_of="active")
+    stayed = table.filter(pl.col("keep"), pl.col("frame") > 100)
+    assert table.filter(pl.col("frame") <= 100)["keep"].all()
+    assert abs(stayed.height - 270) < 50, "three standard deviations of 8,100 draws"
+    fewer = training_set.draw_no_au(frames, 0.1).filter(pl.col("keep"), pl.col("frame") > 100)
+    assert set(stayed["sample_id"]) < set(fewer["sample_id"]), "in the same order"
+    assert training_set.draw_no_au(disfa(1, 10, active=6), 1.0, share_of="active")["keep"].all()
+    with pytest.raises(ValueError, match="share_of is neutral or active, not 'all'"):
+        training_set.draw_no_au(frames, share_of="all")
 
 
 def test_another_subject_another_order_or_an_earlier_drop_changes_nothing_for_the_rest():
