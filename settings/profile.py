@@ -156,7 +156,7 @@ class Disfa(_Settings):
     no_au_share: float = Field(0.1, ge=0, le=1, description="Of frames with no active AU, how many are kept.")
     neutral_share_of: Literal["neutral", "active"] = Field(
         "neutral",
-        description="What that is a share of: of themselves, or of the frames with an active AU (reference code).",
+        description="A share of these themselves, or of the frames with an active AU (reference code).",
     )
     seed: int = Field(0, description="Seed of that draw.")
     exclude_faulty: bool = Field(True, description="Whether frames of the faulty-tracking log are dropped.")
