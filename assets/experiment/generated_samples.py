@@ -31,6 +31,7 @@ def build(
     def generated_samples(
         context: dg.AssetExecutionContext,
         trained_model: pl.DataFrame,
+        training_set: pl.DataFrame,
         store: dg.ResourceParam[Store],
         profile: dg.ResourceParam[Any],
     ) -> dg.MaterializeResult:
@@ -39,7 +40,7 @@ def build(
 
         trained = trained_model.row(0, named=True)
         chosen, made, reused = choose_guidance(context, store, profile, trained)
-        samples, guidance = protocol_samples(profile), float(chosen["guidance"][0])
+        samples, guidance = protocol_samples(profile, training_set), float(chosen["guidance"][0])
         wanted = pl.concat([samples, protocol.no_au_samples(samples)])
         drawn = draw(context, store, profile, trained, wanted, guidance)
         table = drawn.frame.with_columns(
@@ -161,11 +162,14 @@ def located(store: Store, samples: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def protocol_samples(profile: Any) -> pl.DataFrame:
-    """The protocol's 1650 samples, or those of its first prompts if the profile says so."""
+def protocol_samples(profile: Any, training_set: pl.DataFrame) -> pl.DataFrame:
+    """The protocol's 1650 samples, or those of its first prompts if the profile says so. Prompts that are no
+    hand-written ones are captions of `training_set`.
+    """
     from evaluation import protocol
 
-    return _first_prompts(protocol.build(profile.evaluation.protocol), profile)
+    captions = protocol.training_captions(training_set)
+    return protocol.build(profile.evaluation.protocol, captions, profile.evaluation.prompts)
 
 
 def _first_prompts(samples: pl.DataFrame, profile: Any) -> pl.DataFrame:

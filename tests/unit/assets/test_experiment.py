@@ -5,10 +5,15 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
+import tiny_protocol
 
 import facs
 from assets.experiment import generated_samples, trained_model
-from assets.results.results import every_experiment_has_the_same_judge, judged_by
+from assets.results.results import (
+    every_experiment_has_the_same_judge,
+    every_experiment_is_complete,
+    judged_by,
+)
 from evaluation import metrics, protocol
 from inference.asking import Answers
 from pipelines import profiles
@@ -78,7 +83,9 @@ def profile(tmp_path, world):
 
 
 def test_without_an_adapter_aus_become_words():
-    samples = protocol.build("miniature").filter(pl.col("prompted").is_in(["12", "6+12"]), prompt_index=0)
+    samples = protocol.build("miniature", (), 1).filter(
+        pl.col("prompted").is_in(["12", "6+12"]), prompt_index=0
+    )
     prompts = generated_samples.requests(samples, as_text=True)
     text = dict(zip(samples["sample_id"], prompts["prompt"], strict=True))
     assert text["individual/00/au12/3"].endswith("in a park, lip corner puller 3")
@@ -89,14 +96,14 @@ def test_without_an_adapter_aus_become_words():
 
 
 def test_with_an_adapter_prompts_stay_and_vectors_go_along():
-    samples = protocol.build("miniature").head(3)
+    samples = protocol.build("miniature", (), 1).head(3)
     requests = generated_samples.requests(samples, as_text=False)
     assert requests["prompt"].to_list() == samples["prompt"].to_list()
     assert requests["aus"].to_list() == [list(row) for row in samples.select(facs.COLUMNS).iter_rows()]
 
 
 def test_a_picture_is_drawn_once_and_found_again(profile, tmp_path):
-    samples, store = protocol.build("miniature").head(2), Store(tmp_path)
+    samples, store = protocol.build("miniature", (), 1).head(2), Store(tmp_path)
 
     def draw(guidance):
         return generated_samples.draw(CONTEXT, store, profile, UNTOUCHED, samples, guidance)
@@ -110,7 +117,7 @@ def test_a_picture_is_drawn_once_and_found_again(profile, tmp_path):
 
 
 def test_a_generated_picture_that_was_lost_or_flipped_is_drawn_again(profile, tmp_path):
-    samples, store = protocol.build("miniature").head(2), Store(tmp_path)
+    samples, store = protocol.build("miniature", (), 1).head(2), Store(tmp_path)
     first = generated_samples.draw(CONTEXT, store, profile, UNTOUCHED, samples, 2.0).frame
     files = store.files("generated")
     gone, flipped = (files.path(name) for name in first["file"])
@@ -132,7 +139,7 @@ def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
         return images.with_columns(pl.lit(value).alias(name) for name, value in (read | who).items()), 1, 0
 
     monkeypatch.setattr(generated_samples, "annotate", annotate)
-    samples = protocol.build("miniature").head(2).with_columns(file=pl.lit("0" * 32 + ".png"))
+    samples = protocol.build("miniature", (), 1).head(2).with_columns(file=pl.lit("0" * 32 + ".png"))
     for judge, wanted in (("labeller", profile.au_estimator), ("second", profile.second_au_estimator)):
         evaluation = profile.evaluation.model_copy(update={"judge": judge})
         judging = profile.model_copy(update={"evaluation": evaluation})
@@ -180,8 +187,25 @@ def test_guidance_is_the_best_on_validation_prompts(profile, monkeypatch):
 
 def test_a_profile_may_use_the_first_prompts_only(tmp_path, world):
     profile = profiles.load(str(world.profile), tmp_path)
-    assert generated_samples.protocol_samples(profile).height == 110
+    captions = pl.DataFrame({"caption": tiny_protocol.CAPTIONS}).with_columns(
+        keep=True, split=pl.lit("train")
+    )
+    assert generated_samples.protocol_samples(profile, captions.clear()).height == 110
     everything = profile.model_copy(
         update={"evaluation": profile.evaluation.model_copy(update={"prompts": None})}
     )
-    assert generated_samples.protocol_samples(everything).height == 1650
+    samples = generated_samples.protocol_samples(everything, captions)
+    assert samples.height == 1650 and samples.equals(tiny_protocol.build())
+
+
+def test_experiments_of_other_prompts_are_not_laid_side_by_side(tmp_path, world):
+    """The training set has changed, and only one experiment was drawn again."""
+    profile = profiles.load(str(world.profile), tmp_path)
+    training_set = pl.DataFrame({"caption": ["x"], "keep": [True], "split": ["train"]})
+    samples = generated_samples.protocol_samples(profile, training_set)
+    results = pl.DataFrame({"experiment": ["a", "b"]})
+    scores = pl.concat([samples.with_columns(experiment=pl.lit(name)) for name in ("a", "b")])
+    assert every_experiment_is_complete(results, scores, training_set, profile).passed
+    other = pl.when(pl.col("experiment") == "b").then(pl.lit("another prompt")).otherwise("prompt")
+    found = every_experiment_is_complete(results, scores.with_columns(prompt=other), training_set, profile)
+    assert not found.passed and found.metadata["incomplete"].value == ["b"]
