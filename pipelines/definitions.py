@@ -22,7 +22,7 @@ DEFAULT_PROFILE, DEFAULT_HOME = "miniature", ".fineface"
 
 def build(profile: Profile, home: Path) -> dg.Definitions:
     """The definitions of `profile` with all state under `home`."""
-    store = Store(home)
+    store = Store(home, {f"raw_{name}": folder for name, folder in profile.raw if folder is not None})
     experiments = dg.StaticPartitionsDefinition(sorted(profile.experiments))
     found = assets.load(experiments)
     return dg.Definitions(

@@ -27,7 +27,7 @@ OVERRIDES = "overrides"
 LAST_STAGES = ("captions", "training_set", "latents")
 
 _TOLD_ELSEWHERE = {"sample_id", "source", "keep", *reasons.COLUMNS}
-_WHOLE = {"path", "original_path", "origin"}
+_WHOLE = {"file", "original_file", "origin"}
 _LONGEST = 100
 
 
