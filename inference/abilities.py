@@ -1,5 +1,5 @@
 """What models are asked, one contract an ability, and the choice of a provider. Providers live in modules of
-their own; those that run in environments of their own join in `assets.annotators`.
+their own; those that run in environments of their own join in `inference.questions`.
 """
 
 from __future__ import annotations
