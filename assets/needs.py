@@ -15,6 +15,8 @@ from store import Store
 
 NOT_SET = "${"
 """How a path begins whose environment variable is not set; that is a need of its own."""
+SAMPLES = 1650
+"""Of the protocol (paper), for a forecast."""
 PNG_PIXEL_BYTES = 1.5
 """Of a generated picture, generously."""
 
@@ -145,10 +147,8 @@ def _generated(profile: Profile, store: Store, stages: Collection[str]) -> Itera
     """Base and judge (which chooses the guidance), and disk for the pictures."""
     yield from _base(profile, store, stages)
     yield from _judge(profile, store, stages)
-    from assets.experiment.generated_samples import protocol_samples
-
     missing = [name for name in profile.experiments if f"generated_samples/{name}" not in store.stages()]
-    pictures = 2 * protocol_samples(profile).height * len(missing)  # each with its no-AU partner
+    pictures = 2 * SAMPLES * len(missing)  # each with its no-AU partner
     size = int(pictures * profile.base.size**2 * PNG_PIXEL_BYTES)
     yield disk("generated pictures", store.home, size)
 
