@@ -6,7 +6,7 @@ descriptions in the UI, and docs/tables.md. What a stage computes lives elsewher
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -122,7 +122,14 @@ def _per_au(
 ) -> Columns:
     """A column an AU; "{}" in `pattern` and `sentence` is its number."""
     return {
-        pattern.format(au): _number(sentence.format(au), null=null, low=low, high=high) for au in ACTION_UNITS
+        pattern.format(au): dy.Float64(
+            nullable=null,
+            min=low,
+            max=high,
+            description=sentence.format(au),
+            metadata={"name": pattern.format("{n}"), "description": sentence.format("n")},
+        )
+        for au in ACTION_UNITS
     }
 
 
@@ -170,7 +177,7 @@ MODEL: Columns = {
 }
 JUDGED: Columns = {
     "keep": dy.Bool(description="Whether the sample goes on."),
-    "reason_code": _text("Why it does not, of the reasons in data.md.", known=Reason, null=True),
+    "reason_code": _text("Why it does not, of the reasons below.", known=Reason, null=True),
     "reason_detail": _text("The numbers, file or line behind the reason.", null=True),
 }
 RAW: Columns = {
@@ -257,6 +264,20 @@ STAGES: tuple[Stage, ...] = (
         "Web photographs, and which are large enough.",
         {**SAMPLE, **PICTURE, **SIZE, **JUDGED},
         reads=("resolution", "corrections.recipe"),
+    ),
+    Stage(
+        "overrides",
+        Group.DATA_SET,
+        "What people said over the models' verdicts; rows are only added.",
+        {
+            "sample_id": _text("The sample."),
+            "stage": _text("The stage whose verdict is meant."),
+            "verdict": _text("An undo takes the last one back.", known=("keep", "drop", "undo")),
+            "author": _text("Who says so."),
+            "time": dy.Datetime(time_zone="UTC", time_unit="us", description="When."),
+            "reason": _text("Why."),
+        },
+        chain=False,
     ),
     Stage(
         "photorealism",

@@ -7,6 +7,7 @@ import json
 import dagster as dg
 import polars as pl
 
+from assets.stage import SETTINGS
 from store import Store
 from store.errors import MissingTable
 from store.hashing import hash_frame
@@ -48,6 +49,7 @@ class StageTables(dg.IOManager):
             "code_version": context.asset_spec.code_version or "",
             "data_version": hash_frame(obj),
             "profile": self._profile,
+            "settings": json.dumps(context.asset_spec.metadata.get(SETTINGS, {}), sort_keys=True),
             "upstream": json.dumps(self._read.pop((context.run_id, context.step_key), {}), sort_keys=True),
         }
         version = self._store.write(stage, obj, commit)

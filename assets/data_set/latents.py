@@ -13,7 +13,7 @@ from store.hashing import fingerprint
 PLACE = {"file": pl.String, "row": pl.Int64}
 
 
-@dg.asset(group_name="data_set", code_version="2", kinds={"torch", "safetensors"}, pool="gpu")
+@stage.asset(code_version="2", kinds={"torch", "safetensors"}, pool="gpu")
 def latents(
     context: dg.AssetExecutionContext,
     training_set: pl.DataFrame,

@@ -13,7 +13,7 @@ from curation import training_set as rule
 from store import Store
 
 
-@dg.asset(group_name="data_set", code_version="2", kinds={"polars"})
+@stage.asset(code_version="2", kinds={"polars"})
 def training_set(
     context: dg.AssetExecutionContext,
     au_corrections: pl.DataFrame,
