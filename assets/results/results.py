@@ -117,19 +117,31 @@ def judged_by(au_scores: pl.DataFrame, labels: pl.DataFrame) -> str:
     return who + (f" It does not read {absent}; no mean counts it." if absent else "")
 
 
-@dg.asset_check(asset=results, additional_ins={"au_scores": dg.AssetIn("au_scores")}, blocking=True)
+@dg.asset_check(
+    asset=results,
+    additional_ins={"au_scores": dg.AssetIn("au_scores"), "training_set": dg.AssetIn("training_set")},
+    blocking=True,
+)
 def every_experiment_is_complete(
-    results: pl.DataFrame, au_scores: pl.DataFrame, profile: dg.ResourceParam[Any]
+    results: pl.DataFrame,
+    au_scores: pl.DataFrame,
+    training_set: pl.DataFrame,
+    profile: dg.ResourceParam[Any],
 ) -> dg.AssetCheckResult:
-    """Every experiment was measured on every sample of the protocol (1650), and on the same ones."""
+    """Every experiment was measured on every sample of the protocol (1650), with the same prompts and noise:
+    those that are drawn change with the training set.
+    """
     from assets.experiment.generated_samples import protocol_samples
 
-    wanted = set(protocol_samples(profile)["sample_id"])
-    kinds = ["individual", "combination"]
+    identity = ["sample_id", "prompt", "seed"]
+    wanted = set(protocol_samples(profile, training_set).select(identity).iter_rows())
     counts = {}
     incomplete = []
     for experiment in results["experiment"].unique().sort():
-        found = set(au_scores.filter(pl.col("kind").is_in(kinds), experiment=experiment)["sample_id"])
+        measured = au_scores.filter(
+            pl.col("kind").is_in(["individual", "combination"]), experiment=experiment
+        )
+        found = set(measured.select(identity).iter_rows())
         counts[experiment] = len(found)
         if found != wanted:
             incomplete.append(experiment)

@@ -30,6 +30,9 @@ over 140."""
 LOSSLESS_PIXELS = 1 << 16
 """Frames of at most so many pixels stay lossless PNG: they cost little."""
 
+PIXEL_BYTES = {".png": 1.8, ".webp": 0.1}
+"""Of a stored frame, a pixel, generously; measured as said above."""
+
 
 class Files(Protocol):
     """Where frame files live, as `store.Files`. A name is the content hash and the suffix."""
@@ -222,11 +225,30 @@ def _account(frames: int, expected: int | None, damage: _Damage) -> str | None:
     return ", ".join(said) or None
 
 
+def forecast(path: Path) -> int:
+    """About how many bytes the frames of the video `path` take once they are stored, from its header alone; 0
+    for one that does not open.
+    """
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            count = stream.frames or int(float((stream.duration or 0) * (stream.time_base or 0)) * 30)
+            pixels = stream.width * stream.height
+            return int(count * pixels * PIXEL_BYTES[_suffix(pixels)])
+    except (OSError, av.FFmpegError, IndexError):
+        return 0
+
+
 def _encoded(image: Image.Image) -> tuple[bytes, str]:
     """A frame's file, and its suffix."""
     content = BytesIO()
-    if image.width * image.height <= LOSSLESS_PIXELS:
+    suffix = _suffix(image.width * image.height)
+    if suffix == ".png":
         image.save(content, "PNG", compress_level=1)
-        return content.getvalue(), ".png"
-    image.save(content, "WEBP", quality=QUALITY, method=2)
-    return content.getvalue(), ".webp"
+    else:
+        image.save(content, "WEBP", quality=QUALITY, method=2)
+    return content.getvalue(), suffix
+
+
+def _suffix(pixels: int) -> str:
+    return ".png" if pixels <= LOSSLESS_PIXELS else ".webp"
