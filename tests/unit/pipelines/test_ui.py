@@ -58,5 +58,6 @@ def test_a_kill_ends_all_of_it():
 
 
 def test_a_server_that_ends_by_itself_gives_its_code():
-    code = "import sys; from pipelines.command.ui import serve; sys.exit(serve([sys.executable, '-c', 'exit(7)']))"
+    call = "serve([sys.executable, '-c', 'exit(7)'])"
+    code = f"import sys; from pipelines.command.ui import serve; sys.exit({call})"
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT).returncode == 7
