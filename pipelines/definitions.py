@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 import assets
+from assets import stage
 from pipelines import automation, jobs, profiles
 from pipelines.resources import StageTables
 from settings.profile import Profile
@@ -22,11 +23,15 @@ DEFAULT_PROFILE, DEFAULT_HOME = "miniature", ".fineface"
 
 def build(profile: Profile, home: Path) -> dg.Definitions:
     """The definitions of `profile` with all state under `home`."""
-    store = Store(home, {f"raw_{name}": folder for name, folder in profile.raw if folder is not None})
+    raw = {f"raw_{name}": folder for name, folder in profile.raw if folder is not None}
+    store = Store(home, raw)
     experiments = dg.StaticPartitionsDefinition(sorted(profile.experiments))
     found = assets.load(experiments)
+    places = {str(folder): f"${{{name}}}" for name, folder in raw.items()}
+    places |= {str(home): "${home}", str(profiles.PROJECT): "${project}"}
+    settled = stage.decided_by(profile, places)
     return dg.Definitions(
-        assets=dg.map_asset_specs(automation.on_real_change, found.assets),
+        assets=dg.map_asset_specs(lambda spec: automation.on_real_change(settled(spec)), found.assets),
         asset_checks=found.checks,
         jobs=[jobs.raw, *jobs.PHASES],
         schedules=[automation.NIGHTLY],

@@ -12,7 +12,7 @@ from curation import resolution as rule
 from store import Store
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"polars"})
+@stage.asset(code_version="1", kinds={"polars"})
 def resolution(
     face_crop: pl.DataFrame, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]
 ) -> dg.MaterializeResult:
