@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 CAPTION = {"caption": pl.String}
 EMBEDDING = {"embedding": pl.List(pl.Float32)}
+FACE = {**dict.fromkeys(("face_x", "face_y", "face_width", "face_height"), pl.Float64), "faces": pl.Int64}
+"""The fields of an `inference.abilities.Face`."""
 LOOK = {"perceptual_hash": pl.String}
 READING = {
     **dict.fromkeys(facs.COLUMNS, pl.Float64),
@@ -84,6 +86,11 @@ def action_units(context: dg.AssetExecutionContext, settings: Mapping[str, Any])
     if settings["provider"] in FOREIGN:
         return FOREIGN[settings["provider"]](context, "action_units", settings)
     return _here("action_units", settings, lambda model, batch: model.estimate(batch), row)
+
+
+def faces(settings: Mapping[str, Any]) -> Model:
+    """Who finds faces: FACE."""
+    return _here("faces", settings, lambda model, batch: model.find(batch), lambda face: face._asdict())
 
 
 def embeddings(settings: Mapping[str, Any]) -> Model:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -21,7 +22,7 @@ COLOURS = ("#2563a8", "#9aa3ad", "#c2571a", "#3f8f5f", "#7a54a8", "#b8892b")
 """One an experiment, in the order given."""
 
 _INK, _FAINT = "#1f2933", "#dfe3e8"
-_STYLE = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "text.color": _INK,
@@ -62,7 +63,7 @@ def gains(results: pl.DataFrame) -> bytes:
         ):
             rows = [_estimate(part.filter(experiment=e, kind=k, metric=metric)) for e, k in groups]
             values, errors = _bars(rows)
-            style = {"color": colour, "label": label, "error_kw": _whisker()}
+            style: dict[str, Any] = {"color": colour, "label": label, "error_kw": _whisker()}
             axes.barh(places + shift, values, 0.32, xerr=errors, **style)
         axes.set_yticks(places, [f"{experiment}\n{kind}" for experiment, kind in groups])
         axes.axvline(0, color=_INK, linewidth=0.8)
@@ -83,7 +84,7 @@ def per_au_bars(per_au: pl.DataFrame, metric: str = "au_mse_prompted", label: st
             part = per_au.filter(experiment=experiment, metric=metric)
             values, errors = _bars([_estimate(part.filter(au=au)) for au in facs.ACTION_UNITS])
             places = np.arange(12) + (i - (len(experiments) - 1) / 2) * width
-            style = {"color": _colour(i), "label": experiment, "error_kw": _whisker()}
+            style: dict[str, Any] = {"color": _colour(i), "label": experiment, "error_kw": _whisker()}
             axes.bar(places, values, width * 0.92, yerr=errors, **style)
             for place in places[np.isnan(values)]:
                 axes.text(place, 0, " not measured", rotation=90, va="bottom", ha="center", fontsize=6.5)
@@ -133,7 +134,12 @@ def intensity_curves(curves: Mapping[str, pl.DataFrame]) -> bytes:
             panel.plot([0, 5], [0, 5], color="#7b8794", linewidth=0.9, linestyle=(0, (4, 3)))
             for i, (experiment, frame) in enumerate(curves.items()):
                 part = frame.filter(pl.col("value").is_not_null(), au=au)
-                style = {"color": _colour(i), "label": experiment, "markersize": 3, "linewidth": 1.4}
+                style: dict[str, Any] = {
+                    "color": _colour(i),
+                    "label": experiment,
+                    "markersize": 3,
+                    "linewidth": 1.4,
+                }
                 panel.plot(part["intensity"], part["value"], marker="o", **style)
                 panel.fill_between(
                     part["intensity"], part["low"], part["high"], color=_colour(i), alpha=0.18, lw=0

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,7 +151,7 @@ def patterns() -> tuple[tuple[int, ...], ...]:
 
 
 @functools.cache
-def combinations() -> tuple[dict[int, int], ...]:
+def combinations() -> tuple[dict[str | int, float], ...]:
     """The 50 AU vectors `{au: intensity}`: each pattern twice, all distinct.
 
     Of each AU's occurrences as many as possible have each of the intensities 2-5; which one has which is
@@ -160,8 +159,9 @@ def combinations() -> tuple[dict[int, int], ...]:
     """
     low, high = _combinations_file()["intensities"]
     asked = [patterns()[k % len(patterns())] for k in range(COMBINATIONS_PER_PROMPT)]
-    for salt in itertools.count():
-        vectors: list[dict[int, int]] = [{} for _ in asked]
+    salt = 0
+    while True:
+        vectors: list[dict[str | int, float]] = [{} for _ in asked]
         for position, au in enumerate(facs.ACTION_UNITS):
             users = sorted(
                 (k for k, pattern in enumerate(asked) if au in pattern), key=lambda k: _hash(salt, au, k)
@@ -170,6 +170,7 @@ def combinations() -> tuple[dict[int, int], ...]:
                 vectors[k][au] = low + (rank + position) % (high - low + 1)
         if len({tuple(vector.items()) for vector in vectors}) == len(vectors):
             return tuple(vectors)
+        salt += 1
 
 
 @functools.cache
@@ -182,7 +183,13 @@ def _hash(*key: int) -> bytes:
 
 
 def _row(
-    sample_id: str, kind: str, index: int, prompt: str, aus: dict[int, int], noise_au: int, seed: int
+    sample_id: str,
+    kind: str,
+    index: int,
+    prompt: str,
+    aus: Mapping[str | int, float],
+    noise_au: int,
+    seed: int,
 ) -> Sequence[object]:
     return (
         sample_id,

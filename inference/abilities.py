@@ -64,8 +64,8 @@ def unmeasured(reason: str = NO_FACE, faces: int | None = 0) -> Reading:
 
 
 class Face(NamedTuple):
-    """The largest face's box in pixels from the upright picture's top left corner, which may stick out of it;
-    None without a face. faces: how many were found.
+    """The largest face's box as shares of the upright picture's width and height, from its top left corner;
+    it may stick out. None without a face. faces: how many were found.
     """
 
     face_x: float | None

@@ -1,8 +1,7 @@
-"""Where the faces in a picture are, and cutting one out. Which square is cut is decided in `curation`."""
+"""Where the faces in a picture are. Which part of it is then seen is decided in `curation.framing`."""
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,7 +15,7 @@ from store.hashing import fingerprint, hash_file
 if TYPE_CHECKING:
     from PIL import Image
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 class Landmarks:
@@ -67,13 +66,5 @@ def _largest(faces: Sequence, size: tuple[int, int]) -> Face:
     if not faces:
         return Face(None, None, None, None, 0)
     points = max(faces, key=lambda face: mediapipe.area(face, size))
-    x, y = [point.x * size[0] for point in points], [point.y * size[1] for point in points]
-    left, top = round(min(x), 1), round(min(y), 1)
-    return Face(left, top, round(max(x) - left, 1), round(max(y) - top, 1), len(faces))
-
-
-def cut(picture: Image.Image, x: int, y: int, side: int) -> bytes:
-    """The square of `side` pixels at `x`, `y` as PNG: equal pixels, equal bytes."""
-    content = io.BytesIO()
-    picture.crop((x, y, x + side, y + side)).save(content, "PNG", compress_level=1)
-    return content.getvalue()
+    x, y = [point.x for point in points], [point.y for point in points]
+    return Face(min(x), min(y), max(x) - min(x), max(y) - min(y), len(faces))

@@ -9,45 +9,37 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from PIL import Image, ImageOps
+from PIL import Image
+
+import picture_files
+from picture_files import ContentError, ImageError
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Above any camera's picture and below what fills a worker's memory: 178 million pixels are 0.5 GB as RGB.
-MAXIMUM_PIXELS = 178_956_970
 WORKERS = max(2, min(16, os.cpu_count() or 2))
 
 P, R = TypeVar("P"), TypeVar("R")
 
 
-class ImageError(ValueError):
-    """A file that is no readable picture; the message names the file."""
-
-
-class ContentError(ImageError):
-    """What is in the file is at fault (no picture, truncated, corrupt, implausibly large): reading it again
-    would not help."""
-
-
 def load(path: str | os.PathLike, size: int | None = None) -> Image.Image:
-    """The picture in `path`: turned as its EXIF says, RGB, with `size` cropped and resized to size × size.
+    """The picture in `path`, or the part of it that a region at its end names (`picture_files.part_of`):
+    turned as its EXIF says, RGB, with `size` resized to size × size.
 
     Transparent parts become white; the first frame of an animation counts.
     Raises ImageError, naming the file, if it cannot be read; ContentError if what it holds is at fault.
     """
     try:
-        with open(path, "rb") as file, Image.open(file) as opened:
-            width, height = opened.size
-            if width * height > MAXIMUM_PIXELS:
-                raise ContentError(f"{path}: {width}×{height} px is implausibly large")
-            picture = rgb(ImageOps.exif_transpose(opened))
-    except (ImageError, MemoryError):
+        place, region = picture_files.parted(path)
+        picture = picture_files.decode(picture_files.read(place), region)
+    except MemoryError:
         raise
+    except ContentError as error:
+        raise ContentError(f"{path}: {error}") from error
     except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files, OSError among them
         blamed = ImageError if isinstance(error, OSError) and error.errno is not None else ContentError
         raise blamed(f"{path}: {type(error).__name__}: {error}") from error
-    return picture if size is None else square(picture, size)
+    return picture if size is None else resized(picture, size)
 
 
 def load_many(paths: Sequence[str | os.PathLike], size: int, workers: int = WORKERS) -> list[Image.Image]:
@@ -126,28 +118,9 @@ def _prepared(
                 left.cancel()
 
 
-def rgb(picture: Image.Image) -> Image.Image:
-    """8-bit RGB: 16-bit grey scaled (not cut at 255), alpha laid on white, CMYK and palettes converted."""
-    if picture.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
-        picture = _grey16(picture)
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        layer = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return picture.convert("RGB")
-
-
-def _grey16(picture: Image.Image) -> Image.Image:
-    import numpy as np
-
-    values = np.asarray(picture).astype(np.int64).clip(0, 65535)
-    return Image.fromarray((values // 257).astype(np.uint8))
-
-
-def square(picture: Image.Image, size: int) -> Image.Image:
-    """The central square, resized with LANCZOS to size × size; the picture itself if it has that size."""
-    if picture.size == (size, size):
-        return picture
-    return ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
+def resized(picture: Image.Image, size: int) -> Image.Image:
+    """size × size by LANCZOS, squashed if it is no square; the picture itself if it has that size."""
+    return picture if picture.size == (size, size) else picture.resize((size, size), Image.Resampling.LANCZOS)
 
 
 def as_array(pictures: Sequence[Image.Image]) -> np.ndarray:

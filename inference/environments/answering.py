@@ -9,12 +9,21 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 Request = Mapping[str, Any]
 Answer = Mapping[str, Any]
+
+
+def _lend(name: str) -> None:
+    """Make a module at the top of the house, which needs nothing else of it, importable."""
+    found = spec_from_file_location(name, Path(__file__).resolve().parents[2] / f"{name}.py")
+    assert found is not None and found.loader is not None
+    sys.modules[name] = module_from_spec(found)
+    found.loader.exec_module(sys.modules[name])
 
 
 def serve(answer: Callable[[list[Request], Mapping[str, Any], Callable[[str], None]], Iterable[Answer]]):
@@ -30,6 +39,7 @@ def serve(answer: Callable[[list[Request], Mapping[str, Any], Callable[[str], No
     room = ModuleType("inference")  # no folder of sys.path: all that is installed for us may lie beside it
     room.__path__ = [str(Path(__file__).resolve().parents[1])]
     sys.modules["inference"] = room
+    _lend("picture_files")
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     with open_dagster_pipes() as pipes:

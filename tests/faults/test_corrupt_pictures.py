@@ -68,9 +68,9 @@ def materialised(
     annotate_with_these(monkeypatch)
     profile = SimpleNamespace(
         raw=SimpleNamespace(affectnet=None, disfa=None, folder=portraits),
-        limits={"quarantined": limit, "no_face": 0.0},
+        limits={"quarantined": limit, "no_face": 0.0, "cut_faces": 0.0},
         chunk=3,
-        crop=SimpleNamespace(affectnet="none", disfa="none", folder="none"),
+        framing=SimpleNamespace(affectnet="squash", disfa="squash", folder="squash", margin=0.25),
         resolution=SimpleNamespace(min_side=64, inclusive=True),
         corrections=SimpleNamespace(recipe="paper"),
         photorealism=SimpleNamespace(

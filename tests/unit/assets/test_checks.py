@@ -22,7 +22,7 @@ from curation import frames
 from store import Store
 
 PROFILE = SimpleNamespace(
-    limits={"quarantined": 0.25, "no_face": 0.25},
+    limits={"quarantined": 0.25, "no_face": 0.25, "cut_faces": 0.25},
     raw=SimpleNamespace(affectnet="somewhere", disfa=None, folder=None),
     corrections=SimpleNamespace(recipe="paper"),
     split=SimpleNamespace(looks_within=4),

@@ -1,4 +1,4 @@
-"""The stage face_crop: pictures as they are or the square around the face, and the way to the original."""
+"""The stage face_crop: what later stages see of a picture, and the way to the original."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +17,9 @@ from assets.data_set.resolution import resolution
 from assets.data_set.training_set import training_set
 from curation import frames
 from curation.frames import LABELS
-from inference import abilities
+from inference import abilities, images
 from inference.abilities import Face
-from settings.profile import Crop, Split
+from settings.profile import Framing, Split
 from store import Store
 from store.hashing import hash_file
 
@@ -29,27 +29,31 @@ SIZE = (100, 80)
 class Settings:
     """The parts of a profile that the stage reads."""
 
-    def __init__(self, min_side=8, **crop):
-        self.crop = Crop(**crop)
+    def __init__(self, min_side=8, affectnet="squash", disfa="squash", folder="squash", **more):
+        self.framing = Framing(affectnet=affectnet, disfa=disfa, folder=folder, **more)
         self.resolution = SimpleNamespace(min_side=min_side)
-        self.limits = {"no_face": 0.25}
+        self.limits, self.chunk = {"no_face": 0.25, "cut_faces": 0.1}, 8
 
 
 class Detector:
     """Finds the white rectangle; remembers how many pictures it saw."""
 
-    name, fingerprint = "rectangles", "white"
+    name, fingerprint, batch_size = "rectangles", "white", 2
     seen = 0
+
+    def prepare(self, picture):
+        return picture
 
     def find(self, pictures):
         Detector.seen += len(pictures)
         return [self._one(np.asarray(picture)[..., 0] > 250) for picture in pictures]
 
     def _one(self, white):
-        rows, columns = white.any(axis=1).nonzero()[0], white.any(axis=0).nonzero()[0]
+        rows, columns = (np.nonzero(white.any(axis=axis))[0] for axis in (1, 0))
         if not len(rows):
             return Face(None, None, None, None, 0)
-        return Face(columns[0], rows[0], len(columns), len(rows), 1)
+        height, width = white.shape
+        return Face(columns[0] / width, rows[0] / height, len(columns) / width, len(rows) / height, 1)
 
 
 @pytest.fixture
@@ -99,7 +103,7 @@ def crop(store, settings, affectnet=NONE, disfa=NONE, folder=NONE):
     return result.value, result.metadata
 
 
-def test_off_every_row_is_its_original_and_nothing_is_opened(store, tmp_path):
+def test_squashed_every_row_is_its_original_and_nothing_is_opened(store, tmp_path):
     affectnet = source(tmp_path, "affectnet", (10, 10, 20, 20), None)
     disfa = source(tmp_path, "disfa", None, subject=pl.lit("SN001"))
     for path in tmp_path.glob("*.png"):
@@ -113,95 +117,87 @@ def test_off_every_row_is_its_original_and_nothing_is_opened(store, tmp_path):
     assert "model_calls" not in metadata and not store.home.exists()
 
 
-def test_affectnet_is_cut_around_the_box_of_its_list(store, tmp_path):
-    boxes = (10, 20, 20, 10), (0, 0, 4, 4), None
-    affectnet = source(tmp_path, "affectnet", *boxes)
+def test_affectnet_is_framed_around_the_box_of_its_list_and_its_size_stays_the_originals(store, tmp_path):
+    affectnet = source(tmp_path, "affectnet", (10, 20, 20, 10), (0, 0, 4, 4))
     disfa = source(tmp_path, "disfa", (30, 30, 20, 20))
-    table, metadata = crop(store, Settings(min_side=25, affectnet="box", margin=0.25), affectnet, disfa)
-    cut, small, boxless, whole = table.iter_rows(named=True)
+    table, metadata = crop(store, Settings(affectnet="face", margin=0.25), affectnet, disfa)
+    cut, small, whole = table.iter_rows(named=True)
     assert (cut["crop_x"], cut["crop_y"], cut["crop_side"]) == (5, 10, 30)
-    assert (cut["width"], cut["height"], cut["keep"]) == (30, 30, True)
-    with Image.open(cut["path"]) as picture, Image.open(cut["original_path"]) as original:
-        assert np.array_equal(np.asarray(picture), np.asarray(original.crop((5, 10, 35, 40))))
-    assert cut["content_hash"] == hash_file(cut["path"]) == Path(cut["path"]).stem != cut["original_hash"]
-    assert Path(cut["path"]).is_relative_to(store.home)
-    assert small["reason"] == "too small: face crop of 6 px < 25 px"
-    assert small["path"] == small["original_path"]
-    assert boxless["reason"] == "no face box: a number is missing"
+    assert (cut["width"], cut["height"], cut["keep"], cut["face_inside"]) == (100, 80, True, 1.0)
+    assert cut["path"] == f"{cut['original_path']}#xywh=5,10,30,30"
+    with Image.open(cut["original_path"]) as original:
+        expected = np.asarray(original.crop((5, 10, 35, 40)))
+    assert np.array_equal(np.asarray(images.load(cut["path"])), expected)
+    assert cut["content_hash"] != cut["original_hash"] == hash_file(cut["original_path"])
+    assert small["crop_side"] == 8, "no smaller than the smallest picture"
     assert whole["path"] == whole["original_path"] and whole["keep"] and whole["crop_side"] is None
-    assert len(list(store.home.rglob("*.png"))) == 1 and "model_calls" not in metadata
+    assert (cut["framing"], whole["framing"]) == ("face", "squash")
+    assert "model_calls" not in metadata and not store.home.exists()
 
 
-def test_disfa_is_cut_around_the_face_that_the_detector_finds(store, tmp_path, detector):
-    disfa = source(tmp_path, "disfa", (40, 30, 20, 10), None, (40, 30, 20, 10))
-    settings = Settings(disfa="detector", margin=0.5)
-    table, metadata = crop(store, settings, disfa=disfa)
-    assert table["crop_side"].to_list() == [40, None, 40] and table["faces"].to_list() == [1, 0, 1]
-    assert table["reason"].to_list() == [None, "no face", None]
-    assert table.select("model", "fingerprint").unique().rows() == [("rectangles", "white")]
-    assert (metadata["model_calls"], metadata["reused"]) == (3, 0)
+def test_without_a_box_the_largest_face_that_the_detector_finds_counts(store, tmp_path, detector):
+    disfa = source(tmp_path, "disfa", (40, 30, 20, 10), None, (40, 30, 20, 12))
+    affectnet = source(tmp_path, "affectnet", (40, 30, 20, 10), None)
+    settings = Settings(disfa="face", affectnet="face", margin=0.5)
+    table, metadata = crop(store, settings, affectnet, disfa)
+    assert table["crop_side"].to_list() == [40, None, 40, None, 40]
+    assert table["faces"].to_list() == [None, 0, 1, 0, 1], "of a listed box nobody is asked"
+    assert [reason and reason[:8] for reason in table["reason"]] == [None, "no face:", None, "no face:", None]
+    assert table.tail(3).select("model", "fingerprint").unique().rows() == [("rectangles", "white")]
+    assert (metadata["model_calls"], metadata["reused"]) == (3, 0), "two are one content"
 
-    again, metadata = crop(store, settings, disfa=disfa)
+    again, metadata = crop(store, settings, affectnet, disfa)
     assert again.equals(table) and detector.seen == 3
     assert (metadata["model_calls"], metadata["reused"]) == (0, 3)
 
 
-def test_another_margin_cuts_again_but_asks_no_detector(store, tmp_path, detector):
+def test_another_margin_frames_again_but_asks_no_detector(store, tmp_path, detector):
     folder = source(tmp_path, "folder", (40, 30, 20, 10))
-    small, _ = crop(store, Settings(folder="detector", margin=0), folder=folder)
-    large, metadata = crop(store, Settings(folder="detector", margin=0.5), folder=folder)
-    assert (small["width"][0], large["width"][0]) == (20, 40)
+    small, _ = crop(store, Settings(folder="face", margin=0), folder=folder)
+    large, metadata = crop(store, Settings(folder="face", margin=0.5), folder=folder)
+    assert (small["crop_side"][0], large["crop_side"][0]) == (20, 40)
+    assert small["content_hash"][0] != large["content_hash"][0]
     assert detector.seen == 1 and (metadata["model_calls"], metadata["reused"]) == (0, 1)
 
 
-def test_each_picture_is_decoded_once(store, tmp_path, detector, monkeypatch):
-    from inference import images
-
-    loaded, load = [], images.load
-    monkeypatch.setattr(images, "load", lambda path, *more: loaded.append(path) or load(path, *more))
-    disfa = source(tmp_path, "disfa", *[(40, 30, 20, 10)] * 3)
-    monkeypatch.setattr(stage_file.pictures, "sheets", lambda table: {})
-    for _ in range(2):
-        crop(store, Settings(disfa="detector"), disfa=disfa)
-    assert sorted(loaded) == disfa["path"].to_list()
-
-
-def test_a_picture_that_does_not_decode_is_quarantined_and_one_content_twice_is_cut_once(
-    store, tmp_path, detector
-):
+def test_a_picture_that_does_not_decode_is_quarantined(store, tmp_path, detector):
     disfa = source(tmp_path, "disfa", (40, 30, 20, 10), (40, 30, 20, 12), (40, 30, 20, 14))
-    good, bad, copy = (Path(path) for path in disfa["path"])
+    bad = Path(disfa["path"][1])
     bad.write_bytes(bad.read_bytes()[:90])
-    copy.write_bytes(good.read_bytes())
-    disfa = disfa.with_columns(content_hash=pl.Series([hash_file(path) for path in (good, bad, copy)]))
-    table, _ = crop(store, Settings(disfa="detector"), disfa=disfa)
-    assert table["keep"].to_list() == [True, False, True] and detector.seen == 1
+    disfa = disfa.with_columns(content_hash=pl.Series([hash_file(path) for path in disfa["path"]]))
+    table, _ = crop(store, Settings(disfa="face"), disfa=disfa)
+    assert table["keep"].to_list() == [True, False, True] and detector.seen == 2
     assert table["reason"][1].startswith(f"corrupt image: {bad}: ")
-    assert table["path"][0] == table["path"][2] and table["original_path"][2] == str(copy)
 
 
-def test_a_lost_crop_is_cut_again(store, tmp_path, detector):
-    disfa = source(tmp_path, "disfa", (40, 30, 20, 10), (50, 30, 20, 10))
-    before, _ = crop(store, Settings(disfa="detector"), disfa=disfa)
-    Path(before["path"][1]).unlink()
-    after, _ = crop(store, Settings(disfa="detector"), disfa=disfa)
-    assert after.equals(before) and hash_file(after["path"][1]) == after["content_hash"][1]
-    assert detector.seen == 2
+def test_faces_that_the_framing_cuts_are_counted(store, tmp_path):
+    """The box of the second picture lies at its left edge, outside the central square from 10 to 90."""
+    affectnet = source(tmp_path, "affectnet", (40, 30, 20, 20), (0, 30, 20, 20), None)
+    table, metadata = crop(store, Settings(affectnet="centre"), affectnet)
+    assert table["face_inside"].to_list() == [1.0, 0.5, None]
+    found = stage_file.faces_are_whole(table, profile=Settings())
+    assert not found.passed
+    assert [found.metadata[name].value for name in ("cut", "with_a_box", "without_a_box", "share")] == [
+        1, 2, 1, 0.5,
+    ]  # fmt: skip
+    assert "| affectnet | centre | 3 | 2 | 1 | 0.5 |" in metadata["framings"].md_str
+    whole, _ = crop(store, Settings(affectnet="squash"), affectnet)
+    assert stage_file.faces_are_whole(whole, profile=Settings()).passed
 
 
-def test_later_stages_see_the_crop_and_manual_labels_stay_with_it(store, tmp_path, detector):
-    affectnet = source(tmp_path, "affectnet", (10, 20, 20, 10), (0, 0, 4, 4))
+def test_all_later_stages_see_the_same_part_and_manual_labels_stay_with_it(store, tmp_path, detector):
+    affectnet = source(tmp_path, "affectnet", (10, 20, 20, 10))
     disfa = source(tmp_path, "disfa", (40, 30, 20, 10), None, subject=pl.lit("SN001"), label_au12=pl.lit(3.0))
     disfa = disfa.with_columns(pl.col(LABELS).fill_null(0.0))
-    settings = Settings(min_side=20, affectnet="box", disfa="detector", margin=0.25)
+    settings = Settings(min_side=20, affectnet="face", disfa="face", margin=0.25)
     settings.resolution.inclusive, settings.corrections = True, SimpleNamespace(recipe="paper")
     settings.captions, settings.split, settings.chunk = SimpleNamespace(provider="sidecar"), Split(), 8
     table, _ = crop(store, settings, affectnet, disfa)
-    crops = dict(table.filter("keep").select("sample_id", "path").iter_rows())
-    assert set(crops) == {"affectnet/0", "disfa/0"} and not set(crops.values()) & set(disfa["path"])
+    seen = dict(table.filter("keep").select("sample_id", "path").iter_rows())
+    assert set(seen) == {"affectnet/0", "disfa/0"} and all("#xywh=" in path for path in seen.values())
 
     large = resolution(face_crop=table, profile=settings).value
-    assert large.select("path", "width", "keep").rows() == [(crops["affectnet/0"], 30, True)]
+    assert large.select("path", "width", "keep").rows() == [(seen["affectnet/0"], 100, True)]
     words = captions(
         dg.build_asset_context(),
         au_corrections=large.clear(),
@@ -210,7 +206,7 @@ def test_later_stages_see_the_crop_and_manual_labels_stay_with_it(store, tmp_pat
         store=store,
         profile=settings,
     ).value
-    assert words["path"].to_list() == [crops["disfa/0"]]
+    assert words["path"].to_list() == [seen["disfa/0"]]
     done = training_set(
         dg.build_asset_context(),
         au_corrections=large.clear().with_columns(pl.lit(0.0).alias(name) for name in facs.COLUMNS),
@@ -222,15 +218,13 @@ def test_later_stages_see_the_crop_and_manual_labels_stay_with_it(store, tmp_pat
         profile=settings,
     ).value
     (row,) = done.iter_rows(named=True)
-    assert (row["path"], row["au12"], row["subject"]) == (crops["disfa/0"], 3.0, "SN001")
-    assert row["content_hash"] == hash_file(row["path"])
+    assert (row["path"], row["au12"], row["subject"]) == (seen["disfa/0"], 3.0, "SN001")
+    assert images.load(row["path"], 16).size == (16, 16)
 
 
 def test_many_without_a_face_warn_and_none_with_one_stops():
     some, most = stage_file.some_have_a_face, stage_file.most_have_a_face_to_crop
-    table = pl.DataFrame(
-        {"keep": [True, True, False], "reason": [None, None, "too small: face crop of 3 px < 4 px"]}
-    )
+    table = pl.DataFrame({"keep": [True, True, False], "reason": [None, None, "corrupt image: x"]})
     assert some(table).passed and most(table, profile=Settings()).passed
     faceless = table.with_columns(keep=pl.lit(False), reason=pl.lit("no face"))
     assert not some(faceless).passed and not most(faceless, profile=Settings()).passed

@@ -90,12 +90,23 @@ def test_the_control_is_the_expectation_of_moving_the_targets_at_random():
     assert value(metrics.au_mse_mismatched(scores)) == pytest.approx(np.mean(drawn), rel=0.02)
 
 
-def test_a_sample_without_a_face_is_counted_and_left_out():
+def test_a_picture_without_a_face_counts_as_a_face_without_expression():
     scores = small([{6: 4}, {4: 5}, {1: 3}], [{6: 3}, None, {1: 3}])
     assert value(metrics.face_failure_rate(scores)) == pytest.approx(1 / 3)
-    assert value(metrics.au_mse_prompted(scores)) == 0.5
-    assert metrics.au_mse_prompted(scores).n == 2
-    assert metrics.au_mse_all(scores).n == 24
+    assert value(metrics.au_mse_prompted(scores)) == pytest.approx((1 + 25 + 0) / 3)
+    assert value(metrics.au_mse_all(scores)) == pytest.approx((1 + 25 + 0) / 36)
+    assert value(metrics.au_mse_mismatched(scores)) == pytest.approx((16 + 25 + 9) / 3)
+    assert value(metrics.au_mse_prompted(scores.found)) == 0.5
+    assert metrics.au_mse_prompted(scores.found).n == 2
+    assert metrics.au_mse_all(scores.found).n == 24
+    assert metrics.au_mse_prompted(scores.found).prompts == (0, 1, 2)
+
+
+def test_a_lost_face_is_no_leak():
+    """The slope of AU12 is 1 in the faces found; the lost one does not pull it to zero."""
+    scores = small([{12: v} for v in (1, 3, 5)], [{12: 1}, {12: 3}, None], prompt=[0, 0, 0])
+    assert metrics.leakage(scores)[6, 6] == pytest.approx(1.0)
+    assert value(metrics.spearman_within(scores)) == pytest.approx(-0.5), "1, 3, 0 is out of order"
 
 
 def test_an_unsupported_au_is_never_a_zero():
@@ -111,13 +122,14 @@ def test_an_unsupported_au_is_never_a_zero():
     assert np.isnan(metrics.leakage(scores)).sum() == 12
 
 
-def test_a_pair_keeps_only_what_both_measured():
+def test_a_pair_keeps_the_pictures_without_a_face():
     first = small([{6: 4}, {4: 5}], [{6: 3}, None])
     second = small([{6: 4}, {4: 5}], [{6: 1}, {4: 5}])
     a, b = metrics.paired(first, second.take(np.array([1, 0])))
     assert list(a.sample_id) == list(b.sample_id) == ["s0", "s1"]
-    assert metrics.au_mse_prompted(a).n == metrics.au_mse_prompted(b).n == 1
-    assert value(metrics.au_mse_prompted(b)) == 9.0
+    assert metrics.au_mse_prompted(a).n == metrics.au_mse_prompted(b).n == 2
+    assert metrics.au_mse_prompted(a).total.tolist() == [1, 25]
+    assert metrics.au_mse_prompted(b).total.tolist() == [9, 0]
 
 
 def test_a_pair_of_different_samples_is_refused():
@@ -216,10 +228,22 @@ def test_bad_scores_are_named():
         Scores.of(good.with_columns(measured_au4=pl.lit(math.inf)))
 
 
-def test_an_estimator_that_reads_nothing_has_no_error():
+def test_an_experiment_that_lost_every_face_scores_as_faces_without_expression():
     scores = Scores.of(scored(INDIVIDUAL, np.full((900, 12), math.nan)))
-    assert metrics.au_mse_prompted(scores).n == 0
+    assert value(metrics.au_mse_prompted(scores)) == 11.0
+    assert metrics.au_mse_prompted(scores.found).n == 0
     assert value(metrics.face_failure_rate(scores)) == 1.0
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_destroying_pictures_gains_nothing_over_the_control(seed):
+    """A destroyed picture has the same error on the AUs asked for and on those that were not."""
+    rng = np.random.default_rng(seed)
+    measured = rng.uniform(0, 5, (40, 12))
+    measured[rng.random(40) < 0.5] = math.nan
+    scores = Scores.of(scored(PROTOCOL.sample(40, seed=seed % 1000), measured), np.ones(12, bool))
+    lost = scores.take(~scores.face_found)
+    assert metrics.au_mse_prompted(lost).total == pytest.approx(metrics.au_mse_mismatched(lost).total)
 
 
 def test_columns_of_nulls_are_understood():
@@ -239,7 +263,7 @@ def test_spearman_within_sweeps_forgives_faces_that_answer_by_different_amounts(
     place = facs.ACTION_UNITS.index(12)
     target[:, place], measured[:, place] = [row[1] for row in rows], [row[2] for row in rows]
     prompt = np.array([row[0] for row in rows])
-    scores = Scores(np.arange(len(rows)), prompt, target, measured)
+    scores = Scores(np.arange(len(rows)), prompt, target, measured, np.ones(len(rows), bool))
     found = metrics.spearman_within(scores)
     assert found.total.tolist() == pytest.approx([1, 1, -1, 0]) and found.count.tolist() == [1, 1, 1, 1]
     measured[:, place] = np.nan

@@ -106,25 +106,39 @@ def test_an_unsupported_au_is_null_and_not_in_the_mean(au_scores):
     assert value(tables.results({"blind": blind}), "blind", "individual", "spearman_mean")["n"] == 11
 
 
-def test_faces_that_were_not_found_are_compared_in_pairs(au_scores):
+def test_lost_faces_count_as_expressionless_and_both_errors_are_told(au_scores):
     lost = pl.col("sample_id").str.starts_with("individual/00/")
-    half = au_scores["fineface"].with_columns(
+    part = au_scores["fineface"].with_columns(
         pl.when(lost).then(None).otherwise(pl.col(m)).alias(m) for m in MEASURED
     )
-    found = tables.results({"half": half, "sd": au_scores["sd"]}, competitor="sd")
-    assert value(found, "half", "individual", "face_failure_rate")["value"] == pytest.approx(60 / 900)
-    assert value(found, "half", "individual", "au_mse_prompted")["n"] == 840
-    assert value(found, "half", "individual", "au_mse_prompted_ratio")["n"] == 840
+    found = tables.results({"part": part, "sd": au_scores["sd"]}, competitor="sd")
+    assert value(found, "part", "individual", "face_failure_rate")["value"] == pytest.approx(60 / 900)
+    every = value(found, "part", "individual", "au_mse_prompted")
+    seen = value(found, "part", "individual", "au_mse_prompted_found")
+    assert (every["n"], seen["n"]) == (900, 840)
+    assert every["value"] == pytest.approx((840 * seen["value"] + 60 * 11) / 900)
+    assert value(found, "part", "individual", "au_mse_prompted_ratio")["n"] == 900
     assert value(found, "sd", "individual", "au_mse_prompted")["n"] == 900
+
+
+def test_a_kind_without_any_face_is_read_like_the_others():
+    """The judge has no AU9, as the other kind shows: it is not charged for it here."""
+    blind = scored(0.5).with_columns(measured_au9=pl.lit(None, dtype=pl.Float64))
+    gone = pl.col("kind") == "combination"
+    lost = blind.with_columns(pl.when(gone).then(None).otherwise(pl.col(m)).alias(m) for m in MEASURED)
+    found = tables.results({"lost": lost})
+    asked = PROTOCOL.filter(kind="combination").select(pl.col(facs.COLUMNS) > 0).sum().row(0)
+    assert value(found, "lost", "combination", "au_mse_prompted")["n"] == sum(asked) - asked[5]
 
 
 def test_nothing_measured_is_null(au_scores):
     blind = au_scores["sd"].with_columns(pl.lit(None, dtype=pl.Float64).alias(m) for m in MEASURED)
     found = tables.results({"blind": blind})
-    assert value(found, "blind", "individual", "au_mse_prompted") == {
-        "experiment": "blind", "kind": "individual", "metric": "au_mse_prompted",
+    assert value(found, "blind", "individual", "au_mse_prompted_found") == {
+        "experiment": "blind", "kind": "individual", "metric": "au_mse_prompted_found",
         "value": None, "low": None, "high": None, "n": 0,
     }  # fmt: skip
+    assert value(found, "blind", "individual", "au_mse_prompted")["value"] == 11.0
     assert "undefined" in tables.text(found)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import picture_files
 from inference import images
 
 
@@ -58,16 +59,19 @@ def test_a_palettes_transparent_entry_becomes_white(tmp_path):
     assert pixels[0, 0].tolist() == [255, 255, 255] and pixels[1, 1].tolist() == [80, 90, 100]
 
 
-def test_size_takes_the_central_square(tmp_path, halves):
+def test_size_squashes_and_a_region_is_cut_out_before(tmp_path, halves):
     halves.save(tmp_path / "wide.png")
     picture = images.load(tmp_path / "wide.png", size=10)
     assert picture.size == (10, 10)
     assert picture.getpixel((1, 5)) == (255, 0, 0) and picture.getpixel((8, 5)) == (0, 0, 255)
+    part = picture_files.part_of(str(tmp_path / "wide.png"), picture_files.Region(15, 0, 20, 20))
+    assert np.array_equal(np.asarray(images.load(part)), np.asarray(halves)[:, 15:35])
+    assert images.load(part, size=20).getpixel((4, 5)) == (255, 0, 0)
 
 
 def test_a_picture_of_the_size_wanted_is_not_touched():
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
-    assert images.square(picture, 64) is picture
+    assert images.resized(picture, 64) is picture
 
 
 def _bomb(path):
