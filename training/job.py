@@ -19,6 +19,7 @@ A method and an encoder have versions of their own."""
 SAMPLES_FILE = "samples.parquet"
 HELD_OUT_FILE = "held_out.parquet"
 RESULT_FILE = "result.json"
+MODEL_FOLDER = "model"
 RENDEZVOUS = "FINEFACE_RENDEZVOUS"
 """The environment variable that names the file at which a training's processes meet."""
 

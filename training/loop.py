@@ -24,10 +24,10 @@ from training import sheets
 from training.captions import CaptionEmbeddings
 from training.checkpoints import Checkpoints, State
 from training.dataset import Dataset, Draw
-from training.job import HELD_OUT_FILE, RENDEZVOUS, RESULT_FILE, SAMPLES_FILE, JobError, TrainingJob
+from training.job import (HELD_OUT_FILE, MODEL_FOLDER, RENDEZVOUS, RESULT_FILE, SAMPLES_FILE, JobError, TrainingJob)
 from training.progress import Progress, write
 
-MODEL_FOLDER, SAMPLES_FOLDER, CHECKPOINTS_FOLDER = "model", "samples", "checkpoints"
+SAMPLES_FOLDER, CHECKPOINTS_FOLDER = "samples", "checkpoints"
 
 
 class TrainingDiverged(RuntimeError):
