@@ -146,8 +146,8 @@ class Generator:
         if self.install is not None:
             self.install(pipe)
             if self.precision == "float32" and getattr(pipe.unet, "peft_config", None):
-                # No other LoRA will be loaded: a tenth of the time on narrow layers. In half precision most of
-                # a small update would be rounded away in the sum, so there it stays apart.
+                # No other LoRA will be loaded: a tenth of the time on narrow layers. In half precision most
+                # of a small update would be rounded away in the sum, so there it stays apart.
                 pipe.unet.fuse_lora()
         return pipe.to(devices.pick(self.device))
 

@@ -15,8 +15,8 @@ def fold(unet: nn.Module, adapter: str) -> int:
 
     The results are the same but for rounding, and so are the gradients. For n tokens, the usual form costs
     about 3·n·r·(in + out) multiplications forward and back, this one n·in·out for the gradient of the sum.
-    In bfloat16 the sum would lose most of a small update (its 8 bits of mantissa round W + s·B·A back to W),
-    so there, and under autocast, a folded layer computes the usual form. Returns how many layers were changed.
+    In bfloat16 the sum would lose most of a small update (8 bits of mantissa round W + s·B·A back to W), so
+    there, and under autocast, a folded layer computes the usual form. Returns how many layers were changed.
     """
     folded = 0
     for layer in unet.modules():

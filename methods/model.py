@@ -1,4 +1,4 @@
-"""What a method does with torch: install its parts in a base, their loss, save and load. The loop calls it."""
+"""What a method does with torch: its parts in a base, their loss, save and load. The loop calls it."""
 
 from __future__ import annotations
 

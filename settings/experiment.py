@@ -23,7 +23,7 @@ class TrainSettings(Settings):
 
     @property
     def code_version(self) -> str:
-        """The version of the code that trains; raised where what is trained changes. Part of a model's key."""
+        """Version of the code that trains, raised where what is trained changes: part of a model's key."""
         return "1"
 
 
@@ -54,7 +54,7 @@ class Smoothing(Settings):
 
 
 class LoopSettings(TrainSettings):
-    """What every training says; the defaults are the paper's (section 4 and supplement) where it says them."""
+    """What every training says; defaults are the paper's (section 4 and supplement) where it says them."""
 
     steps: int = Field(20_000, ge=1, description="Optimiser steps.")
     batch_size: int = Field(16, ge=1, description="Samples an optimiser step, all processes together.")

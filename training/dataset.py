@@ -2,8 +2,8 @@
 
 A table (samples.parquet, held_out.parquet) has the columns sample_id, caption, au1 … au26, file, row. `file`
 is a safetensors shard (absolute, or relative to the table's folder) with a tensor "moments" [N, 2C, h, w],
-the VAE's mean and log variance; `row` is the sample's place in it. Randomness is drawn from (seed, step) alone, so that step k is
-the same step whatever came before it and however many processes share it.
+the VAE's mean and log variance; `row` is the sample's place in it. Randomness is drawn from (seed, step)
+alone, so that step k is the same step whatever came before it and however many processes share it.
 """
 
 import hashlib
@@ -78,9 +78,7 @@ class Dataset:
         strata = (torch.arange(size) + torch.rand(size, generator=generator)) / size
         timesteps = (strata**said.timestep_exponent * self.train_timesteps).long()
         timesteps = timesteps.clamp(max=self.train_timesteps - 1)
-        aus = smooth(
-            self._aus[samples], said.smoothing.variance, said.smoothing.round_probability, generator
-        )
+        aus = smooth(self._aus[samples], said.smoothing.variance, said.smoothing.round_probability, generator)
         captions = self._captions[samples]
         dropped = torch.rand(size, generator=generator) < said.text_dropout
         aus[dropped], captions[dropped] = 0.0, 0

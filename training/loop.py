@@ -1,4 +1,4 @@
-"""The training loop (paper, section 3), whatever the method: one process's part of it. `__main__` starts it."""
+"""The training loop (paper, section 3), whatever the method: one process's part. `__main__` starts it."""
 
 import contextlib
 import json
@@ -24,7 +24,15 @@ from training import sheets
 from training.captions import CaptionEmbeddings
 from training.checkpoints import Checkpoints, State
 from training.dataset import Dataset, Draw
-from training.job import (HELD_OUT_FILE, MODEL_FOLDER, RENDEZVOUS, RESULT_FILE, SAMPLES_FILE, JobError, TrainingJob)
+from training.job import (
+    HELD_OUT_FILE,
+    MODEL_FOLDER,
+    RENDEZVOUS,
+    RESULT_FILE,
+    SAMPLES_FILE,
+    JobError,
+    TrainingJob,
+)
 from training.progress import Progress, write
 
 SAMPLES_FOLDER, CHECKPOINTS_FOLDER = "samples", "checkpoints"
@@ -38,7 +46,7 @@ def train(job: TrainingJob) -> None:
     """Train the model of `job`, from its last checkpoint if it has one; all of its processes call this.
 
     Leaves in the output folder model/, result.json, progress.jsonl and samples/. Raises JobError where the
-    job, its data, its base and the machine's memory do not fit, TrainingDiverged where the loss is not finite.
+    job, its data, its base and the machine's memory do not fit, TrainingDiverged for a loss not finite.
     """
     with _memory_errors_named(job):
         _train(job)
@@ -139,12 +147,10 @@ def _accelerator(job: TrainingJob) -> Accelerator:
             rank=int(os.environ["RANK"]),
             world_size=world,
         )
-    # TF32: the float32 that is left (the trained weights', all of it without bfloat16) at eight times the pace
-    # on NVIDIA's tensor cores. Says nothing to a CPU.
+    # TF32: what is left in float32 (the trained weights, all without bfloat16) at the pace of NVIDIA's tensor
+    # cores. Says nothing to a CPU.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    return Accelerator(
-        cpu=cpu, mixed_precision={"float32": "no", "bfloat16": "bf16"}[job.loop.precision]
-    )
+    return Accelerator(cpu=cpu, mixed_precision={"float32": "no", "bfloat16": "bf16"}[job.loop.precision])
 
 
 def _load_base(job: TrainingJob) -> FineFacePipeline:
@@ -235,9 +241,7 @@ def _exchange_gradients(parameters: dict[str, nn.Parameter], accelerator: Accele
         gradient.copy_(part.view_as(gradient))
 
 
-def _add_losses(
-    state: State, losses: list[torch.Tensor], data: Dataset, accelerator: Accelerator
-) -> None:
+def _add_losses(state: State, losses: list[torch.Tensor], data: Dataset, accelerator: Accelerator) -> None:
     """Add the losses of the last steps. Raises TrainingDiverged, naming the first step that is not finite."""
     means = accelerator.reduce(torch.stack(losses), "mean").tolist()
     for place, mean in enumerate(means):

@@ -1,5 +1,6 @@
 """generated_samples: the protocol's pictures of one experiment, and the guidance they are drawn with."""
 
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -64,29 +65,33 @@ class Artist:
     def __init__(
         self, context: dg.AssetExecutionContext, store: Store, profile: Any, trained: dict[str, Any]
     ) -> None:
+        import methods.registry
         from inference.generation import Generator
 
-        base, evaluation = profile.base, profile.evaluation
+        experiment = profile.experiments[trained["experiment"]]
+        base, evaluation, sample = profile.base, profile.evaluation, experiment.sample
         self.context, self.store, self.profile = context, store, profile
         self.calls = self.reused = 0
-        self.as_text = trained["folder"] is None
+        self.sample, self.method = sample, methods.registry.get(experiment.train.method)
+        load = None
+        if trained["folder"] is not None:
+            folder = store.home / trained["folder"]
+            load = partial(methods.registry.load, settings=experiment.train, folder=folder)
         self.generator = Generator(
             base.model,
             base.revision,
-            adapter=None if self.as_text else store.home / trained["folder"],
-            adapter_hash=trained["model_hash"],
+            install=load,
+            model_hash=trained["model_hash"],
+            arguments=sample.arguments,
             size=base.size,
-            steps=evaluation.steps,
-            scheduler=evaluation.scheduler,
+            steps=sample.steps or evaluation.steps,
+            scheduler=sample.scheduler or evaluation.scheduler,
             precision=base.precision,
             batch_size=evaluation.batch_size,
         )
 
     def draw(self, samples: pl.DataFrame, guidance: float) -> pl.DataFrame:
-        """`samples` (protocol columns) with `key`, and `file`: the picture's name in the store.
-
-        Without an adapter the AUs become words at the end of the prompt (paper, Table 1).
-        """
+        """`samples` (protocol columns) with `key`, and `file`: the picture's name in the store."""
         requests = self._requests(samples).with_columns(pl.lit(float(guidance)).alias("guidance"))
         keys = [
             fingerprint(model=self.generator.fingerprint, **row) for row in requests.iter_rows(named=True)
@@ -105,22 +110,16 @@ class Artist:
         )
 
     def _requests(self, samples: pl.DataFrame) -> pl.DataFrame:
-        vectors = samples.select(facs.COLUMNS).rows()
-        if not self.as_text:
-            return samples.select("prompt", "seed", pl.Series("aus", vectors, dtype=pl.List(pl.Float64)))
-        words = [facs.as_text(vector) for vector in vectors]
-        prompts = [
-            f"{prompt}, {said}" if said else prompt
-            for prompt, said in zip(samples["prompt"], words, strict=True)
-        ]
+        worded = self.method.word(samples["prompt"].to_list(), samples.select(facs.COLUMNS).rows())
+        vectors = worded.aus if worded.aus is not None else [None] * samples.height
         return samples.select(
-            pl.Series("prompt", prompts), "seed", pl.lit(None, dtype=pl.List(pl.Float64)).alias("aus")
+            pl.Series("prompt", worded.prompts), "seed", pl.Series("aus", vectors, dtype=pl.List(pl.Float64))
         )
 
     def _compute(self, missing: pl.DataFrame) -> pl.DataFrame:
         drawn = self.generator.generate(
             missing["prompt"].to_list(),
-            None if self.as_text else missing["aus"].to_list(),
+            None if missing["aus"].null_count() else missing["aus"].to_list(),
             missing["seed"].to_list(),
             missing["guidance"][0],
         )
@@ -133,12 +132,15 @@ def choose_guidance(artist: Artist) -> pl.DataFrame:
     """The profile's candidates by AU-MSE (prompted) on the validation samples, best first: guidance,
     au_mse_prompted.
 
-    Validation prompts and seeds are none of the protocol's. A single candidate is taken unseen.
+    Validation prompts and seeds are none of the protocol's. The experiment's own guidance, or a single
+    candidate, is taken unseen.
     """
     from evaluation import metrics, protocol
 
     settings = artist.profile.evaluation
     candidates = [float(guidance) for guidance in settings.guidance_candidates]
+    if artist.sample.guidance is not None:
+        candidates = [artist.sample.guidance]
     if len(candidates) == 1:
         return pl.DataFrame({"guidance": candidates, "au_mse_prompted": [None]})
     samples = _first_prompts(protocol.validation_samples(settings.protocol), artist.profile)

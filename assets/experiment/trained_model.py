@@ -62,8 +62,8 @@ def build(
         store: dg.ResourceParam[Store],
         profile: dg.ResourceParam[Any],
     ) -> dg.MaterializeResult:
-        """The trained model's folder in the home and the hash of its content; no folder where the experiment's
-        method trains nothing. Experiments that differ only in sampling share one training.
+        """The trained model's folder in the home and the hash of its content; none where the method trains
+        nothing. Experiments that differ only in sampling share one training.
         """
         import methods.registry
 
@@ -138,7 +138,7 @@ def _trained(
 def training_samples(training_set: pl.DataFrame, latents: pl.DataFrame, split: str) -> pl.DataFrame:
     """The samples of one split, sorted by sample id: content_hash, caption, au1 … au26, file, row.
 
-    An AU that the estimator does not support has no label; it is trained as 0: the model learns nothing of it.
+    An AU that the estimator does not support has no label; it is trained as 0: nothing is learnt of it.
     """
     wanted = stage.kept(training_set).filter(split=split)
     places = latents.select("sample_id", "file", "row")
@@ -158,7 +158,7 @@ def _sole(folder: Path) -> Iterator[None]:
 
 
 def _write_samples(samples: pl.DataFrame, store: Store, path: Path) -> None:
-    """The table of samples at `path`, unless there are none or a run that was killed left it; shards are named
+    """The table of samples at `path`, unless there are none or a killed run left it; shards are named
     relative to its folder.
     """
     if path.exists() or samples.is_empty():
@@ -250,7 +250,7 @@ def _sheets(folder: Path) -> list[Path]:
 
 
 def losses(folder: Path) -> pl.DataFrame:
-    """step, loss and held_out_loss (often null) of the training in the job folder `folder`, as far as it came."""
+    """step, loss and held_out_loss (often null) of the training in `folder`, as far as it came."""
     path = folder / "output" / "progress.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     events = [event for event in map(_event, lines) if event.get("loss") is not None]

@@ -24,9 +24,7 @@ class FineFaceTrain(LoopSettings):
     def _registered(cls, name: str) -> str:
         if name not in au_encoders.ENCODERS:
             known = au_encoders.ENCODERS
-            raise ValueError(
-                f"no AU encoder {name!r}{hint(name, known)} (there are {', '.join(known)})"
-            )
+            raise ValueError(f"no AU encoder {name!r}{hint(name, known)} (there are {', '.join(known)})")
         return name
 
     @property

@@ -40,7 +40,7 @@ def test_only_kept_training_rows_are_trained_on_and_unsupported_aus_as_zero():
         {"sample_id": "d", "content_hash": "hd", "caption": None, "split": None, "keep": False, **ZEROS},
     ]
     latents = pl.DataFrame({"sample_id": ["a", "b", "c"], "file": ["f", "f", "g"], "row": [1, 0, 0]})
-    found = trained_model.training_samples(pl.DataFrame(rows), latents)
+    found = trained_model.training_samples(pl.DataFrame(rows), latents, "train")
     assert found.columns == ["sample_id", "content_hash", "caption", *facs.COLUMNS, "file", "row"]
     assert found.select("sample_id", "au9", "au12", "file", "row").rows() == [
         ("a", 0.0, 4.0, "f", 1),
@@ -51,10 +51,10 @@ def test_only_kept_training_rows_are_trained_on_and_unsupported_aus_as_zero():
 def test_the_loss_curve_is_what_was_written_so_far(tmp_path):
     assert trained_model.losses(tmp_path).is_empty()
     (tmp_path / "output").mkdir()
-    lines = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.4}, {"step": 2, "loss": 0.3}]
+    lines = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.4}, {"step": 2, "loss": 0.3, "held_out_loss": 0.7}]
     text = "\n".join(map(json.dumps, lines)) + '\n{"step": 3, "lo'
     (tmp_path / "output" / "progress.jsonl").write_text(text)
-    assert trained_model.losses(tmp_path).rows() == [(1, 0.5), (2, 0.3)]
+    assert trained_model.losses(tmp_path).rows() == [(1, 0.5, None), (2, 0.3, 0.7)]
 
 
 def test_every_setting_of_a_profile_reaches_the_training(tmp_path, world):

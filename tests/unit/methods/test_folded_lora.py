@@ -2,18 +2,21 @@
 
 import pytest
 import torch
+from peft import LoraConfig, inject_adapter_in_model
 from tiny_adapter import predict, shuffled
 
 from inference import adapter as au_adapter
 from inference.adapter import AdapterConfig
-from training.folded_lora import fold
+from methods.folded_lora import fold
 
 
 @pytest.mark.parametrize("rank", [16, 1])
 def test_outputs_and_gradients_are_those_of_peft(rank):
     usual, folded = (shuffled(AdapterConfig(rank=rank, alpha=3.0)) for _ in range(2))
     layers = 4 * len(usual.attn_processors)
-    assert fold(folded) == (layers if rank == 16 else 0)  # rank 1 is cheap beside layers of 16 and 32
+    assert fold(folded, au_adapter.LORA_NAME) == (
+        layers if rank == 16 else 0
+    )  # rank 1 is cheap beside layers of 16 and 32
     aus = torch.rand(2, 12, generator=torch.Generator().manual_seed(1)) * 5
     torch.testing.assert_close(predict(usual, aus), predict(folded, aus), atol=1e-4, rtol=1e-4)
 
@@ -29,7 +32,48 @@ def test_outputs_and_gradients_are_those_of_peft(rank):
 def test_a_folded_adapter_is_saved_like_any(tmp_path):
     unet = shuffled()
     au_adapter.save(unet, tmp_path / "usual")
-    fold(unet)
+    fold(unet, au_adapter.LORA_NAME)
     au_adapter.save(unet, tmp_path / "folded")
     for file in (tmp_path / "usual").iterdir():
         assert file.read_bytes() == (tmp_path / "folded" / file.name).read_bytes()
+
+
+def lora_layer(dtype):
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(256, 64, bias=False)
+    linear.weight.data.normal_(0, 0.1)
+    holder = torch.nn.ModuleDict({"layer": linear})
+    config = LoraConfig(r=32, lora_alpha=32, target_modules=["layer"], init_lora_weights=True)
+    return inject_adapter_in_model(config, holder, adapter_name="x").to(dtype)
+
+
+@torch.no_grad()
+def survives(layer, dtype, merge=False):
+    """How far a small LoRA update moves the layer's output, as a share of what it should (1: all of it)."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(512, 256, generator=generator).to(dtype)
+    down = torch.randn(32, 256, generator=generator) / 16
+    up = torch.randn(64, 32, generator=generator) / 16 * 1e-3
+    still = layer(x).float()
+    layer.lora_A["x"].weight.copy_(down)
+    layer.lora_B["x"].weight.copy_(up)
+    if merge:
+        layer.merge()
+    expected = x.float() @ (up @ down).T
+    return ((layer(x).float() - still) * expected).sum() / expected.square().sum()
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_small_update_survives_bfloat16(autocast):
+    """What is folded in float32 stays apart in bfloat16, where the sum would lose most of it."""
+    dtype = torch.float32 if autocast else torch.bfloat16
+    holder = lora_layer(dtype)
+    assert fold(holder, "x") == 1
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        assert abs(survives(holder["layer"], dtype) - 1) < 0.2
+
+
+def test_a_small_update_would_not_survive_a_sum_in_bfloat16():
+    """Why: the same update merged into the weights."""
+    assert survives(lora_layer(torch.bfloat16)["layer"], torch.bfloat16, merge=True) < 0.5
+    assert abs(survives(lora_layer(torch.float32)["layer"], torch.float32, merge=True) - 1) < 0.01

@@ -35,7 +35,7 @@ def finished(home):
 
 
 def adapter_bytes(job):
-    folder = PROJECT / job.output / "adapter"
+    folder = PROJECT / job.output / "model"
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
@@ -84,8 +84,8 @@ def test_two_processes_do_what_one_does(home, finished, tmp_path):
     loop.train(alone)
     losses = [[line["loss"] for line in progress.read(j.output)] for j in (alone, finished[0])]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
-    for name, value in load_file(f"{alone.output}/adapter/adapter.safetensors").items():
-        other = load_file(f"{finished[0].output}/adapter/adapter.safetensors")[name]
+    for name, value in load_file(f"{alone.output}/model/adapter.safetensors").items():
+        other = load_file(f"{finished[0].output}/model/adapter.safetensors")[name]
         torch.testing.assert_close(value, other, atol=2e-3, rtol=0)
 
 
