@@ -12,6 +12,7 @@ import dagster as dg
 import polars as pl
 
 import facs
+import reasons
 
 if TYPE_CHECKING:
     from inference.environments import Worker
@@ -27,7 +28,7 @@ READING = {
     "face_box": pl.List(pl.Float64),
     "head_pose": pl.List(pl.Float64),
     "clamped": pl.List(pl.Int64),
-    "reason": pl.String,
+    **dict.fromkeys(reasons.COLUMNS, pl.String),
 }
 """The fields of an `inference.abilities.Reading`."""
 

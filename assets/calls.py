@@ -14,11 +14,9 @@ import polars as pl
 
 from assets import stage
 from assets.annotators import Model
+from reasons import Reason
 from store import ComputeError, Store
 from store.hashing import fingerprint
-
-UNDECODABLE = "corrupt image"
-"""Reason of a row whose picture does not decode. Raw readers look at headers only (`curation.frames`)."""
 
 LOG_SHARE, LOG_SECONDS = 0.05, 2.0
 """Progress is logged when this share more is done and this long has passed."""
@@ -40,8 +38,9 @@ def over_images(
     `images` has `path` and `content_hash`; `schema` is the columns of an answer. `parts` is all that decides
     an answer besides picture and model: wording, settings. Returns the frame (same rows and order), the
     number of model calls and of answers reused. Added are `schema`, `model` and `fingerprint` (who answered),
-    and `problem`: a reason that names a picture that does not decode, null otherwise. Such a picture is tried
-    again next time. Raises inference.images.ImageError for a file that cannot be read.
+    and `problem`: the path of a picture that does not decode and why (the detail of CORRUPT_IMAGE), null
+    otherwise. Such a picture is tried again next time. Raises inference.images.ImageError for a file that
+    cannot be read.
     """
     keys = [fingerprint(image=image, model=model.fingerprint, **parts) for image in images["content_hash"]]
     requests = images.select("path", "content_hash").with_columns(pl.Series("key", keys, dtype=pl.String))
@@ -68,7 +67,7 @@ def over_images(
     answered = answered.with_columns(
         pl.lit(model.name).alias("model"),
         pl.lit(model.fingerprint).alias("fingerprint"),
-        pl.format("{}: {}: {}", pl.lit(UNDECODABLE), "path", "problem").alias("problem"),
+        pl.format("{}: {}", "path", "problem").alias("problem"),
     )
     return answered.drop("key"), found.computed, found.reused
 
@@ -89,7 +88,7 @@ def decode_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
         description="The share of pictures that do not decode stays below the limit of unusable rows.",
     )
     def decodes_most(table: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
-        corrupt = table["reason"].str.starts_with(UNDECODABLE).fill_null(False)
+        corrupt = table["reason_code"].eq_missing(Reason.CORRUPT_IMAGE.value)
         share, limit = stage.share(corrupt), profile.limits["quarantined"]
         return stage.check(
             share <= limit, dg.AssetCheckSeverity.WARN, corrupt=int(corrupt.sum()), share=share, limit=limit

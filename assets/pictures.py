@@ -36,12 +36,12 @@ def contact_sheet(paths: Sequence[str], titles: Sequence[str] = ()) -> bytes:
 def sheets(frame: pl.DataFrame, title: str | None = None) -> dict[str, object]:
     """Metadata with up to 24 of the kept and 24 of the dropped pictures of a stage, spread over its rows.
 
-    `frame` has `path`, `keep`, `reason`; `title` names a column shown below each kept picture.
+    `frame` has `path`, `keep`, `reason_code`; `title` names a column shown below each kept picture.
     """
     shown = {}
     for name, part, column in (
         ("sheet_kept", frame.filter("keep"), title),
-        ("sheet_dropped", frame.filter(~pl.col("keep")), "reason"),
+        ("sheet_dropped", frame.filter(~pl.col("keep")), "reason_code"),
     ):
         part = spread(part.filter(pl.col("path").is_not_null()))
         if part.height:

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from curation import frames
 from store.hashing import hash_frame
 
 
@@ -29,25 +30,12 @@ def result(
         kept = int(frame["keep"].sum())
         described |= {"kept": kept, "dropped": frame.height - kept}
         if kept < frame.height:
-            described["dropped_by_reason"] = markdown(counts_by_reason(frame))
+            described["dropped_by_reason"] = markdown(frames.counts_by_reason(frame))
     if model_calls is not None:
         described |= {"model_calls": model_calls, "reused": reused or 0}
     described |= {key: value for key, value in metadata.items() if value is not None}
     return dg.MaterializeResult(
         value=frame, data_version=dg.DataVersion(hash_frame(frame)), metadata=described
-    )
-
-
-def counts_by_reason(frame: pl.DataFrame) -> pl.DataFrame:
-    """Of the rows not kept: reason (its code, the part before ":"), samples, one example; most frequent
-    first.
-    """
-    code = pl.col("reason").fill_null("no reason given").str.split(":").list.first().alias("reason")
-    return (
-        frame.filter(~pl.col("keep"))
-        .group_by(code)
-        .agg(pl.len().alias("samples"), pl.col("sample_id").min().alias("example"))
-        .sort("samples", "reason", descending=[True, False])
     )
 
 

@@ -13,14 +13,11 @@ import dagster as dg
 import polars as pl
 from dagster import PipesTempFileContextInjector, PipesTempFileMessageReader, open_pipes_session
 
-from assets import child
+from assets import child, retries
 from inference.environments import EnvironmentUnavailable
 
 if TYPE_CHECKING:
     from inference.environments import Worker
-
-RETRIES = 3
-"""How often a stage begins again after its worker was killed; what it had answered is kept."""
 
 
 def answers(
@@ -55,10 +52,7 @@ def answers(
                     if (answer := _answer(line)) is not None:
                         yield answer
         except child.ChildFailed as error:
-            if error.code < 0:
-                context.log.warning(f"the worker {worker.environment} was killed by signal {-error.code}")
-                raise dg.RetryRequested(max_retries=RETRIES) from error
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise retries.after(error, f"the worker {worker.environment}", context.log) from error
 
 
 def _answer(line: str) -> dict[str, Any] | None:

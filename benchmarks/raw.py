@@ -234,7 +234,8 @@ def _made(rows: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         content_hash=pl.Series([hashlib.md5(b"%d" % (i - i % 50 // 49)).hexdigest() for i in range(web)]),
         faces=pl.lit(1),
         keep=pl.lit(True),
-        reason=pl.lit(None, dtype=pl.String),
+        reason_code=pl.lit(None, dtype=pl.String),
+        reason_detail=pl.lit(None, dtype=pl.String),
     )
     frame = pl.Series(range(films))
     filmed = pl.DataFrame(
@@ -246,7 +247,8 @@ def _made(rows: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         content_hash=pl.Series([hashlib.md5(b"f%d" % i).hexdigest() for i in range(films)]),
         subject=pl.format("SN{}", frame % 27),
         keep=pl.lit(True),
-        reason=pl.lit(None, dtype=pl.String),
+        reason_code=pl.lit(None, dtype=pl.String),
+        reason_detail=pl.lit(None, dtype=pl.String),
     )
     ids = pl.concat([annotated["sample_id"], filmed["sample_id"]])
     captions = pl.DataFrame(

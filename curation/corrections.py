@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from curation import calibration
+from curation import calibration, frames
 from curation.recipes import Power, Recipe, named
 from facs import ACTION_UNITS, COLUMNS, MAXIMUM
+from reasons import Reason
 
 STATISTICS_SCHEMA = pl.Schema(
     {
@@ -49,12 +50,12 @@ class Corrections:
 
         `table` has the columns au1 ... au26, intensities 0-5 as an estimator gave them; null means "not
         supported". Optional columns that matter: `sample_id`, `faces` (number of faces found), `keep` and
-        `reason` (rows already dropped stay dropped). All other columns are carried through, and so is the
+        its reason (rows already dropped stay dropped). All other columns are carried through, and so is the
         order of the rows. Adds, for each AU, `au{n}_raw`; for each corrected AU, `au{n}_power` (x^gamma on
         the recipe's scale) and `au{n}_scaled` (0-5, normalised and amplified, before small values are
         zeroed); in a calibrated recipe, for each AU, `au{n}_mapped` (0-5, likewise). `au{n}` becomes the
-        final intensity, within [0, 5] in a bounded recipe. `keep` is false and `reason` says why for rows
-        that are dropped.
+        final intensity, within [0, 5] in a bounded recipe. `keep` is false for rows that are dropped, and
+        `reason_code` and `reason_detail` say why.
 
         Raises ValueError for a missing AU column, or statistics that are another recipe's.
         """
@@ -119,37 +120,29 @@ def apply(table: pl.DataFrame, recipe: str | Recipe = "paper") -> pl.DataFrame:
 
 
 def _judged(table: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
-    """The table with Float64 AUs, `_row`, and `keep` and `reason` as the recipe's filters leave them."""
+    """The table with Float64 AUs, `_row`, and `keep` and its reason as the recipe's filters leave them."""
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise ValueError(
             f"no column {', '.join(missing)} in a table to correct; it needs {', '.join(COLUMNS)}"
         )
-    already = pl.col("keep").fill_null(False) if "keep" in table.columns else pl.lit(True)
-    before = pl.col("reason").cast(pl.String) if "reason" in table.columns else pl.lit(None, dtype=pl.String)
     given = [pl.col(column).cast(pl.Float64) for column in COLUMNS]
     odd = pl.concat_str(
         [pl.when(~value.is_finite()).then(pl.lit(name)) for name, value in zip(COLUMNS, given, strict=True)],
         separator=", ",
         ignore_nulls=True,
     )
-    table = table.with_row_index("_row").with_columns(odd.alias("_odd"), *given)
+    table = frames.judgeable(table).with_row_index("_row").with_columns(odd.alias("_odd"), *given)
     table = table.with_columns(pl.when(pl.col(column).is_finite()).then(pl.col(column)) for column in COLUMNS)
-    reason = (
-        pl.when(pl.col("_odd") != "")
-        .then(pl.format("not a finite number: {}", pl.col("_odd")))
-        .when(pl.all_horizontal(pl.col(column).is_null() for column in COLUMNS))
-        .then(pl.lit("no intensities"))
-        .when(_faceless(table, recipe))
-        .then(pl.lit("no face"))
-        .otherwise(_weakness(recipe))
-    )
-    return (
-        table.with_columns(already.alias("keep"), before.alias("reason"))
-        .with_columns(pl.when("keep").then(reason).otherwise(pl.col("reason")).alias("reason"))
-        .with_columns((pl.col("keep") & pl.col("reason").is_null()).alias("keep"))
-        .drop("_odd")
-    )
+    weak, weakness = _weakness(recipe)
+    for where, code, detail in (
+        (pl.col("_odd") != "", Reason.NOT_FINITE, pl.col("_odd")),
+        (pl.all_horizontal(pl.col(column).is_null() for column in COLUMNS), Reason.NO_INTENSITIES, None),
+        (_faceless(table, recipe), Reason.NO_FACE, None),
+        (weak, Reason.TOO_WEAK, weakness),
+    ):
+        table = frames.quarantine(table, where, code, detail)
+    return table.drop("_odd")
 
 
 def _faceless(table: pl.DataFrame, recipe: Recipe) -> pl.Expr:
@@ -159,18 +152,19 @@ def _faceless(table: pl.DataFrame, recipe: Recipe) -> pl.Expr:
     return pl.lit(False)
 
 
-def _weakness(recipe: Recipe) -> pl.Expr:
+def _weakness(recipe: Recipe) -> tuple[pl.Expr, pl.Expr]:
+    """Whether a row is too weak, and the detail that says how weak."""
     values = [_on_scale(column, recipe) for column in COLUMNS]
     if recipe.weak_by == "sum":
         figure = pl.sum_horizontal(values)
-        weak, text = figure < recipe.weak_at, f"too weak: intensities sum to {{}} < {recipe.weak_at:g}"
+        weak, text = figure < recipe.weak_at, f"intensities sum to {{}} < {recipe.weak_at:g}"
     else:
         figure = pl.max_horizontal(values)
         weak = figure <= recipe.weak_at
-        text = f"too weak: highest intensity {{}} <= {recipe.weak_at:g} on a 0-{recipe.scale:g} scale"
+        text = f"highest intensity {{}} <= {recipe.weak_at:g} on a 0-{recipe.scale:g} scale"
     below = pl.when(weak).then(figure)  # null elsewhere: what is strong enough need not be written out
     shown = ((below * 1000).round(6).floor() / 1000).cast(pl.String)  # never rounded up to the limit
-    return pl.format(text, shown)
+    return weak, pl.format(text, shown)
 
 
 def _clipped(column: str, recipe: Recipe) -> pl.Expr:

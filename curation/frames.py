@@ -17,7 +17,9 @@ from typing import Any, BinaryIO, Protocol
 import polars as pl
 from PIL import Image, UnidentifiedImageError
 
+import reasons
 from facs import COLUMNS
+from reasons import Reason
 
 LABELS: tuple[str, ...] = tuple(f"label_{column}" for column in COLUMNS)
 
@@ -43,9 +45,17 @@ SCHEMA = pl.Schema(
         **dict.fromkeys(LABELS, pl.Float64),  # manual intensities 0-5
         "raw_caption": pl.String,
         "keep": pl.Boolean,
-        "reason": pl.String,
+        "reason_code": pl.String,  # a member of `reasons.Reason`, null while the row is kept
+        "reason_detail": pl.String,
     }
 )
+
+KEPT = (
+    pl.lit(True).alias("keep"),
+    pl.lit(None, dtype=pl.String).alias("reason_code"),
+    pl.lit(None, dtype=pl.String).alias("reason_detail"),
+)
+"""The columns that a filter judges by, of rows that no filter has seen."""
 
 MAX_PIXELS = 100_000_000
 """A picture with more pixels is refused undecoded: a decompression bomb, not a photograph."""
@@ -70,10 +80,12 @@ SUFFIXES = frozenset(
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "AVIF", "JPEG2000")
 """What Pillow may decode here; formats that call other programs (EPS) stay out."""
 
-PROBE_SCHEMA = pl.Schema({"width": pl.Int64, "height": pl.Int64, "problem": pl.String})
+PROBE_SCHEMA = pl.Schema(
+    {"width": pl.Int64, "height": pl.Int64, "reason_code": pl.String, "reason_detail": pl.String}
+)
 """Result columns of a memo of probes: `store.memo("probes", PROBE_SCHEMA)`."""
 
-PROBE_VERSION = 2
+PROBE_VERSION = 3
 """Part of the memo key: raise it when `probe` judges differently."""
 
 _AT_ONCE, _CHUNK = 64, 16384
@@ -96,27 +108,28 @@ class Memo(Protocol):
 
 @dataclass(frozen=True)
 class Probe:
-    """Size in pixels, as seen, and what is wrong with the picture ("code: detail"), None if nothing is."""
+    """Size in pixels, as seen, and what is wrong with the picture, None if nothing is."""
 
     width: int | None
     height: int | None
-    problem: str | None
+    reason_code: Reason | None = None
+    reason_detail: str | None = None
 
 
 def probe(path: Path | str, max_pixels: int = MAX_PIXELS) -> Probe:
     """Read the header of a picture, and its end: its pixels only if it does not end as its format must.
 
-    Problems: "missing file", "unreadable file" (both about the path), and, about the content, "empty file",
-    "not a picture", "too many pixels", "truncated image", "corrupt image". What is wrong between a sound
-    header and a sound end is found by whoever decodes the picture first. Never raises for what is in a file.
+    Reasons: MISSING_FILE, UNREADABLE_FILE (both about the path), and, about the content, EMPTY_FILE,
+    NOT_A_PICTURE, TOO_MANY_PIXELS, TRUNCATED_IMAGE, CORRUPT_IMAGE. What is wrong between a sound header and a
+    sound end is found by whoever decodes the picture first. Never raises for what is in a file.
     """
     try:
         with open(path, "rb") as file:
             return _probe(file, os.fstat(file.fileno()).st_size, max_pixels)
     except FileNotFoundError:
-        return Probe(None, None, f"missing file: {path}")
+        return Probe(None, None, Reason.MISSING_FILE, str(path))
     except OSError as error:
-        return Probe(None, None, f"unreadable file: {path}: {error.strerror}")
+        return Probe(None, None, Reason.UNREADABLE_FILE, f"{path}: {error.strerror}")
 
 
 def probe_content(content: bytes, max_pixels: int = MAX_PIXELS) -> Probe:
@@ -126,29 +139,29 @@ def probe_content(content: bytes, max_pixels: int = MAX_PIXELS) -> Probe:
 
 def _probe(file: BinaryIO, size: int, max_pixels: int) -> Probe:
     if not size:
-        return Probe(None, None, "empty file: 0 bytes")
+        return Probe(None, None, Reason.EMPTY_FILE, "0 bytes")
     width = height = None
     try:
         with Image.open(file, formats=_formats()) as image:
             width, height = image.size
             if width * height > max_pixels:
-                return Probe(width, height, f"too many pixels: {width}x{height}")
+                return Probe(width, height, Reason.TOO_MANY_PIXELS, f"{width}x{height}")
             if _turned(image):
                 width, height = height, width
             if not _ends_well(file, size, image.format):
                 image.load()
     except UnidentifiedImageError:
-        return Probe(None, None, "not a picture: no known image format")
+        return Probe(None, None, Reason.NOT_A_PICTURE, "no known image format")
     except Image.DecompressionBombError:
-        return Probe(width, height, f"too many pixels: more than {max_pixels}")
+        return Probe(width, height, Reason.TOO_MANY_PIXELS, f"more than {max_pixels}")
     except MemoryError:  # says something about this machine, not about the picture
         raise
     except Exception as error:  # OSError, SyntaxError, ValueError, struct.error, ...
         if isinstance(error, OSError) and error.errno is not None:  # the disk, not the picture
             raise
-        code = "truncated image" if _speaks_of_truncation(error) else "corrupt image"
-        return Probe(width, height, f"{code}: {error or type(error).__name__}")
-    return Probe(width, height, None)
+        code = Reason.TRUNCATED_IMAGE if _speaks_of_truncation(error) else Reason.CORRUPT_IMAGE
+        return Probe(width, height, code, str(error) or type(error).__name__)
+    return Probe(width, height)
 
 
 def probe_files(paths: Sequence[Path | str], workers: int | None = None) -> list[Probe]:
@@ -174,42 +187,50 @@ def with_pictures(rows: pl.DataFrame, hash_files: HashFiles, memo: Memo | None =
     readable = files.drop_nulls("content_hash").with_columns(
         pl.format("{}-{}-{}", "content_hash", pl.lit(PROBE_VERSION), pl.lit(MAX_PIXELS)).alias("key")
     )
-    probed = _probed(readable, memo).select("key", "width", "height", "problem")
+    probed = _probed(readable, memo).select("key", *PROBE_SCHEMA)
     readable = readable.join(probed, on="key", how="left", maintain_order="left")
-    files = files.join(readable.drop("path", "content_hash", "key"), on="_row", how="left").with_columns(
-        pl.when(pl.col("content_hash").is_null())
-        .then(pl.format("unreadable file: {}", "path"))
-        .otherwise(_placed(pl.col("problem"), pl.col("path")))
-        .alias("problem")
-    )
+    files = files.join(readable.drop("path", "content_hash", "key"), on="_row", how="left")
+    unread, told = pl.col("content_hash").is_null(), pl.col("reason_code").is_not_null()
+    files = files.with_columns(
+        pl.when(unread).then(pl.lit(Reason.UNREADABLE_FILE)).otherwise("reason_code").alias("problem"),
+        pl.when(unread)
+        .then("path")
+        .when(told)  # content is remembered without its name
+        .then(pl.format("{}: {}", "path", "reason_detail"))
+        .alias("complaint"),
+    ).drop("path", "reason_code", "reason_detail")
     rows = rows.drop("content_hash", "width", "height", strict=False)
-    rows = rows.join(files.drop("path"), on="_row", how="left", maintain_order="left")
-    return quarantine(rows, pl.col("problem").is_not_null(), pl.col("problem")).drop("_row", "problem")
+    rows = rows.join(files, on="_row", how="left", maintain_order="left")
+    rows = quarantine(rows, pl.col("problem").is_not_null(), pl.col("problem"), pl.col("complaint"))
+    return rows.drop("_row", "problem", "complaint")
 
 
-def quarantine(rows: pl.DataFrame, where: pl.Expr, reason: pl.Expr | str) -> pl.DataFrame:
+def quarantine(
+    rows: pl.DataFrame, where: pl.Expr, code: pl.Expr | Reason, detail: pl.Expr | str | None = None
+) -> pl.DataFrame:
     """Rows still kept for which `where` holds get `keep = false` and the reason; a first reason stays."""
-    reason = pl.lit(reason) if isinstance(reason, str) else reason
+    code = pl.lit(code) if isinstance(code, Reason) else code
+    detail = detail if isinstance(detail, pl.Expr) else pl.lit(detail, dtype=pl.String)
     now = pl.col("keep") & where.fill_null(False)
     if not rows.select(now.any()).item():  # then the reasons of all the good rows need not be written
         return rows
     return rows.with_columns(
-        pl.when(now).then(reason).otherwise(pl.col("reason")).alias("reason"),
+        pl.when(now).then(code).otherwise("reason_code").alias("reason_code"),
+        pl.when(now).then(detail).otherwise("reason_detail").alias("reason_detail"),
         (pl.col("keep") & ~now).alias("keep"),
     )
 
 
 def judgeable(table: pl.DataFrame, *columns: str) -> pl.DataFrame:
-    """The table with `keep` and `reason`, added if it has none yet (all kept); a null `keep` counts as false.
+    """The table with `keep` and its reason, added if it has none yet (all kept); a null `keep` is false.
 
     Raises ValueError, naming them, if it lacks one of `columns`.
     """
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise ValueError(f"a table without column {', '.join(missing)}")
-    keep = pl.col("keep").fill_null(False) if "keep" in table.columns else pl.lit(True)
-    reason = pl.col("reason").cast(pl.String) if "reason" in table.columns else pl.lit(None, dtype=pl.String)
-    return table.with_columns(keep.alias("keep"), reason.alias("reason"))
+    table = table.with_columns(new for new in KEPT if new.meta.output_name() not in table.columns)
+    return table.with_columns(pl.col("keep").fill_null(False), pl.col(reasons.COLUMNS).cast(pl.String))
 
 
 def finished(rows: pl.DataFrame | Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -231,31 +252,19 @@ def finished(rows: pl.DataFrame | Iterable[pl.DataFrame]) -> pl.DataFrame:
     repeated = table.filter(sample_id.is_null() | (sample_id == sample_id.shift()))
     if repeated.height:
         raise ValueError(f"sample ids are not unique: {repeated['sample_id'].unique().sort().to_list()[:5]}")
-    mute = table.filter(~pl.col("keep") & pl.col("reason").is_null() | pl.col("keep").is_null())
+    mute = table.filter(~pl.col("keep") & pl.col("reason_code").is_null() | pl.col("keep").is_null())
     if mute.height:
         raise ValueError(f"rows dropped without a reason: {mute['sample_id'].to_list()[:5]}")
     return table
 
 
-def reasons(frame: pl.DataFrame) -> dict[str, int]:
-    """Dropped rows counted by the code of their reason (the part before ":"), most frequent first."""
-    code = pl.col("reason").fill_null("no reason given").str.split(":").list.first().alias("code")
-    counts = (
-        frame.filter(~pl.col("keep")).group_by(code).len().sort(["len", "code"], descending=[True, False])
-    )
-    return dict(counts.iter_rows())
-
-
-def _placed(problem: pl.Expr, path: pl.Expr) -> pl.Expr:
-    """ "truncated image: ..." with the path named after the code: content is remembered without its name."""
-    return pl.when(problem.is_not_null()).then(
-        pl.concat_str(
-            problem.str.extract(r"^([^:]*)"),
-            pl.lit(": "),
-            path,
-            pl.lit(": "),
-            problem.str.extract(r"(?s)^[^:]*: (.*)$"),
-        )
+def counts_by_reason(table: pl.DataFrame) -> pl.DataFrame:
+    """Of the rows not kept: `reason_code`, `samples`, `example` (a sample id); most frequent first."""
+    return (
+        table.filter(~pl.col("keep"))
+        .group_by("reason_code")
+        .agg(pl.len().alias("samples"), pl.col("sample_id").min().alias("example"))
+        .sort("samples", "reason_code", descending=[True, False])
     )
 
 
@@ -304,19 +313,12 @@ def _speaks_of_truncation(error: Exception) -> bool:
 def _probed(requests: pl.DataFrame, memo: Memo | None) -> pl.DataFrame:
     def compute(chunk: pl.DataFrame) -> pl.DataFrame:
         probes = probe_files(chunk["path"].to_list())
-        gone = [
-            p.problem for p in probes if p.problem and p.problem.startswith(("missing file", "unreadable"))
-        ]
+        about_paths = (Reason.MISSING_FILE, Reason.UNREADABLE_FILE)
+        gone = [probe for probe in probes if probe.reason_code in about_paths]
         if gone:  # says nothing about the content, so it must not be remembered for it
-            raise RawDataError(f"{len(gone)} files changed while they were read: {gone[0]}")
-        return pl.DataFrame(
-            {
-                "key": chunk["key"],
-                "width": pl.Series([p.width for p in probes], dtype=pl.Int64),
-                "height": pl.Series([p.height for p in probes], dtype=pl.Int64),
-                "problem": pl.Series([p.problem for p in probes], dtype=pl.String),
-            }
-        )
+            raise RawDataError(f"{len(gone)} files changed while they were read: {gone[0].reason_detail}")
+        found = {name: [getattr(probe, name) for probe in probes] for name in PROBE_SCHEMA}
+        return pl.DataFrame(found, schema=PROBE_SCHEMA).insert_column(0, chunk["key"])
 
     requests = requests.select("key", "path")
     if memo is None or requests.is_empty():

@@ -4,6 +4,7 @@ import polars as pl
 
 import picture_files
 from curation import frames as frames_table
+from reasons import Reason
 
 BOX = ("face_x", "face_y", "face_width", "face_height")
 SQUARE = ("crop_x", "crop_y", "crop_side")
@@ -27,7 +28,7 @@ def frame(frames: pl.DataFrame, margin: float, min_side: int) -> pl.DataFrame:
     With `face` the part of the box that lies inside the picture counts. The square has its centre and its
     longer side, enlarged by `margin` of that side at each end and to at least `min_side`; where it would
     stick out it is moved into the picture, and only what exceeds the picture's shorter side is taken off.
-    Quarantined: "no face box" (a number is missing or a side is not above 0), "face box outside" (all of it).
+    Quarantined: NO_FACE_BOX (a number is missing or a side is not above 0), FACE_BOX_OUTSIDE (all of it).
     Raises ValueError for a missing column or a negative `margin`.
     """
     if not margin >= 0:
@@ -36,13 +37,13 @@ def frame(frames: pl.DataFrame, margin: float, min_side: int) -> pl.DataFrame:
     x, y, width, height = (pl.col(name) for name in BOX)
     to_face, box = pl.col("framing") == FACE, pl.format("x {}, y {}, {}x{}", x, y, width, height)
     empty = pl.any_horizontal(pl.col(name).is_null() for name in BOX) | (width <= 0) | (height <= 0)
-    said = pl.concat_str(pl.lit("no face box: "), box.fill_null("a number is missing"))
-    table = frames_table.quarantine(table, to_face & empty, said)
+    said = box.fill_null("a number is missing")
+    table = frames_table.quarantine(table, to_face & empty, Reason.NO_FACE_BOX, said)
     left, right = x.clip(0), pl.min_horizontal(x + width, "width")
     top, bottom = y.clip(0), pl.min_horizontal(y + height, "height")
     outside = (right <= left) | (bottom <= top)
-    said = pl.format("face box outside: {} in a picture of {}x{}", box, "width", "height")
-    table = frames_table.quarantine(table, to_face & outside, said)
+    said = pl.format("{} in a picture of {}x{}", box, "width", "height")
+    table = frames_table.quarantine(table, to_face & outside, Reason.FACE_BOX_OUTSIDE, said)
 
     shorter = pl.min_horizontal("width", "height")
     wanted = pl.max_horizontal((pl.max_horizontal(right - left, bottom - top) * (1 + 2 * margin)), min_side)

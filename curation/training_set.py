@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
+import reasons
 from curation import duplicates
 from curation import frames as frames_table
 from curation.frames import LABELS
 from facs import COLUMNS
+from reasons import Reason
 
 SHARES: dict[str, float] = {"train": 0.9, "validation": 0.05, "test": 0.05}
 
@@ -26,7 +28,7 @@ SCHEMA = pl.Schema(
         "perceptual_hash": pl.String,
         **duplicates.FOUND,
         "keep": pl.Boolean,
-        "reason": pl.String,
+        **dict.fromkeys(reasons.COLUMNS, pl.String),
     }
 )
 
@@ -48,7 +50,9 @@ def draw_no_au(
     table = frames_table.judgeable(frames, "sample_id", *columns)
     idle = pl.all_horizontal(pl.col(column).eq_missing(0) for column in columns)
     drawn = pl.Series(lot(table["sample_id"], f"no active AU {seed}"), dtype=pl.Float64) < share
-    return frames_table.quarantine(table, idle & ~drawn, f"no active AU, not drawn ({share * 100:g} %)")
+    return frames_table.quarantine(
+        table, idle & ~drawn, Reason.NO_ACTIVE_AU, f"not drawn ({share * 100:g} % are)"
+    )
 
 
 def assemble(
@@ -66,13 +70,13 @@ def assemble(
     `web` is `au_corrections` (au1 ... au26 final) and `disfa` the frames table after `draw_no_au` (its
     `label_au{n}` are final: DISFA is not corrected); both with `sample_id`, `source`, `path`, `content_hash`
     and perhaps `subject`; None for a source that is not used. Rows they dropped are left out. `captions` has
-    `sample_id` and `caption`; a row without one is dropped ("no caption").
+    `sample_id` and `caption`; a row without one is dropped.
 
     The split of a row is decided by its subject, or its content where it has none, and `seed`, and by nothing
     else: `shares` are the expected shares. Of pictures with the same content one is kept, of those that look
     the same only those of one split (`curation.duplicates`). `hashes` has `content_hash`, `perceptual_hash`,
-    of which `within` bits may differ, and `problem`: why it has none, which drops the row; None: looks do
-    not count. AUs that are null ("not supported") stay null. Dropped rows have no split.
+    of which `within` bits may differ, and `problem`: why it does not decode, which drops the row; None: looks
+    do not count. AUs that are null ("not supported") stay null. Dropped rows have no split.
 
     Raises ValueError for a missing column, an id that is there twice, or shares that do not add up to 1.
     """
@@ -91,12 +95,13 @@ def assemble(
                 f"{name} have sample ids twice: {ids.filter(ids.is_duplicated()).unique().sort()[0]}"
             )
     table = table.join(captions.select("sample_id", "caption"), on="sample_id", how="left").sort("sample_id")
-    table = table.with_columns(pl.lit(True).alias("keep"), pl.lit(None, dtype=pl.String).alias("reason"))
+    table = table.with_columns(frames_table.KEPT)
     caption = pl.col("caption").fill_null("").str.strip_chars()
-    table = frames_table.quarantine(table, caption == "", "no caption")
+    table = frames_table.quarantine(table, caption == "", Reason.NO_CAPTION)
     looks = pl.DataFrame(schema=LOOKS) if hashes is None else hashes.select(LOOKS.names())
     table = table.join(looks, on="content_hash", how="left", maintain_order="left")
-    table = frames_table.quarantine(table, pl.col("problem").is_not_null(), pl.col("problem"))
+    problem = pl.col("problem")
+    table = frames_table.quarantine(table, problem.is_not_null(), Reason.CORRUPT_IMAGE, problem)
     table = split(duplicates.drop_equal(table, COLUMNS), shares, seed)
     table = duplicates.drop_across_splits(table, within)
     table = table.with_columns(pl.when("keep").then("split").alias("split"))

@@ -57,7 +57,9 @@ def curve(measured: Mapping[float, pl.DataFrame]) -> pl.DataFrame:
             _value(metrics.au_mse_prompted(scored)),
             _value(metrics.au_mse_all(scored)),
             _value(metrics.au_mse_worst_case(scored)),
-            _value(metrics.clip_i(measured[scale])) if "clip_i" in measured[scale].columns else None,
+            _value(metrics.mean_cosine(measured[scale], "clip_i"))
+            if "clip_i" in measured[scale].columns
+            else None,
             _value(metrics.face_failure_rate(scored)),
             len(scored),
         )

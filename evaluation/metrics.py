@@ -151,6 +151,12 @@ def au_mse_mismatched(scores: Scores) -> Sums:
     return Sums.of(error, scores.prompted & scores.valid & (count > 0), scores.prompt)
 
 
+def au_mse_over_control(scores: Scores) -> Sums:
+    """`au_mse_prompted` less `au_mse_mismatched`, whose entries are the same."""
+    prompted, control = au_mse_prompted(scores), au_mse_mismatched(scores)
+    return Sums(prompted.prompts, prompted.total - control.total, np.minimum(prompted.count, control.count))
+
+
 def au_bias(scores: Scores) -> Sums:
     """Measured minus asked-for intensity, over the entries that were asked for: below 0 is too weak."""
     return Sums.of(scores.measured - scores.target, scores.prompted & scores.valid, scores.prompt)
@@ -168,6 +174,7 @@ AU_METRICS: dict[str, Callable[[Scores], Sums]] = {
     "au_mse_all_found": lambda scores: au_mse_all(scores.found),
     "au_mse_unprompted": au_mse_unprompted,
     "au_mse_mismatched": au_mse_mismatched,
+    "au_mse_over_control": au_mse_over_control,
     "face_failure_rate": face_failure_rate,
 }
 
@@ -200,14 +207,19 @@ def left_out(frame: pl.DataFrame) -> list[str]:
     return [column.upper() for column, read in zip(facs.COLUMNS, aus_read(frame), strict=True) if not read]
 
 
-def clip_i(frame: pl.DataFrame) -> Sums:
-    """Mean of the column clip_i: cosine of the CLIP image embeddings of an AU sample and its no-AU partner.
+CLIP_METRICS = ("clip_i", "clip_i_base", "clip_t")
+"""Columns of a clip_scores frame: the cosine of a sample's CLIP embedding with that of its no-AU partner, of
+the untouched base's picture of the same prompt and noise, and of its prompt."""
 
-    Null (no embedding) is not counted. Raises ValueError if a value lies outside [-1, 1].
+
+def mean_cosine(frame: pl.DataFrame, column: str) -> Sums:
+    """The mean of a column of CLIP_METRICS; null (no embedding) is not counted.
+
+    Raises ValueError if a value lies outside [-1, 1].
     """
-    values = frame["clip_i"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    values = frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     if (np.abs(values[~np.isnan(values)]) > 1 + 1e-5).any():
-        raise ValueError("clip_i outside [-1, 1]")
+        raise ValueError(f"{column} outside [-1, 1]")
     return Sums.of(values, ~np.isnan(values), frame["prompt_index"].to_numpy())
 
 

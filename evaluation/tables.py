@@ -77,7 +77,20 @@ DEFINITIONS: dict[str, Definition] = {
     "clip_i": Definition(
         "CLIP-I",
         1,
-        "Mean cosine of the CLIP image embeddings of a sample and its no-AU partner (same prompt and noise).",
+        "Mean cosine of the CLIP image embeddings of a sample and its no-AU partner: same prompt, same "
+        "noise, same experiment.",
+    ),
+    "clip_i_base": Definition(
+        "CLIP-I to the base",
+        1,
+        "The same with the untouched base's picture of the prompt and noise: how much of the base's picture "
+        "is left. Unlike CLIP-I it also sees what the training changed in pictures without AUs.",
+    ),
+    "clip_t": Definition(
+        "CLIP-T",
+        1,
+        "Mean cosine of the CLIP embeddings of a sample and of its prompt, without the AUs: whether the "
+        "picture still shows what the prompt says.",
     ),
     "spearman_mean": Definition(
         "Spearman",
@@ -99,6 +112,11 @@ DEFINITIONS: dict[str, Definition] = {
         -1,
         "Share of samples in which no face was found. In every AU measure such a picture counts as a face "
         "without expression, except in those of faces found.",
+    ),
+    "au_mse_over_control": Definition(
+        "AU-MSE prompted − mismatched",
+        -1,
+        "AU-MSE prompted less AU-MSE mismatched: below zero only if it is the AUs asked for that are shown.",
     ),
     "au_mse_prompted_ratio": Definition(
         "AU-MSE prompted, ratio",
@@ -144,7 +162,12 @@ def results(
             read = metrics.aus_read(frame)
             found = _measures(Scores.of(part, read), kind)
             if clip_scores is not None and experiment in clip_scores:
-                found["clip_i"] = bootstrap.mean(metrics.clip_i(clip_scores[experiment].filter(kind=kind)))
+                cosines = clip_scores[experiment].filter(kind=kind)
+                found |= {
+                    metric: bootstrap.mean(metrics.mean_cosine(cosines, metric))
+                    for metric in metrics.CLIP_METRICS
+                    if metric in cosines.columns
+                }
             if competitor is not None and experiment != competitor:
                 other = au_scores[competitor]
                 base = Scores.of(other.filter(kind=kind), metrics.aus_read(other))

@@ -9,12 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from facs import ACTION_UNITS
+from reasons import Reason
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
-
-NO_FACE = "no face"
 
 # ability → provider → module and class; a class is built with the settings that the profile gives.
 PROVIDERS: dict[str, dict[str, tuple[str, str]]] = {
@@ -45,20 +44,22 @@ class Reading(NamedTuple):
 
     intensities: twelve values 0-5 in `facs.ACTION_UNITS` order; None where the estimator does not support
     the AU, all None when nothing was measured. faces: how many were found, None if they are not counted.
-    reason: why nothing was measured, None when something was. face_box: of the face that was read, left, top,
-    right, bottom in pixels of the upright picture. head_pose: its pitch, yaw and roll in degrees. clamped:
-    AUs whose value lay outside 0-5 before. The last three are None where the estimator does not say.
+    reason_code, reason_detail: why nothing was measured, None when something was. face_box: of the face that
+    was read, left, top, right, bottom in pixels of the upright picture. head_pose: its pitch, yaw and roll in
+    degrees. clamped: AUs whose value lay outside 0-5 before. These three are None where the estimator does
+    not say.
     """
 
     intensities: tuple[float | None, ...]
     faces: int | None
-    reason: str | None
+    reason_code: Reason | None
     face_box: tuple[float, float, float, float] | None = None
     head_pose: tuple[float, float, float] | None = None
     clamped: tuple[int, ...] | None = None
+    reason_detail: str | None = None
 
 
-def unmeasured(reason: str = NO_FACE, faces: int | None = 0) -> Reading:
+def unmeasured(reason: Reason = Reason.NO_FACE, faces: int | None = 0) -> Reading:
     """The Reading of a picture in which nothing could be measured."""
     return Reading((None,) * len(ACTION_UNITS), faces, reason)
 

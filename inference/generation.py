@@ -131,12 +131,13 @@ class Generator:
     @cached_property
     def _pipe(self) -> FineFacePipeline:
         import diffusers
+        import torch
 
         from inference.pipeline import FineFacePipeline
 
         pipe = FineFacePipeline.from_pretrained(
             self.folder,
-            dtype=devices.dtype(self.precision),
+            dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
         )
@@ -145,11 +146,11 @@ class Generator:
         pipe.set_progress_bar_config(disable=True)
         if self.install is not None:
             self.install(pipe)
-            if self.precision == "float32" and getattr(pipe.unet, "peft_config", None):
-                # No other LoRA will be loaded: a tenth of the time on narrow layers. In half precision most
-                # of a small update would be rounded away in the sum, so there it stays apart.
+            if getattr(pipe.unet, "peft_config", None):
+                # No other LoRA will be loaded. In float32, whatever the precision: in bfloat16 most of a
+                # small update would be rounded back to the weights that it is added to.
                 pipe.unet.fuse_lora()
-        return pipe.to(devices.pick(self.device))
+        return pipe.to(devices.pick(self.device), devices.dtype(self.precision))
 
 
 def base_folder(base: str | os.PathLike, revision: str | None = None) -> Path:

@@ -14,7 +14,7 @@ from inference.abilities import EstimatorUnavailable
 from inference.environments import Worker, pins
 from store.hashing import fingerprint, hash_file
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 WEIGHTS = Path("AU_Recognition") / "weights" / "resnet.pt"
 DECISIVE = ("libreface", "mediapipe", "opencv-python-headless", "pillow")
 

@@ -21,7 +21,7 @@ from store.hashing import fingerprint, hash_file
 if TYPE_CHECKING:
     from PIL import Image
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 MAXIMUM_FACES = 5
 INSTALL = "pip install 'fineface[portraits]'"
 

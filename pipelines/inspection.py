@@ -80,9 +80,8 @@ def _source(source: Source, rules: Rules, console: Console) -> None:
         console.print(f"  {note}")
     for code, count in source.unusable.items():
         console.print(Text(f"  {count:>9,} {code}", style="yellow"))
-        for reason in source.examples.get(code, []):
-            if reason != code:
-                console.print(Text(f"{'':12}{reason}", style="dim"))
+        for detail in source.examples.get(code, []):
+            console.print(Text(f"{'':12}{detail}", style="dim"))
     pictures = sum(source.shorter_sides.values())
     share = f"{source.large_enough:,} of {pictures:,} reach {rules.min_side}"
     _bars(f"shorter side in pixels: {share}", source.shorter_sides, console)
@@ -113,7 +112,7 @@ def _plan(found: Inventory, profile: str, console: Console) -> None:
         return
     console.print(Text(f"\nA run with the profile {profile}", style="bold"))
     for step in found.plan:
-        dropped = ", ".join(f"{count:,} {reason}" for reason, count in step.dropped.items())
+        dropped = ", ".join(f"{count:,} {code}" for code, count in step.dropped.items())
         console.print(
             f"  {step.stage:<14}{step.rows:>9,} rows, {step.kept:>9,} kept"
             + (f"; dropped: {dropped}" * bool(dropped))

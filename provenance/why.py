@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 import facs
+import reasons
 from store import MissingTable, Store
 
 RAW_STAGES = ("raw_affectnet", "raw_disfa", "raw_folder")
@@ -25,7 +26,7 @@ DISFA_STAGES = ("disfa_readings",)
 OVERRIDES = "overrides"
 LAST_STAGES = ("captions", "training_set", "latents")
 
-_TOLD_ELSEWHERE = {"sample_id", "source", "keep", "reason"}
+_TOLD_ELSEWHERE = {"sample_id", "source", "keep", *reasons.COLUMNS}
 _WHOLE = {"path", "original_path", "origin"}
 _LONGEST = 100
 
@@ -251,8 +252,12 @@ def _headline(step: Step, over: bool) -> list[str]:
 
 def _verdict(row: Mapping[str, Any]) -> list[str]:
     if row.get("keep") is False:
-        return [f"DROPPED: {row.get('reason') or 'no reason given'}"]
-    return [f"kept: {row['reason']}"] if row.get("reason") else []
+        return [f"DROPPED: {_reason(row) or 'no reason given'}"]
+    return [f"kept: {_reason(row)}"] if row.get("reason_code") else []
+
+
+def _reason(row: Mapping[str, Any]) -> str:
+    return ": ".join(row[name] for name in reasons.COLUMNS if row.get(name))
 
 
 def _words(step: Step) -> list[str]:

@@ -1,8 +1,8 @@
 """`python -m training JOB.json`: lock the output folder, start the job's processes, wait for them.
 
 Standard output carries the lines of `training.progress`. Exit codes: 0 trained (or had been before), 2 the
-job cannot be done as asked, 1 anything else. Killed at any moment, the same command goes on from the last
-checkpoint.
+job cannot be done as asked, above 128 a process was killed (by that signal), 1 anything else. Killed at any
+moment, the same command goes on from the last checkpoint.
 """
 
 import argparse
@@ -96,7 +96,8 @@ def _launch(path: Path, processes: int, lock: int) -> int:
             codes = [process.poll() for process in running]
             failed = [code for code in codes if code]
             if failed:
-                return 2 if 2 in failed else 1
+                killed = -min(failed)
+                return 2 if 2 in failed else 128 + killed if killed > 0 else 1
             if all(code == 0 for code in codes):
                 return 0
             time.sleep(0.1)

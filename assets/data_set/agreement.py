@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 import facs
+import reasons
 from assets import stage
 from assets.data_set.au_annotation import annotate
 from curation.frames import LABELS
@@ -39,8 +40,8 @@ def disfa_readings(
         "faces",
         "model",
         "fingerprint",
-        pl.col("reason").is_null().alias("keep"),
-        "reason",
+        pl.col("reason_code").is_null().alias("keep"),
+        *reasons.COLUMNS,
     )
     return stage.result(table, model_calls=made, reused=reused, needed=profile.reads_labelled_frames)
 
@@ -82,7 +83,7 @@ def annotator_agreement(
 def _faces(annotators: dict[str, dict[str, pl.DataFrame]]) -> pl.DataFrame:
     """In how many pictures each estimator found a face: where it found none, nothing was compared."""
     rows = [
-        (pictures, name, table.height, table["reason"].null_count())
+        (pictures, name, table.height, table["reason_code"].null_count())
         for pictures, readings in annotators.items()
         for name, table in readings.items()
         if name != "manual"

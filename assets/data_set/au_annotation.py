@@ -6,7 +6,9 @@ import dagster as dg
 import polars as pl
 
 import facs
+import reasons
 from assets import annotators, calls, pictures, stage
+from reasons import Reason
 from store import Store
 
 
@@ -25,11 +27,11 @@ def au_annotation(
         "source",
         "path",
         "content_hash",
-        *(column for column in annotators.READING if column != "reason"),
+        *(column for column in annotators.READING if column not in reasons.COLUMNS),
         "model",
         "fingerprint",
-        pl.col("reason").is_null().alias("keep"),
-        "reason",
+        pl.col("reason_code").is_null().alias("keep"),
+        *reasons.COLUMNS,
     )
     return stage.result(table, model_calls=made, reused=reused, **pictures.sheets(table))
 
@@ -38,8 +40,8 @@ def annotate(
     context: dg.AssetExecutionContext, store: Store, estimator: Any, images: pl.DataFrame, chunk: int
 ) -> tuple[pl.DataFrame, int, int]:
     """`images` (path, content_hash) with what `estimator`, a section of the profile, reads in them: the
-    columns of READING, `model`, `fingerprint`, `problem`; calls, reused. `reason` too names a picture that
-    does not decode.
+    columns of READING, `model`, `fingerprint`, `problem`; calls, reused. A picture that does not decode has
+    its reason too.
     """
     found, made, reused = calls.over_images(
         context,
@@ -50,7 +52,11 @@ def annotate(
         annotators.READING,
         chunk=chunk,
     )
-    found = found.with_columns(pl.coalesce("problem", "reason").alias("reason"))
+    undecodable = pl.when(pl.col("problem").is_not_null())
+    found = found.with_columns(
+        undecodable.then(pl.lit(Reason.CORRUPT_IMAGE)).otherwise("reason_code").alias("reason_code"),
+        undecodable.then("problem").otherwise("reason_detail").alias("reason_detail"),
+    )
     return found, made, reused
 
 
@@ -65,7 +71,7 @@ def intensities_within_0_5(au_annotation: pl.DataFrame) -> dg.AssetCheckResult:
 @dg.asset_check(asset=au_annotation)
 def most_have_a_face(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
     """The share of photographs without a face stays below the profile's limit."""
-    corrupt = au_annotation["reason"].str.starts_with(calls.UNDECODABLE).fill_null(False)
+    corrupt = au_annotation["reason_code"].eq_missing(Reason.CORRUPT_IMAGE.value)
     share = stage.share(~au_annotation.filter(~corrupt)["keep"])
     limit = profile.limits["no_face"]
     return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)

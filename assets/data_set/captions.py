@@ -7,6 +7,7 @@ import dagster as dg
 import polars as pl
 
 from assets import annotators, calls, stage
+from reasons import Reason
 from store import Store
 
 COLUMNS = ("sample_id", "source", "path", "content_hash")
@@ -29,13 +30,15 @@ def captions(
     ).sort("sample_id")
     captioned, made, reused = PROVIDERS[profile.captions.provider](context, store, profile, samples)
     empty = pl.col("caption").fill_null("").str.strip_chars() == ""
+    code = pl.when(pl.col("problem").is_not_null()).then(pl.lit(Reason.CORRUPT_IMAGE))
     table = captioned.select(
         *COLUMNS,
         "caption",
         "model",
         "fingerprint",
         (~empty).alias("keep"),
-        pl.when(empty).then(pl.coalesce("problem", "complaint")).alias("reason"),
+        pl.when(empty).then(code.otherwise(pl.lit(Reason.NO_CAPTION))).alias("reason_code"),
+        pl.when(empty).then(pl.coalesce("problem", "complaint")).alias("reason_detail"),
     )
     examples = stage.markdown(stage.kept(table).select("sample_id", "caption").head(12))
     return stage.result(table, model_calls=made, reused=reused, examples=examples)
@@ -48,7 +51,7 @@ def _written(
     table, made, reused = calls.over_images(
         context, store, "captions", samples, model, annotators.CAPTION, chunk=profile.chunk
     )
-    return table.with_columns(pl.lit("no caption: the model gave none").alias("complaint")), made, reused
+    return table.with_columns(pl.lit("the model gave none").alias("complaint")), made, reused
 
 
 def _sidecar(
@@ -60,7 +63,7 @@ def _sidecar(
         pl.lit("sidecar").alias("model"),
         nothing.alias("fingerprint"),
         nothing.alias("problem"),
-        pl.lit("no caption: no text file beside the picture, or an empty one").alias("complaint"),
+        pl.lit("no text file beside the picture, or an empty one").alias("complaint"),
     )
     return table, 0, 0
 

@@ -5,15 +5,17 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+import reasons
 from assets import annotators, calls, pictures, stage
-from curation import framing
+from curation import frames, framing
+from reasons import Kind, Reason
 from store import Store
 
 TAKEN = ("sample_id", "source", "path", "content_hash", "width", "height", *framing.BOX)
 COLUMNS = (
     *("sample_id", "source", "path", "content_hash", "width", "height", "original_path", "original_hash"),
     *("framing", *framing.SQUARE, *framing.BOX, "face_inside", "faces"),
-    *("model", "fingerprint", "keep", "reason"),
+    *("model", "fingerprint", "keep", *reasons.COLUMNS),
 )
 
 
@@ -37,9 +39,9 @@ def face_crop(
     chosen = {source: getattr(profile.framing, source) for source in rows["source"].unique()}
     rows = rows.with_columns(
         pl.col("source").replace_strict(chosen, return_dtype=pl.String).alias("framing"),
-        *(pl.lit(None, dtype=pl.String).alias(name) for name in ("model", "fingerprint", "reason")),
+        *(pl.lit(None, dtype=pl.String).alias(name) for name in ("model", "fingerprint")),
         pl.lit(None, dtype=pl.Int64).alias("faces"),
-        pl.lit(True).alias("keep"),
+        *frames.KEPT,
     )
     needs_box = (pl.col("framing") == framing.FACE) & pl.any_horizontal(
         pl.col(name).is_null() for name in framing.BOX
@@ -64,14 +66,11 @@ def _detected(
     found, made, reused = calls.over_images(
         context, store, "faces", pictures_in, model, annotators.FACE, chunk=profile.chunk
     )
-    none = pl.when(pl.col("faces") == 0).then(pl.lit("no face: the detector found none"))
-    reason = pl.coalesce("problem", none)
     scale = zip(framing.BOX, ("width", "height") * 2, strict=True)
-    found = found.with_columns(
-        *((pl.col(name) * pl.col(side)).round(1).alias(name) for name, side in scale),
-        reason.alias("reason"),
-        reason.is_null().alias("keep"),
-    )
+    found = found.with_columns((pl.col(name) * pl.col(side)).round(1).alias(name) for name, side in scale)
+    problem = pl.col("problem")
+    found = frames.quarantine(found, problem.is_not_null(), Reason.CORRUPT_IMAGE, problem)
+    found = frames.quarantine(found, pl.col("faces") == 0, Reason.NO_FACE, "the detector found none")
     return found, made, reused
 
 
@@ -100,7 +99,7 @@ def some_have_a_face(face_crop: pl.DataFrame) -> dg.AssetCheckResult:
 @dg.asset_check(asset=face_crop)
 def most_have_a_face_to_crop(face_crop: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
     """The share of pictures without a face to crop stays below the profile's limit."""
-    share = stage.share(face_crop["reason"].str.contains("^(no face|face box outside)").fill_null(False))
+    share = stage.share(face_crop["reason_code"].is_in(reasons.of_kind(Kind.NO_FACE)).fill_null(False))
     limit = profile.limits["no_face"]
     return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)
 

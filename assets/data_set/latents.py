@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 from assets import calls, stage
+from curation import frames
 from store import Store
 from store.hashing import fingerprint
 
@@ -49,8 +50,7 @@ def latents(
         "row",
         pl.lit(model.name).alias("model"),
         pl.lit(model.fingerprint).alias("fingerprint"),
-        pl.lit(True).alias("keep"),
-        pl.lit(None, dtype=pl.String).alias("reason"),
+        *frames.KEPT,
     )
     return stage.result(
         table, model_calls=found.computed, reused=found.reused, shards=table["file"].n_unique()

@@ -8,10 +8,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+import reasons
 from assets import annotators, audit, calls, pictures, stage
 from assets.data_set import overrides as people
-from curation import overrides
+from curation import frames, overrides
 from curation import photorealism as rule
+from reasons import Reason
 from store import Store
 
 ANSWERS = annotators.answer_columns(rule.QUESTIONS)
@@ -36,8 +38,8 @@ def photorealism(
     table = overrides.apply(judged, people.read(store), "photorealism").select(
         *pictures_in.columns,
         *ANSWERS,
-        *("model", "fingerprint", "vouched_by", "model_keep", "model_reason"),
-        *("override", "overruled_by", "overruled_at", "override_reason", "keep", "reason"),
+        *("model", "fingerprint", "vouched_by", "model_keep", "model_reason_code", "model_reason_detail"),
+        *("override", "overruled_by", "overruled_at", "override_reason", "keep", *reasons.COLUMNS),
     )
     return stage.result(
         table,
@@ -65,7 +67,10 @@ def _asked(
         chunk=profile.chunk,
         questions=questions,
     )
-    asked = asked.with_columns(pl.col("problem").is_null().alias("keep"), pl.col("problem").alias("reason"))
+    problem = pl.col("problem")
+    asked = frames.quarantine(
+        asked.with_columns(frames.KEPT), problem.is_not_null(), Reason.CORRUPT_IMAGE, problem
+    )
     return rule.judge(asked, settings.thresholds, questions), made, reused
 
 

@@ -6,13 +6,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+import reasons
 from assets import calls, pictures, stage
 from curation import frames, training_set
 from curation.sources import affectnet, disfa, folder
+from reasons import Kind
 from store import HashCache, Store
-
-BY_RULE = ("no active AU", "faulty frame")
-"""Reasons that say nothing about the quality of the raw data."""
 
 
 @dg.asset(group_name="data_set", code_version="2", kinds={"polars"})
@@ -99,10 +98,7 @@ def _checks(asset: dg.AssetsDefinition) -> list[dg.AssetChecksDefinition]:
         description="The share of unusable rows stays below the limit; rows left out by rule do not count.",
     )
     def quarantine_small(table: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
-        by_rule = pl.any_horizontal(pl.col("reason").str.starts_with(rule) for rule in BY_RULE).fill_null(
-            False
-        )
-        share = stage.share(table.select(~pl.col("keep") & ~by_rule).to_series())
+        share = stage.share(table["reason_code"].is_in(reasons.of_kind(Kind.UNUSABLE)).fill_null(False))
         limit = profile.limits["quarantined"]
         return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)
 

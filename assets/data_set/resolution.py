@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+import reasons
 from assets import pictures, stage
 from curation import recipes
 from curation import resolution as rule
@@ -21,7 +22,7 @@ def resolution(face_crop: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.Ma
         settings.inclusive,
         inclusive_height=settings.inclusive and recipe.inclusive_height,
     )
-    columns = ("sample_id", "source", "path", "content_hash", "width", "height", "keep", "reason")
+    columns = ("sample_id", "source", "path", "content_hash", "width", "height", "keep", *reasons.COLUMNS)
     return stage.result(judged.select(columns), **pictures.sheets(judged))
 
 

@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 import facs
+import reasons
 from assets import annotators, calls, pictures, stage
 from curation import duplicates
 from curation import training_set as rule
@@ -29,7 +30,7 @@ def training_set(
     """
     subjects = raw_folder.select("sample_id", "subject")
     web = stage.kept(au_corrections).join(subjects, on="sample_id", how="left", maintain_order="left")
-    seen = face_crop.select("sample_id", "path", "content_hash", "keep", "reason")
+    seen = face_crop.select("sample_id", "path", "content_hash", "keep", *reasons.COLUMNS)
     disfa = raw_disfa.drop(*seen.columns[1:]).join(seen, on="sample_id", maintain_order="left")
     captioned, within = stage.kept(captions), profile.split.looks_within
     table = rule.assemble(

@@ -14,7 +14,7 @@ import polars as pl
 from dagster import AssetCheckKey
 
 import facs
-from assets import child, gate, stage
+from assets import child, gate, retries, stage
 from assets.calls import LOG_SHARE
 from settings.base import identity
 from store import Store
@@ -38,8 +38,6 @@ SCHEMA = {
 ADAPTERS = Path("files") / "adapters"
 PROJECT = Path(__file__).resolve().parents[2]
 JOB = "job.json"
-IMPOSSIBLE = 2
-"""The training's exit code for a job that cannot be done as asked: trying again would not help."""
 
 
 def build(
@@ -53,7 +51,6 @@ def build(
         partitions_def=experiments,
         kinds={"torch"},
         pool="gpu",
-        retry_policy=dg.RetryPolicy(max_retries=1, delay=5),
     )
     def trained_model(
         context: dg.AssetExecutionContext,
@@ -214,7 +211,7 @@ def _run(context: dg.AssetExecutionContext, folder: Path, steps: int) -> None:
                     )
                 )
     except child.ChildFailed as error:
-        raise dg.Failure(str(error), allow_retries=error.code != IMPOSSIBLE) from error
+        raise retries.after(error, "the training", context.log) from error
 
 
 def _event(line: str) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def results(
             competitor=competitor,
             generated=_by_experiment(generated_samples, profile),
             locate=store.files("generated").path,
-            stages={name: store.read(name, columns=["source", "keep", "reason"]) for name in FUNNEL},
+            stages={name: store.read(name, columns=["source", "keep", "reason_code"]) for name in FUNNEL},
             corrections=store.read("au_corrections"),
             losses=_losses(store, trained_model),
             facts=_facts(store, profile, trained_model, au_scores, judge),

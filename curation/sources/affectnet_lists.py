@@ -6,8 +6,10 @@ from typing import BinaryIO
 
 import polars as pl
 
+import reasons
 from curation import frames
 from curation.frames import RawDataError
+from reasons import Reason
 
 NAMES = ("training.csv", "validation.csv")
 FOLDERS = ("Manually_Annotated_file_lists", "Manually_Annotated_file_list")
@@ -19,14 +21,14 @@ NOT_APPLICABLE = -2.0
 BLOCK_BYTES = 16 << 20
 """A list is half a gigabyte of landmarks: it is read in blocks of whole lines."""
 
-_PLACE = ("list", "line", "origin", "listed", "keep", "reason")
+_PLACE = ("list", "line", "origin", "listed", "keep", *reasons.COLUMNS)
 _LISTED = pl.col(HEADER[0]).fill_null("").str.replace_all("\\", "/", literal=True).str.strip_prefix("./")
 
 
 def read(paths: list[Path], landmarks: bool = True) -> pl.DataFrame:
     """One row a non-empty line: the cells of HEADER as numbers where they are (`facial_landmarks`, nearly all
     of a list's bytes, only if asked for), `listed` (the picture's path), `origin` ("training.csv:17"),
-    `sample_id`, `keep`, `reason`.
+    `sample_id`, `keep`, `reason_code`, `reason_detail`.
 
     Lists may lack their header. Raises RawDataError for a list without a needed column and for lists without
     a line.
@@ -55,8 +57,8 @@ def as_labels(rows: pl.DataFrame, names: tuple[str, ...] = NUMBERS) -> pl.DataFr
         number = pl.col(name).cast(pl.Float64, strict=False)
         number = pl.when(number.is_finite()).then(number)
         complaint = pl.format("{} {} '{}'", "origin", pl.lit(name), name)
-        rows = _quarantined(rows, number.is_null(), pl.concat_str(pl.lit("not a number: "), complaint))
-        rows = _quarantined(rows, ~in_range(name, number), pl.concat_str(pl.lit("out of range: "), complaint))
+        rows = _quarantined(rows, number.is_null(), Reason.NOT_A_NUMBER, complaint)
+        rows = _quarantined(rows, ~in_range(name, number), Reason.OUT_OF_RANGE, complaint)
         rows = rows.with_columns(number.alias(name))
     rows = rows.with_columns(
         pl.when(in_range("expression", pl.col("expression"))).then("expression").alias("expression")
@@ -125,8 +127,7 @@ def _placed(rows: pl.DataFrame, name: str) -> pl.DataFrame:
         pl.format("{}:{}", pl.lit(name), "line").alias("origin"),
         pl.lit(name).alias("list"),
         _LISTED.alias("listed"),
-        pl.lit(True).alias("keep"),
-        pl.lit(None, dtype=pl.String).alias("reason"),
+        *frames.KEPT,
     )
 
 
@@ -156,22 +157,23 @@ def _lines(content: bytes) -> pl.DataFrame:
 def _judged(rows: pl.DataFrame, columns: int) -> pl.DataFrame:
     count = pl.format("{} has {} cells, not {}", "origin", "cells", pl.lit(columns))
     path = pl.col("listed")
-    for where, reason in (
-        (pl.col("cells") < columns, pl.concat_str(pl.lit("short line: "), count)),
-        (pl.col("cells") > columns, pl.concat_str(pl.lit("long line: "), count)),
-        (path == "", pl.format("no path: {} names no picture", "origin")),
+    for where, code, detail in (
+        (pl.col("cells") < columns, Reason.SHORT_LINE, count),
+        (pl.col("cells") > columns, Reason.LONG_LINE, count),
+        (path == "", Reason.NO_PATH, pl.format("{} names no picture", "origin")),
         (
             path.str.contains("\ufffd", literal=True),
-            pl.format("unreadable name: {} names {}, which is not valid UTF-8", "origin", path),
+            Reason.UNREADABLE_NAME,
+            pl.format("{} names {}, which is not valid UTF-8", "origin", path),
         ),
     ):
-        rows = _quarantined(rows, where, reason)
+        rows = _quarantined(rows, where, code, detail)
     return as_labels(rows)
 
 
-def _quarantined(rows: pl.DataFrame, where: pl.Expr, reason: pl.Expr) -> pl.DataFrame:
+def _quarantined(rows: pl.DataFrame, where: pl.Expr, code: Reason, detail: pl.Expr) -> pl.DataFrame:
     # Most blocks have no bad line: the reasons of 400,000 good ones need not be written.
-    return frames.quarantine(rows, where, reason) if rows.select(where.any()).item() else rows
+    return frames.quarantine(rows, where, code, detail) if rows.select(where.any()).item() else rows
 
 
 def _identified(rows: pl.DataFrame) -> pl.DataFrame:
@@ -180,8 +182,8 @@ def _identified(rows: pl.DataFrame) -> pl.DataFrame:
     first = pl.col("listed").is_first_distinct() & (pl.col("listed") != "")
     rows = rows.with_columns(first.alias("first"))
     original = pl.col("origin").first().over("listed")
-    repeats = pl.format("duplicate line: {} repeats {} of {}", "origin", "listed", original)
-    rows = _quarantined(rows, ~pl.col("first"), repeats)
+    repeats = pl.format("{} repeats {} of {}", "origin", "listed", original)
+    rows = _quarantined(rows, ~pl.col("first"), Reason.DUPLICATE_LINE, repeats)
     plain = pl.concat_str(pl.lit("affectnet/"), "listed")
     placed = pl.concat_str(plain, pl.lit("#"), "origin")
     sample = pl.when("first").then(plain).otherwise(placed).alias("sample_id")

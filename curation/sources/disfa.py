@@ -7,10 +7,12 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
+import reasons
 from curation import frames
 from curation.frames import HashFiles, Memo, RawDataError
 from curation.sources import disfa_labels, disfa_pictures, listing, video
 from curation.sources.disfa_labels import FAULTY_FRAMES
+from reasons import Reason
 
 VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".mkv", ".mov", ".mpg", ".mpeg", ".wmv"})
 CAMERAS = ("left", "right")
@@ -70,9 +72,9 @@ def read(
     everything = pl.concat(pictures)
     rows = _joined(everything.drop_nulls("frame"), labels, accounts, cameras)
     if exclude_faulty:
-        rows = frames.quarantine(rows, _is_faulty(faulty), "faulty frame (tracking log)")
+        rows = frames.quarantine(rows, _is_faulty(faulty), Reason.FAULTY_FRAME, "tracking log")
     aside = pl.concat([everything.filter(pl.col("frame").is_null()), strays, found.spare()], how="diagonal")
-    aside = aside.select("subject", "frame", "origin", "path", "content_hash", "reason").with_columns(
+    aside = aside.select("subject", "frame", "origin", "path", "content_hash", *reasons.COLUMNS).with_columns(
         pl.lit(False).alias("keep"), pl.concat_str(pl.lit("disfa/"), "origin").alias("sample_id")
     )
     return frames.finished([part.with_columns(pl.lit("disfa").alias("source")) for part in (rows, aside)])
@@ -92,14 +94,14 @@ class _Found:
     def spare(self) -> pl.DataFrame:
         """Rows that say which files were left alone: second videos of a subject, names that are no text."""
         spare = [
-            (subject, name, f"second video: {name} beside {names[0]}")
+            (subject, name, Reason.SECOND_VIDEO.value, f"{name} beside {names[0]}")
             for (subject, _), names in sorted(self.videos.items())
             for name in names[1:]
         ]
-        spare += [(None, name, f"unreadable name: {name} is not valid text") for name in self.unnameable]
-        return pl.DataFrame(
-            spare, schema=dict.fromkeys(("subject", "origin", "reason"), pl.String), orient="row"
-        )
+        odd = Reason.UNREADABLE_NAME.value
+        spare += [(None, name, odd, f"{name} is not valid text") for name in self.unnameable]
+        columns = ("subject", "origin", *reasons.COLUMNS)
+        return pl.DataFrame(spare, schema=dict.fromkeys(columns, pl.String), orient="row")
 
 
 def _find(folder: Path, cameras: Sequence[str]) -> _Found:
@@ -158,16 +160,17 @@ def _joined(
         pl.coalesce("origin", "label_line").alias("origin"),
         pl.col("account").fill_null(pl.format("{} has no video and no frames", "subject")),
     )
-    no_picture = pl.format("no frame: {} labels frame {}, {}", "label_line", "frame", "account")
-    rows = frames.quarantine(rows, pl.col("pictureless"), no_picture)
-    rows = frames.quarantine(rows, pl.col("label_problem").is_not_null(), pl.col("label_problem"))
+    no_picture = pl.format("{} labels frame {}, {}", "label_line", "frame", "account")
+    rows = frames.quarantine(rows, pl.col("pictureless"), Reason.NO_FRAME, no_picture)
+    fault, complaint = pl.col("label_fault"), pl.col("label_complaint")
+    rows = frames.quarantine(rows, fault.is_not_null(), fault, complaint)
     whose = (
         pl.when(pl.col("subject").is_in(labels["subject"].unique().to_list()))
         .then(pl.format("which {}_au1.txt does not have", "subject"))
         .otherwise(pl.format("and {} has no label", "subject"))
     )
-    no_label = pl.format("no label: {} is frame {}, {}", "origin", "frame", whose)
-    rows = frames.quarantine(rows, pl.col("label_line").is_null(), no_label)
+    no_label = pl.format("{} is frame {}, {}", "origin", "frame", whose)
+    rows = frames.quarantine(rows, pl.col("label_line").is_null(), Reason.NO_LABEL, no_label)
     number = pl.col("frame").cast(pl.String).str.zfill(5)
     return rows.with_columns(
         pl.when(pl.col("camera") == "left")
@@ -177,7 +180,7 @@ def _joined(
     ).select("sample_id", "frame", "subject", "path", "origin", "content_hash", "width", "height", *_KEPT)
 
 
-_KEPT = (*frames.LABELS, "keep", "reason")
+_KEPT = (*frames.LABELS, "keep", *reasons.COLUMNS)
 
 
 def _is_faulty(faulty: Mapping[str, Sequence[tuple[int, int]]]) -> pl.Expr:

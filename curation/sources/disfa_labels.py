@@ -10,6 +10,7 @@ import polars as pl
 
 from curation.frames import LABELS, RawDataError
 from facs import ACTION_UNITS, COLUMNS
+from reasons import Reason
 
 FOLDER = "ActionUnit_Labels"
 FILE = re.compile(r"(SN\d+)_au(\d+)\.txt", re.IGNORECASE)
@@ -62,9 +63,10 @@ def read(files: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Two tables from label files named `SN001_au12.txt`, one `frame,intensity` line a frame, frames 1-based.
 
     Labels, one row a (subject, frame): `subject`, `frame`, `label_line` (where the frame is first named, as
-    "SN001_au1.txt:88"), `label_au1` ... `label_au26` (0-5), `label_problem` (null if all twelve are there and
-    sound: a subject of which a label file is missing, empty or unreadable has no sound frame). Stray lines,
-    one row a line that names no frame or one that was named before: `subject`, `frame`, `origin`, `reason`.
+    "SN001_au1.txt:88"), `label_au1` ... `label_au26` (0-5), `label_fault` and `label_complaint` (a reason's
+    code and detail; null if all twelve are there and sound: a subject of which a label file is missing, empty
+    or unreadable has no sound frame). Stray lines, one row a line that names no frame or one that was named
+    before: `subject`, `frame`, `origin`, `reason_code`, `reason_detail`.
     The AU is the one in the file's name. Raises RawDataError if there is no such file or if none has a line.
     """
     sound, others = [], {}
@@ -85,13 +87,15 @@ def read(files: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
         "subject",
         "frame",
         pl.col("place").alias("origin"),
-        pl.format("duplicate label line: {} names frame {} again", "place", "frame").alias("reason"),
+        pl.lit(Reason.DUPLICATE_LABEL_LINE).alias("reason_code"),
+        pl.format("{} names frame {} again", "place", "frame").alias("reason_detail"),
     )
     nameless = lines.filter(pl.col("frame").is_null()).select(
         "subject",
         pl.lit(None, dtype=pl.Int64).alias("frame"),
         pl.col("place").alias("origin"),
-        pl.col("problem").alias("reason"),
+        pl.col("code").alias("reason_code"),
+        pl.col("complaint").alias("reason_detail"),
     )
     wide = _wide(named.filter(~pl.col("again")), _absent_files(lines, unread))
     return pl.concat([*sound, wide]), pl.concat([repeats, nameless])
@@ -101,15 +105,16 @@ def _compared(named: pl.DataFrame) -> pl.DataFrame:
     """Lines that name a frame that another line of its AU names: the first counts, if all say the same."""
     named = named.sort(*_KEY, "file", "line")
     conflict = pl.format(
-        "conflicting label lines: {} and {} differ on frame {}",
+        "{} and {} differ on frame {}",
         pl.col("place").first().over(_KEY),
         pl.col("place").last().over(_KEY),
         "frame",
     )
-    differ = pl.col("value").n_unique().over(_KEY) > 1
+    differ = pl.col("code").is_null() & (pl.col("value").n_unique().over(_KEY) > 1)
     return named.with_columns(
         (pl.int_range(pl.len()).over(_KEY) > 0).alias("again"),
-        pl.coalesce("problem", pl.when(differ).then(conflict)).alias("problem"),
+        pl.when(differ).then(pl.lit(Reason.CONFLICTING_LABEL_LINES)).otherwise("code").alias("code"),
+        pl.when(differ).then(conflict).otherwise("complaint").alias("complaint"),
     )
 
 
@@ -165,12 +170,13 @@ def _sound(subject: str, files: list[LabelFile]) -> pl.DataFrame | None:
         "frame",
         pl.format("{}:{}", pl.lit(files[0][2]), pl.int_range(1, pl.len() + 1)).alias("label_line"),
         *LABELS,
-        pl.lit(None, dtype=pl.String).alias("label_problem"),
+        pl.lit(None, dtype=pl.String).alias("label_fault"),
+        pl.lit(None, dtype=pl.String).alias("label_complaint"),
     )
 
 
 def _lines(subjects: dict[str, list[LabelFile]]) -> tuple[pl.DataFrame, dict[tuple[str, int], str]]:
-    """One row a line: the columns of _LINE, `place`, `problem`; and why the files of a (subject, AU) gave
+    """One row a line: the columns of _LINE, `place`, `complaint`; and why the files of a (subject, AU) gave
     none."""
     tables, unread = [pl.DataFrame(schema=_LINE)], {}
     for subject, files in subjects.items():
@@ -194,7 +200,8 @@ def _lines(subjects: dict[str, list[LabelFile]]) -> tuple[pl.DataFrame, dict[tup
             )
     lines = pl.concat(tables).sort("subject", "au", "file", "line")
     lines = lines.with_columns(pl.format("{}:{}", "file", "line").alias("place"))
-    return lines.with_columns(pl.format("{}: {} '{}'", "code", "place", "text").alias("problem")), unread
+    complaint = pl.when(pl.col("code").is_not_null()).then(pl.format("{} '{}'", "place", "text"))
+    return lines.with_columns(complaint.alias("complaint")), unread
 
 
 def _line_by_line(lines: pl.DataFrame) -> pl.DataFrame:
@@ -212,15 +219,15 @@ def _line_by_line(lines: pl.DataFrame) -> pl.DataFrame:
     sound_value = pl.col("value").is_between(0, 5) & (pl.col("value") == pl.col("value").round())
     code = (
         pl.when(pl.col("cells") < 2)
-        .then(pl.lit("short label line"))
+        .then(pl.lit(Reason.SHORT_LABEL_LINE))
         .when(pl.col("cells") > 2)
-        .then(pl.lit("long label line"))
+        .then(pl.lit(Reason.LONG_LABEL_LINE))
         .when(pl.col("frame").is_null() | pl.col("value").is_null())
-        .then(pl.lit("label line not numeric"))
+        .then(pl.lit(Reason.LABEL_NOT_A_NUMBER))
         .when(~whole_frame)
-        .then(pl.lit("frame number out of range"))
+        .then(pl.lit(Reason.FRAME_OUT_OF_RANGE))
         .when(~sound_value)
-        .then(pl.lit("label out of range"))
+        .then(pl.lit(Reason.LABEL_OUT_OF_RANGE))
     )
     return lines.with_columns(
         code.alias("code"),
@@ -256,8 +263,8 @@ def _wide(lines: pl.DataFrame, absent_files: pl.DataFrame) -> pl.DataFrame:
         lines.group_by("subject", "frame")
         .agg(
             pl.col("place").first().alias("label_line"),
-            pl.col("problem").drop_nulls().first(),
-            pl.col("problem").drop_nulls().len().alias("problems"),
+            pl.col("code", "complaint").drop_nulls().first(),
+            pl.col("code").drop_nulls().len().alias("faults"),
             *(value.alias(label) for value, label in zip(values, LABELS, strict=True)),
             *seen,
         )
@@ -271,13 +278,22 @@ def _wide(lines: pl.DataFrame, absent_files: pl.DataFrame) -> pl.DataFrame:
         separator=", ",
         ignore_nulls=True,
     )
-    more = pl.when(pl.col("problems") > 1).then(pl.format(" (and {} more)", pl.col("problems") - 1))
-    problem = (
+    more = pl.when(pl.col("faults") > 1).then(pl.format(" (and {} more)", pl.col("faults") - 1))
+    fault = (
         pl.when(pl.col("absent").is_not_null())
-        .then(pl.format("no label file: {}", "absent"))
-        .when(pl.col("problem").is_not_null())
-        .then(pl.concat_str("problem", more.fill_null("")))
+        .then(pl.lit(Reason.NO_LABEL_FILE))
+        .when(pl.col("code").is_not_null())
+        .then("code")
         .when(absent != "")
-        .then(pl.format("no label: frame {} is not in {}", "frame", absent))
+        .then(pl.lit(Reason.NO_LABEL))
     )
-    return wide.select("subject", "frame", "label_line", *LABELS, problem.alias("label_problem"))
+    complaint = (
+        pl.when(pl.col("absent").is_not_null())
+        .then("absent")
+        .when(pl.col("code").is_not_null())
+        .then(pl.concat_str("complaint", more.fill_null("")))
+        .when(absent != "")
+        .then(pl.format("frame {} is not in {}", "frame", absent))
+    )
+    faults = fault.alias("label_fault"), complaint.alias("label_complaint")
+    return wide.select("subject", "frame", "label_line", *LABELS, *faults)

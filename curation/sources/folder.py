@@ -8,6 +8,7 @@ import polars as pl
 from curation import frames
 from curation.frames import HashFiles, Memo, RawDataError
 from curation.sources import listing
+from reasons import Reason
 
 _NUMBERED = r"^(.*?)(\d+)$"
 
@@ -36,15 +37,15 @@ def read(folder: Path | str, hash_files: HashFiles, memo: Memo | None = None) ->
         schema={"name": pl.String, "raw_caption": pl.String},
     ).with_columns(
         pl.concat_str(pl.lit(f"{folder}/"), "name").alias("path"),
-        pl.lit(True).alias("keep"),
-        pl.lit(None, dtype=pl.String).alias("reason"),
+        *frames.KEPT,
     )
     rows = rows.join(_subjects(rows["name"]), on="name", how="left", maintain_order="left")
     rows = frames.with_pictures(rows, hash_files, memo)
     broken = [listing.shown(name) for name in pictures if not listing.sound(name)]
     unnamed = pl.DataFrame({"name": broken}, schema={"name": pl.String}).with_columns(
         pl.lit(False).alias("keep"),
-        pl.format("unreadable name: {} is not valid text", "name").alias("reason"),
+        pl.lit(Reason.UNREADABLE_NAME).alias("reason_code"),
+        pl.format("{} is not valid text", "name").alias("reason_detail"),
     )
     rows = pl.concat([rows, unnamed], how="diagonal").with_columns(
         pl.lit("folder").alias("source"),

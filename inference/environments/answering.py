@@ -19,7 +19,7 @@ Answer = Mapping[str, Any]
 
 
 def _lend(name: str) -> None:
-    """Make a module at the top of the house, which needs nothing else of it, importable."""
+    """Make a module at the top of the project, which needs nothing else of it, importable."""
     found = spec_from_file_location(name, Path(__file__).resolve().parents[2] / f"{name}.py")
     assert found is not None and found.loader is not None
     sys.modules[name] = module_from_spec(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,7 @@ def run(
 ) -> None:
     """Materialise the graph, paying only for what is new, and print results and report.
 
-    Killed or failed runs go on where they were: run again.
+    What was computed is kept, whatever ends a run: the same command goes on from there.
     """
     settings, place = load(profile, home)
     from pipelines import runs
@@ -45,17 +46,32 @@ def run(
             say(f"also at work in this home: run {', '.join(others)}; stages on the accelerator take turns")
         outcome = runs.run(planned, instance, console.listener)
     if not outcome.failed:
-        _results(place)
+        _results(place, now="results" in console.made)
     say(f"\n{console.total()}")
     if outcome.failed:
-        fail(f"failed: {', '.join(outcome.failed)}. What was computed is kept; run again to go on.")
+        fail(f"failed: {', '.join(outcome.failed)}. What was computed is kept; {_what_helps(console.causes)}")
 
 
-def _results(home: Path) -> None:
+def _what_helps(causes: Collection[str]) -> str:
+    """What to do about errors of these classes."""
+    if "RetryRequested" in causes:
+        return "a process was killed, perhaps for its memory: run again to go on."
+    return "once that is mended, the same command goes on from there."
+
+
+def _results(home: Path, now: bool) -> None:
+    """Print the results if this run made them, else say from when they are."""
     from store import Store
 
     store = Store(home)
     if store.version("results") is None:
+        return
+    if not now:
+        written = store.history("results")[0]["timestamp"]
+        say(
+            f"\nresults of {written:%Y-%m-%d %H:%M} UTC stand as they were: this run did not make them "
+            "(fineface run --select results)"
+        )
         return
     from evaluation import tables
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tiny_raw import disfa_labels, picture, shuffled_disk, write
+from told import TOLD, counts
 
-from curation import frames
 from curation.sources import disfa, folder
 from inference import images
 from store.files import Files
@@ -74,10 +74,10 @@ SEEN = {
 """Kept, and seen as the 40 × 20 picture of two halves."""
 
 BAD = {
-    "empty.jpg": (b"", "empty file"),
-    "cut.jpg": (picture(1, 64, 64, "JPEG", noise=True)[:900], "truncated image"),
-    "text.png": (b"<html>404</html>", "not a picture"),
-    "bomb.png": (png(60_000, 60_000, 8, 0, b"\0" * 999), "too many pixels"),
+    "empty.jpg": (b"", "empty_file"),
+    "cut.jpg": (picture(1, 64, 64, "JPEG", noise=True)[:900], "truncated_image"),
+    "text.png": (b"<html>404</html>", "not_a_picture"),
+    "bomb.png": (png(60_000, 60_000, 8, 0, b"\0" * 999), "too_many_pixels"),
 }
 
 
@@ -114,7 +114,7 @@ def read_disfa(place):
 
 
 def test_from_a_folder_what_cannot_be_seen_is_quarantined_and_all_else_kept(portraits):
-    found = by_name(folder.read(portraits, hash_files).select("path", "keep", "reason").iter_rows())
+    found = by_name(folder.read(portraits, hash_files).select("path", "keep", TOLD).iter_rows())
     for name in SEEN:
         assert found[name] == (True, None)
     for name, (_, code) in BAD.items():
@@ -125,7 +125,7 @@ def test_from_a_folder_what_cannot_be_seen_is_quarantined_and_all_else_kept(port
 def test_from_disfa_what_cannot_be_seen_is_quarantined_and_all_else_kept(disfa_tree):
     table = read_disfa(disfa_tree)
     assert table["keep"].to_list() == [True] * len(SEEN) + [False] * len(BAD)
-    assert list(frames.reasons(table)) == sorted(code for _, code in BAD.values())
+    assert list(counts(table)) == sorted(code for _, code in BAD.values())
 
 
 @pytest.mark.parametrize("name", SEEN)

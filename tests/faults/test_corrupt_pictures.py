@@ -7,6 +7,7 @@ import dagster as dg
 import polars as pl
 import pytest
 from tiny_raw import picture, write
+from told import told
 
 import facs
 from assets.data_set import au_annotation, captions, face_crop, photorealism, raw, resolution
@@ -96,11 +97,11 @@ def test_the_first_stage_that_decodes_drops_what_is_corrupt(
 ):
     run = materialised(portraits, tmp_path / "home", monkeypatch, provider, limit=0.1)
     assert run.success
-    (cut,) = run.output_for_node("raw_folder").filter(~pl.col("keep"))["reason"]
-    assert cut.startswith(f"truncated image: {portraits}/cut.jpg: "), "seen by its missing end already"
+    (cut,) = told(run.output_for_node("raw_folder").filter(~pl.col("keep")))
+    assert cut.startswith(f"truncated_image: {portraits}/cut.jpg: "), "seen by its missing end already"
     table = run.output_for_node(stage)
     assert table["keep"].to_list() == [True] * 4 + [False]
-    assert table["reason"][4].startswith(f"corrupt image: {portraits}/rubble.jpg: ")
+    assert told(table)[4].startswith(f"corrupt_image: {portraits}/rubble.jpg: ")
     failed = {check.check_name for check in run.get_asset_check_evaluations() if not check.passed}
     assert failed == {"raw_folder_quarantine_small", f"{stage}_decodes_most"}
     (counted,) = [c for c in run.get_asset_check_evaluations() if c.check_name == f"{stage}_decodes_most"]

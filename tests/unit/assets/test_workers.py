@@ -10,7 +10,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets import annotators, calls, workers
+from assets import annotators, calls, retries, workers
 from inference import environments
 from inference.environments import Worker
 from store import Store
@@ -21,10 +21,12 @@ ANSWER = {"letters": pl.Int64, "faces": pl.Int64}
 @pytest.fixture
 def environment(tmp_path, monkeypatch):
     """An environment "lavis" whose worker is the script given; its settings are {"folder": …}."""
-    room, folder = tmp_path / "room", tmp_path / "environment"
+    monkeypatch.setattr(retries, "WAIT_SECONDS", 0)
+    room, folder = tmp_path / "inference" / "environments", tmp_path / "environment"
     (folder / "bin").mkdir(parents=True)
-    room.mkdir()
+    room.mkdir(parents=True)
     shutil.copy(environments.HERE / "answering.py", room)
+    shutil.copy(environments.HERE.parents[1] / "picture_files.py", tmp_path)
     (room / "lavis.txt").write_text("dagster-pipes==1.0 \\\n")
     monkeypatch.setattr(environments, "HERE", room)
     monkeypatch.setenv("FINEFACE_LAVIS_ENVIRONMENT", str(folder))
@@ -105,7 +107,7 @@ def test_answers_come_in_any_order_and_the_log_is_the_runs(environment, asked, t
 
 
 def test_a_worker_may_import_what_lies_above_its_own_folder(environment, asked, tmp_path):
-    (tmp_path / "images.py").write_text("LETTERS = 7\n")
+    (tmp_path / "inference" / "images.py").write_text("LETTERS = 7\n")
     worker = environment(
         "from inference import images\n"
         "for r in requests: yield {'key': r['key'], 'letters': images.LETTERS, 'faces': None}"
@@ -133,7 +135,7 @@ def test_one_that_is_always_killed_ends_in_a_failure(environment, asked, tmp_pat
     worker = environment("os.kill(os.getpid(), signal.SIGKILL)\nyield {}")
     run, _, log = asked(worker, 1)
     assert not run.success and began(tmp_path) == [1] * 4
-    assert any("signal 9" in line for line in log)
+    assert any("killed by signal 9" in line for line in log)
 
 
 def test_an_error_keeps_what_was_answered_is_quoted_and_not_tried_again(environment, asked, tmp_path):

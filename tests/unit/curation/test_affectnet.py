@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_raw import AFFECTNET_HEADER, LANDMARKS, affectnet, affectnet_line, picture, write
+from told import TOLD, counts
 
 from curation import frames
 from curation.frames import RawDataError
@@ -20,7 +21,7 @@ def read(folder):
 
 
 def reasons(table: pl.DataFrame) -> dict[str, str]:
-    return dict(table.filter(~pl.col("keep")).select("origin", "reason").iter_rows())
+    return dict(table.filter(~pl.col("keep")).select("origin", TOLD).iter_rows())
 
 
 @pytest.mark.parametrize("lists", ["Manually_Annotated_file_lists", "Manually_Annotated_file_list"])
@@ -72,14 +73,14 @@ def test_bad_lines_are_quarantined_by_file_and_line(tmp_path):
     pictures = {f"1/{name}.jpg": picture(i) for i, name in enumerate(names) if name not in ("gone", "")}
     table = read(affectnet(tmp_path, [lines[name] for name in names], pictures=pictures))
     assert reasons(table) == {
-        "training.csv:2": "short line: training.csv:2 has 3 cells, not 9",
-        "training.csv:3": "long line: training.csv:3 has 10 cells, not 9",
-        "training.csv:4": "not a number: training.csv:4 valence 'high'",
-        "training.csv:5": "not a number: training.csv:5 face_width 'nan'",
-        "training.csv:6": "out of range: training.csv:6 arousal '3'",
-        "training.csv:7": "out of range: training.csv:7 expression '11'",
-        "training.csv:8": "missing file: training.csv:8 lists 1/gone.jpg",
-        "training.csv:9": "no path: training.csv:9 names no picture",
+        "training.csv:2": "short_line: training.csv:2 has 3 cells, not 9",
+        "training.csv:3": "long_line: training.csv:3 has 10 cells, not 9",
+        "training.csv:4": "not_a_number: training.csv:4 valence 'high'",
+        "training.csv:5": "not_a_number: training.csv:5 face_width 'nan'",
+        "training.csv:6": "out_of_range: training.csv:6 arousal '3'",
+        "training.csv:7": "out_of_range: training.csv:7 expression '11'",
+        "training.csv:8": "missing_file: training.csv:8 lists 1/gone.jpg",
+        "training.csv:9": "no_path: training.csv:9 names no picture",
     }
     assert table.filter("keep")["sample_id"].to_list() == ["affectnet/1/good.jpg"]
 
@@ -88,13 +89,13 @@ def test_bad_pictures_are_quarantined(tmp_path):
     pictures = {
         "1/cut.jpg": picture(form="JPEG", noise=True, width=64, height=64)[:900],
         "1/empty.jpg": b"",
-        "1/text.jpg": b"not a picture",
+        "1/text.jpg": b"not_a_picture",
         "1/good.jpg": picture(5),
     }
     table = read(affectnet(tmp_path, map(affectnet_line, pictures), pictures=pictures))
-    assert frames.reasons(table) == {"empty file": 1, "not a picture": 1, "truncated image": 1}
-    cut = table.filter(pl.col("reason").str.starts_with("truncated")).row(0, named=True)
-    assert "1/cut.jpg" in cut["reason"] and cut["origin"] == "training.csv:2"
+    assert counts(table) == {"empty_file": 1, "not_a_picture": 1, "truncated_image": 1}
+    cut = table.filter(pl.col("reason_code") == "truncated_image").row(0, named=True)
+    assert "1/cut.jpg" in cut["reason_detail"] and cut["origin"] == "training.csv:2"
 
 
 def test_a_path_listed_twice_counts_once_and_a_sound_line_goes_first(tmp_path):
@@ -106,9 +107,9 @@ def test_a_path_listed_twice_counts_once_and_a_sound_line_goes_first(tmp_path):
         "training.csv:3",
     )
     assert (
-        reasons(table)["training.csv:4"] == "duplicate line: training.csv:4 repeats 1/a.jpg of training.csv:3"
+        reasons(table)["training.csv:4"] == "duplicate_line: training.csv:4 repeats 1/a.jpg of training.csv:3"
     )
-    assert reasons(table)["validation.csv:1"].startswith("duplicate line: validation.csv:1 ")
+    assert reasons(table)["validation.csv:1"].startswith("duplicate_line: validation.csv:1 ")
     assert "affectnet/1/a.jpg#training.csv:2" in table["sample_id"].to_list()
 
 
@@ -120,7 +121,7 @@ def test_line_ends_blank_lines_column_order_and_odd_bytes_do_not_matter(tmp_path
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join(turned).encode() + b"\r\n1/\xff.jpg,1\r\n")
     table = read(tmp_path)
     assert table.filter("keep")["origin"].to_list() == ["training.csv:3"]
-    assert reasons(table) == {"training.csv:4": "short line: training.csv:4 has 2 cells, not 9"}
+    assert reasons(table) == {"training.csv:4": "short_line: training.csv:4 has 2 cells, not 9"}
 
 
 def test_names_that_are_no_utf_8_keep_their_row(tmp_path):
@@ -133,7 +134,7 @@ def test_names_that_are_no_utf_8_keep_their_row(tmp_path):
     )
     table = read(folder)
     assert reasons(table) == {
-        "training.csv:3": "unreadable name: training.csv:3 names 1/caf\ufffd.jpg, which is not valid UTF-8"
+        "training.csv:3": "unreadable_name: training.csv:3 names 1/caf\ufffd.jpg, which is not valid UTF-8"
     }
     assert table["keep"].to_list() == [True, False]
 
@@ -184,7 +185,7 @@ def test_a_block_read_whole_gives_what_its_lines_give_one_by_one(tmp_path_factor
 def test_a_list_cannot_reach_out_of_the_picture_folder(tmp_path):
     write(tmp_path / "secret.jpg", picture(9))
     table = read(affectnet(tmp_path, [affectnet_line("../secret.jpg")], pictures={"1/a.jpg": picture()}))
-    assert frames.reasons(table) == {"missing file": 1} and table["path"].null_count() == 1
+    assert counts(table) == {"missing_file": 1} and table["path"].null_count() == 1
 
 
 def test_pictures_in_a_linked_folder_are_found(tmp_path):

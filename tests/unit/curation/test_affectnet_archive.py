@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rar_files import NORMAL, Link, archive
 from tiny_raw import affectnet, affectnet_line, picture, shuffled_disk, write
+from told import TOLD, counts
 
-from curation import frames, resolution
+from curation import resolution
 from curation.frames import RawDataError
 from curation.sources import affectnet as source
 from curation.sources import affectnet_archive, rar
@@ -45,7 +46,7 @@ def read(folder, home, **settings):
 
 
 def dropped(table: pl.DataFrame) -> dict[str, str]:
-    return dict(table.filter(~pl.col("keep")).select("sample_id", "reason").iter_rows())
+    return dict(table.filter(~pl.col("keep")).select("sample_id", TOLD).iter_rows())
 
 
 @pytest.mark.parametrize("version", [5, 3])
@@ -68,7 +69,7 @@ def test_parts_give_the_table_of_the_unpacked_tree(tmp_path, version):
             )
     assert len(list((tmp_path / "home" / "files" / "affectnet").rglob("*.*"))) == 8
     judged = resolution.apply(found, 64)
-    assert frames.reasons(judged) == {"too small": 4}
+    assert counts(judged) == {"too_small": 4}
 
 
 def test_what_was_read_is_not_read_again(tmp_path, monkeypatch):
@@ -105,14 +106,14 @@ def test_a_member_that_points_outside_is_never_written(tmp_path):
     part, link = "Manually_Annotated.part01.rar", f"{IMAGES}/1/link.png"
     assert table.filter("keep")["sample_id"].to_list() == ["affectnet/1/a.png"]
     assert dropped(table) == {
-        "affectnet/1/link.png": "missing file: training.csv:3 lists 1/link.png",
-        "affectnet/../../up.png": "missing file: training.csv:4 lists ../../up.png",
+        "affectnet/1/link.png": "missing_file: training.csv:3 lists 1/link.png",
+        "affectnet/../../up.png": "missing_file: training.csv:4 lists ../../up.png",
         f"affectnet/{link}#{part}:2": f"link: member {link} of {part} is not unpacked",
         f"affectnet/{IMAGES}/../../up.png#{part}:3": (
-            f"points outside: member {IMAGES}/../../up.png of {part} is not unpacked"
+            f"points_outside: member {IMAGES}/../../up.png of {part} is not unpacked"
         ),
-        f"affectnet//etc/abs.png#{part}:4": f"points outside: member /etc/abs.png of {part} is not unpacked",
-        f"affectnet/C:/abs.png#{part}:5": f"points outside: member C:/abs.png of {part} is not unpacked",
+        f"affectnet//etc/abs.png#{part}:4": f"points_outside: member /etc/abs.png of {part} is not unpacked",
+        f"affectnet/C:/abs.png#{part}:5": f"points_outside: member C:/abs.png of {part} is not unpacked",
         f"affectnet/1/unlisted.png#{part}:6": f"link: member 1/unlisted.png of {part} is not unpacked",
     }
     written = [path for path in (tmp_path / "home" / "files").rglob("*") if path.is_file()]
@@ -138,7 +139,7 @@ def test_a_truncated_part_costs_only_what_lies_in_it(tmp_path, version, share):
     }
     assert touched and set(dropped(table)) == {f"affectnet/{name}" for name in touched}
     for reason in dropped(table).values():
-        assert reason.startswith(("damaged archive: ", "missing file: ")) and parts[2].name in reason
+        assert reason.startswith(("damaged_archive: ", "missing_file: ")) and parts[2].name in reason
     parts[2].write_bytes(cut)  # downloaded again: only the missing ones are read
     assert read(tmp_path, tmp_path / "home")["keep"].all()
 
@@ -151,7 +152,7 @@ def test_a_flipped_bit_costs_one_picture(tmp_path):
     part.write_bytes(content)
     table = read(tmp_path, tmp_path / "home")
     assert dropped(table) == {
-        "affectnet/1/01.JPG": f"damaged archive: {part.name}: {IMAGES}/1/01.JPG is not what its checksum says"
+        "affectnet/1/01.JPG": f"damaged_archive: {part.name}: {IMAGES}/1/01.JPG is not what its checksum says"
     }
 
 
@@ -172,8 +173,8 @@ def test_bad_pictures_and_names_inside_an_archive_keep_their_row(tmp_path):
     members = {"1/empty.jpg": b"", "1/text.jpg": b"no picture", "1/cut.png": picture(1, **LARGE)[:30]}
     parts = packed(tmp_path, members | {b"1/\xe9.jpg": picture(2)}, [*members, "1/gone.jpg"])
     table = read(tmp_path, tmp_path / "home")
-    assert not table["keep"].any() and frames.reasons(table)["missing file"] == 1
-    assert table.height == 4 and "empty file" in frames.reasons(table)
+    assert not table["keep"].any() and counts(table)["missing_file"] == 1
+    assert table.height == 4 and "empty_file" in counts(table)
     assert dropped(table)["affectnet/1/text.jpg"].endswith(f"({IMAGES}/1/text.jpg in {parts[0].name})")
 
 
@@ -182,7 +183,7 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
     members = {"1/bomb.png": b"\0" * 50_000, "1/good.png": picture(1, **LARGE)}
     (part,) = packed(tmp_path, members)
     assert dropped(read(tmp_path, tmp_path / "home")) == {
-        "affectnet/1/bomb.png": f"too many bytes: {part.name}: {IMAGES}/1/bomb.png unpacks to 50000"
+        "affectnet/1/bomb.png": f"too_many_bytes: {part.name}: {IMAGES}/1/bomb.png unpacks to 50000"
     }
 
 
@@ -192,7 +193,7 @@ def test_a_stored_member_that_holds_more_than_it_says_is_not_read(tmp_path, monk
     liar = rar_files._Block(f"{IMAGES}/1/liar.png".encode(), 10, 0, bytes(50_000), False, False, None)
     part = write(tmp_path / f"{rar_files.STEM}.part01.rar", rar_files._rar5([liar], 0, True, 0))
     assert dropped(read(tmp_path, tmp_path / "home")) == {
-        "affectnet/1/liar.png": f"too many bytes: {part.name}: {IMAGES}/1/liar.png unpacks to 50000"
+        "affectnet/1/liar.png": f"too_many_bytes: {part.name}: {IMAGES}/1/liar.png unpacks to 50000"
     }
 
 
@@ -218,7 +219,7 @@ def test_without_a_store_headers_say_what_is_there(tmp_path, monkeypatch):
     assert table.filter("keep").select("sample_id", "path", "width", "content_hash").rows() == [
         ("affectnet/1/a.png", None, None, None)
     ]
-    assert frames.reasons(table) == {"link": 1, "missing file": 1}
+    assert counts(table) == {"link": 1, "missing_file": 1}
     assert said == [
         "1 RAR parts: 2 members, 1 of them in the lists; how large they are is known once they are read"
     ]
@@ -242,7 +243,7 @@ def test_a_compressed_archive_is_unpacked_by_one_process_and_split(tmp_path, mon
     output = b"".join(pieces if prints_links else members.values())
     monkeypatch.setattr(rarfile, "UNRAR_TOOL", tool(tmp_path / "bin", output))
     table = read(tmp_path, tmp_path / "home")
-    assert table.filter("keep").height == 7 and frames.reasons(table) == {"link": 1}
+    assert table.filter("keep").height == 7 and counts(table) == {"link": 1}
     broken = output[: len(output) // 2] + output[len(output) // 2 + 1 :]  # one byte lost on the way
     monkeypatch.setattr(rarfile, "UNRAR_TOOL", tool(tmp_path / "bin", broken))
     again = read(tmp_path, tmp_path / "other")
@@ -252,7 +253,7 @@ def test_a_compressed_archive_is_unpacked_by_one_process_and_split(tmp_path, mon
         .drop("path")
         .equals(table.join(again.filter("keep"), on="sample_id", how="semi").drop("path"))
     )
-    assert set(frames.reasons(again)) == {"damaged archive", "link"}
+    assert set(counts(again)) == {"damaged_archive", "link"}
 
 
 def test_without_a_tool_a_compressed_archive_is_one_error_that_names_the_tools(tmp_path, monkeypatch):

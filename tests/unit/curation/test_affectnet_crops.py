@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_raw import picture, shuffled_disk, write
+from told import TOLD, told
 
 from curation import frames
 from curation.frames import RawDataError
@@ -71,19 +72,17 @@ def test_bad_labels_are_quarantined_by_their_file(tmp_path):
     (tmp_path / "train_set/images/8.jpg").unlink(missing_ok=True)
     write(tmp_path / "train_set/annotations/8_exp.npy", array("1"))
     table = read(tmp_path)
-    found = {
-        origin.rpartition("/")[2]: reason for origin, reason in table.select("origin", "reason").iter_rows()
-    }
+    found = {origin.rpartition("/")[2]: reason for origin, reason in table.select("origin", TOLD).iter_rows()}
     assert found.pop("0.jpg") is None
     expected = {
-        "1.jpg": "no label: train_set/annotations/1_aro.npy and its neighbours lack expression",
-        "2.jpg": "unreadable label: train_set/annotations/2_val.npy: ",
-        "3.jpg": "unreadable label: train_set/annotations/3_aro.npy: pickled objects are not read",
-        "4.jpg": "out of range: train_set/images/4.jpg expression '11'",
-        "5.jpg": "not a number: train_set/images/5.jpg valence 'high'",
-        "6.jpg": "no label: for train_set/images/6.jpg",
-        "7.jpg": "unreadable label: train_set/annotations/7_lnd.npy: ",
-        "8_exp.npy": "missing file: no picture for train_set/annotations/8_exp.npy",
+        "1.jpg": "no_label: train_set/annotations/1_aro.npy and its neighbours lack expression",
+        "2.jpg": "unreadable_label: train_set/annotations/2_val.npy: ",
+        "3.jpg": "unreadable_label: train_set/annotations/3_aro.npy: pickled objects are not read",
+        "4.jpg": "out_of_range: train_set/images/4.jpg expression '11'",
+        "5.jpg": "not_a_number: train_set/images/5.jpg valence 'high'",
+        "6.jpg": "no_label: for train_set/images/6.jpg",
+        "7.jpg": "unreadable_label: train_set/annotations/7_lnd.npy: ",
+        "8_exp.npy": "missing_file: no picture for train_set/annotations/8_exp.npy",
     }
     assert found.keys() == expected.keys()
     for name, reason in expected.items():
@@ -94,9 +93,9 @@ def test_names_that_are_no_text_keep_their_row(tmp_path):
     crop(tmp_path, 0)
     images = tmp_path / "train_set" / "images"
     os.rename(write(images / "odd", picture(1)), os.fsencode(images) + b"/caf\xe9.jpg")
-    assert read(tmp_path)["reason"].to_list() == [
+    assert told(read(tmp_path)) == [
         None,
-        "unreadable name: train_set/images/caf\\xe9.jpg is not valid text",
+        "unreadable_name: train_set/images/caf\\xe9.jpg is not valid text",
     ]
 
 
@@ -125,11 +124,11 @@ def test_documents_without_labels_are_quarantined(tmp_path):
     for number, document in enumerate(documents):
         write(tmp_path / f"images/{number}.jpg", picture(number))
         write(tmp_path / f"annotations/{number}.json", document)
-    reasons = read(tmp_path)["reason"].to_list()
-    assert reasons[0].startswith("no label: annotations/0.json and its neighbours lack expression, valence")
-    assert reasons[1] == "unreadable label: annotations/1.json holds no mapping"
-    assert reasons[2].startswith("unreadable label: annotations/2.json: ")
-    assert reasons[3] == "not a number: images/3.jpg arousal 'None'"
+    reasons = told(read(tmp_path))
+    assert reasons[0].startswith("no_label: annotations/0.json and its neighbours lack expression, valence")
+    assert reasons[1] == "unreadable_label: annotations/1.json holds no mapping"
+    assert reasons[2].startswith("unreadable_label: annotations/2.json: ")
+    assert reasons[3] == "not_a_number: images/3.jpg arousal 'None'"
 
 
 @pytest.mark.parametrize(

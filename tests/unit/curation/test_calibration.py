@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from told import told
 
 from curation import calibration, corrections
 from curation.frames import LABELS
@@ -87,7 +88,7 @@ def test_the_recipe_maps_then_zeroes_below_1_and_keeps_what_was_read():
     assert result["au12_raw"].to_list() == [0.5, 1.0, 3.0, 0.1]
     assert result["au12_mapped"].to_list()[:3] == [0.75, 1.5, 3.5]
     assert result["au12"].to_list() == [0.0, 1.5, 3.5, None]
-    assert result["reason"].to_list()[3] == "too weak: intensities sum to 0.1 < 0.2"
+    assert told(result)[3] == "too_weak: intensities sum to 0.1 < 0.2"
     assert result["au9"].to_list() == [None] * 4, "an AU that is not read stays null"
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from told import told
 
 from curation import corrections
 from curation.corrections import Corrections
@@ -64,7 +65,7 @@ def test_paper_drops_sums_below_a_fifth_and_their_values_set_no_range():
     rows = table({"au1": 0.1}, {"au1": 2, "au6": 0.3}, {"au1": 5}, {"au1": 3, "au2": 0.2})
     result = corrections.apply(rows, "paper")
     assert result["keep"].to_list() == [False, True, True, True]
-    assert result["reason"].to_list() == ["too weak: intensities sum to 0.1 < 0.2", None, None, None]
+    assert told(result) == ["too_weak: intensities sum to 0.1 < 0.2", None, None, None]
     assert result["au1"].to_list()[:3] == [None, 0.0, 5.0]
     assert result["au1_raw"][0] == 0.1
     # 2^1.8 = 3.48220: (7.22467 - 3.48220) / (18.11949 - 3.48220) * 5 = 1.27840
@@ -114,7 +115,7 @@ def test_reference_drops_by_the_highest_intensity_and_zeroes_below_1_1():
     rows = table({"au6": 1.0, "au12": 1.0}, {"au6": 1.05}, {"au6": 1.1}, {"au6": 5.4})
     result = corrections.apply(rows, "reference")
     assert result["keep"].to_list() == [False, True, True, True]
-    assert result["reason"][0] == "too weak: highest intensity 0.2 <= 0.2 on a 0-1 scale"
+    assert told(result)[0] == "too_weak: highest intensity 0.2 <= 0.2 on a 0-1 scale"
     assert result["au6"].to_list() == [None, 0.0, 1.1, 5.4]
 
 
@@ -122,7 +123,7 @@ def test_reference_wants_a_face():
     rows = table({"au6": 3}, {"au6": 3}, {"au6": 3}, faces=[0, 1, None])
     result = corrections.apply(rows, "reference")
     assert result["keep"].to_list() == [False, True, True]
-    assert result["reason"][0] == "no face"
+    assert told(result)[0] == "no_face"
     assert corrections.apply(rows, "paper")["keep"].to_list() == [True, True, True]
 
 
@@ -197,7 +198,7 @@ def test_a_null_in_one_row_counts_as_nothing_in_the_sum_and_sets_no_range():
 def test_a_row_without_any_intensity_is_dropped():
     rows = table(dict.fromkeys(COLUMNS), {"au6": 3})
     for recipe in BOTH:
-        assert corrections.apply(rows, recipe)["reason"].to_list() == ["no intensities", None]
+        assert told(corrections.apply(rows, recipe)) == ["no_intensities", None]
 
 
 @pytest.mark.parametrize("recipe", BOTH)
@@ -217,22 +218,26 @@ def test_an_all_zero_au17_makes_au15_zero_in_the_reference():
 @pytest.mark.parametrize("recipe", BOTH)
 def test_an_empty_table_stays_empty(recipe):
     result = corrections.apply(table(), recipe)
-    assert result.height == 0 and {"keep", "reason", "au1_raw", "au1_scaled", "au26"} <= set(result.columns)
+    assert result.height == 0 and {"keep", "reason_code", "au1_raw", "au1_scaled", "au26"} <= set(
+        result.columns
+    )
     assert corrections.fit(table(), recipe).statistics["samples"].sum() == 0
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_value_that_is_not_finite_drops_its_row_and_spoils_no_other(value):
     result = corrections.apply(table({"au4": value, "au6": 5}, {"au4": 5}, {"au4": 1}), "paper")
-    assert result["reason"].to_list() == ["not a finite number: au4", None, None]
+    assert told(result) == ["not_finite: au4", None, None]
     assert result["au4"].to_list()[1:] == [5.0, 0.0]
 
 
 def test_rows_dropped_before_stay_dropped_and_set_no_range():
-    rows = table({"au1": 5}, {"au1": 4}, {"au1": 1}, keep=[False, True, True], reason=["no face", None, None])
+    rows = table(
+        {"au1": 5}, {"au1": 4}, {"au1": 1}, keep=[False, True, True], reason_code=["no_face", None, None]
+    )
     result = corrections.apply(rows, "paper")
     assert result["keep"].to_list() == [False, True, True]
-    assert result["reason"].to_list() == ["no face", None, None]
+    assert told(result) == ["no_face", None, None]
     assert result["au1"].to_list() == [None, 5.0, 0.0]
 
 

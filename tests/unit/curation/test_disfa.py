@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tiny_raw import change_line, disfa_labels, picture, shuffled_disk, video, write
+from told import TOLD, counts, told
 
 from curation import frames
 from curation.frames import RawDataError
@@ -42,7 +43,7 @@ def stills(folder, subject, numbers, suffix=".png"):
 
 
 def reasons(table):
-    return dict(table.filter(~pl.col("keep")).select("sample_id", "reason").iter_rows())
+    return dict(table.filter(~pl.col("keep")).select("sample_id", TOLD).iter_rows())
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_film_and_its_labels_become_frames(raw):
     assert (row["subject"], row["frame"], row["source"], row["origin"]) == (
         "SN003", 5, "disfa", "LeftVideoSN003_comp.avi#5",
     )  # fmt: skip
-    assert (row["width"], row["height"], row["keep"], row["reason"]) == (32, 32, True, None)
+    assert (row["width"], row["height"], row["keep"], row["reason_code"]) == (32, 32, True, None)
     assert table["content_hash"].to_list() == hash_files(table["path"].to_list())
     assert table["content_hash"].n_unique() == 8
 
@@ -113,19 +114,19 @@ def test_labels_without_a_frame_and_frames_without_a_label_are_reported(raw):
     found = reasons(read(raw))
     film_of = "LeftVideo{}_comp.avi".format
     assert found == {
-        "disfa/SN003/00008": f"no frame: SN003_au1.txt:8 labels frame 8, {film_of('SN003')} gives 7 frames",
-        "disfa/SN004/00002": f"no label: {film_of('SN004')}#2 is frame 2, which SN004_au1.txt does not have",
+        "disfa/SN003/00008": f"no_frame: SN003_au1.txt:8 labels frame 8, {film_of('SN003')} gives 7 frames",
+        "disfa/SN004/00002": f"no_label: {film_of('SN004')}#2 is frame 2, which SN004_au1.txt does not have",
     }
 
 
 def test_a_subject_without_labels_or_without_pictures_is_reported(raw):
     film(raw, "SN004", frames=1)
     table = read(raw)
-    assert frames.reasons(table) == {"no frame": 8, "no label": 1}
-    assert table.filter(subject="SN004")["reason"].to_list() == [
-        "no label: LeftVideoSN004_comp.avi#1 is frame 1, and SN004 has no label"
+    assert counts(table) == {"no_frame": 8, "no_label": 1}
+    assert told(table.filter(subject="SN004")) == [
+        "no_label: LeftVideoSN004_comp.avi#1 is frame 1, and SN004 has no label"
     ]
-    assert table.filter(subject="SN003")["reason"][0].endswith("SN003 has no video and no frames")
+    assert told(table.filter(subject="SN003"))[0].endswith("SN003 has no video and no frames")
     assert table.filter(subject="SN003")["path"].null_count() == 8
 
 
@@ -138,8 +139,8 @@ def test_a_cut_off_film_gives_its_frames_and_the_rest_is_reported(tmp_path):
     kept = table.filter("keep")
     assert 10 < kept.height < 45
     assert kept["frame"].to_list() == list(range(1, kept.height + 1))
-    reason = table["reason"][59]
-    assert reason.startswith("no frame: SN003_au1.txt:60 labels frame 60, LeftVideoSN003_comp.avi gives ")
+    reason = told(table)[59]
+    assert reason.startswith("no_frame: SN003_au1.txt:60 labels frame 60, LeftVideoSN003_comp.avi gives ")
     assert f"gives {kept.height} of 60 frames" in reason
 
 
@@ -174,18 +175,15 @@ def test_damage_in_the_middle_never_shifts_later_frames(tmp_path, codec, cut, le
 def test_a_film_that_cannot_be_opened_is_the_reason_of_its_labels(raw, content):
     write(raw / "Video_LeftCamera" / "LeftVideoSN003_comp.avi", content)
     table = read(raw)
-    assert frames.reasons(table) == {"no frame": 8}
-    assert (
-        "LeftVideoSN003_comp.avi cannot be opened" in table["reason"][0]
-        or "gives no frame" in table["reason"][0]
-    )
+    assert counts(table) == {"no_frame": 8}
+    assert "LeftVideoSN003_comp.avi cannot be opened" in told(table)[0] or "gives no frame" in told(table)[0]
 
 
 def test_a_film_that_cannot_be_read_is_the_reason_of_its_labels_and_is_not_remembered(raw, tmp_path):
     path = raw / "Video_LeftCamera" / "LeftVideoSN003_comp.avi"
     path.parent.mkdir()
     path.symlink_to(tmp_path / "gone.avi")
-    assert "LeftVideoSN003_comp.avi cannot be read: No such file" in read(raw)["reason"][0]
+    assert "LeftVideoSN003_comp.avi cannot be read: No such file" in told(read(raw))[0]
     path.unlink()
     film(raw)
     assert read(raw)["keep"].all()
@@ -220,7 +218,7 @@ def test_a_camera_that_a_subject_lacks_is_reported(raw):
     film(raw, "SN004", 1)
     film(raw, "SN004", 1, side="Right")
     found = reasons(read(raw, cameras=["left", "right"]))
-    assert len(found) == 8 and found["disfa/SN003/right/00001"].startswith("no frame: SN003_au1.txt:1 labels")
+    assert len(found) == 8 and found["disfa/SN003/right/00001"].startswith("no_frame: SN003_au1.txt:1 labels")
 
 
 def test_a_second_film_of_a_subject_is_left_alone_and_said(raw):
@@ -228,7 +226,7 @@ def test_a_second_film_of_a_subject_is_left_alone_and_said(raw):
     video(raw / "Video_LeftCamera" / "LeftVideoSN003_later.avi", 3)
     found = reasons(read(raw))
     place = "Video_LeftCamera/LeftVideoSN003"
-    assert list(found.values()) == [f"second video: {place}_later.avi beside {place}_comp.avi"]
+    assert list(found.values()) == [f"second_video: {place}_later.avi beside {place}_comp.avi"]
 
 
 # labels
@@ -245,14 +243,14 @@ def test_label_lines_that_are_wrong_are_quarantined_by_file_and_line(raw):
     change_line(labels_file(raw, 12), 7, "7,6")
     change_line(labels_file(raw, 12), 8, "8,-1")
     assert reasons(read(raw)) == {
-        "disfa/SN003/00001": "short label line: SN003_au4.txt:1 '1'",
-        "disfa/SN003/00002": "label line not numeric: SN003_au4.txt:2 '2,x'",
-        "disfa/SN003/00003": "label out of range: SN003_au5.txt:3 '3,7'",
-        "disfa/SN003/00004": "long label line: SN003_au6.txt:4 '4,1,1'",
-        "disfa/SN003/00005": "label out of range: SN003_au9.txt:5 '5,1.5'",
-        "disfa/SN003/00006": "no label: frame 6 is not in SN003_au9.txt",
-        "disfa/SN003/00007": "label out of range: SN003_au12.txt:7 '7,6'",
-        "disfa/SN003/00008": "label out of range: SN003_au12.txt:8 '8,-1'",
+        "disfa/SN003/00001": "short_label_line: SN003_au4.txt:1 '1'",
+        "disfa/SN003/00002": "label_not_a_number: SN003_au4.txt:2 '2,x'",
+        "disfa/SN003/00003": "label_out_of_range: SN003_au5.txt:3 '3,7'",
+        "disfa/SN003/00004": "long_label_line: SN003_au6.txt:4 '4,1,1'",
+        "disfa/SN003/00005": "label_out_of_range: SN003_au9.txt:5 '5,1.5'",
+        "disfa/SN003/00006": "no_label: frame 6 is not in SN003_au9.txt",
+        "disfa/SN003/00007": "label_out_of_range: SN003_au12.txt:7 '7,6'",
+        "disfa/SN003/00008": "label_out_of_range: SN003_au12.txt:8 '8,-1'",
     }
 
 
@@ -260,8 +258,8 @@ def test_a_line_that_names_no_frame_has_a_row_of_its_own(raw):
     film(raw)
     change_line(labels_file(raw, 26), 8, "eight,1")
     assert reasons(read(raw)) == {
-        "disfa/SN003/00008": "no label: frame 8 is not in SN003_au26.txt",
-        "disfa/SN003_au26.txt:8": "label line not numeric: SN003_au26.txt:8 'eight,1'",
+        "disfa/SN003/00008": "no_label: frame 8 is not in SN003_au26.txt",
+        "disfa/SN003_au26.txt:8": "label_not_a_number: SN003_au26.txt:8 'eight,1'",
     }
 
 
@@ -271,10 +269,10 @@ def test_a_line_twice_is_reported_and_a_contradiction_drops_the_frame(raw):
         file.write("2,0\n3,4\n")
     table = read(raw)
     assert reasons(table) == {
-        "disfa/SN003/00003": "conflicting label lines: "
+        "disfa/SN003/00003": "conflicting_label_lines: "
         "SN003_au1.txt:3 and SN003_au1.txt:10 differ on frame 3",
-        "disfa/SN003_au1.txt:9": "duplicate label line: SN003_au1.txt:9 names frame 2 again",
-        "disfa/SN003_au1.txt:10": "duplicate label line: SN003_au1.txt:10 names frame 3 again",
+        "disfa/SN003_au1.txt:9": "duplicate_label_line: SN003_au1.txt:9 names frame 2 again",
+        "disfa/SN003_au1.txt:10": "duplicate_label_line: SN003_au1.txt:10 names frame 3 again",
     }
     assert table.filter(sample_id="disfa/SN003/00002")["label_au1"].to_list() == [0]
 
@@ -295,12 +293,12 @@ def test_a_missing_label_file_drops_the_frames_of_its_subject(raw):
     film(raw, "SN004")
     disfa_labels(raw, "SN004", 8)
     table = read(raw)
-    assert frames.reasons(table) == {"no label file": 8}
-    assert reasons(table)["disfa/SN003/00001"] == "no label file: SN003_au17.txt is missing"
+    assert counts(table) == {"no_label_file": 8}
+    assert reasons(table)["disfa/SN003/00001"] == "no_label_file: SN003_au17.txt is missing"
     assert table.filter("keep")["subject"].unique().to_list() == ["SN004"]
     # and it never comes out as intensity 0, not even by the draw of frames without an active AU
     assert table.filter(subject="SN003")["label_au17"].null_count() == 8
-    assert draw_no_au(table, share=0.0).filter(subject="SN003")["reason"].str.contains("no label file").all()
+    assert draw_no_au(table, share=0.0).filter(subject="SN003")["reason_code"].eq("no_label_file").all()
 
 
 def test_label_files_that_are_empty_or_cannot_be_read_count_as_missing(raw):
@@ -309,7 +307,7 @@ def test_label_files_that_are_empty_or_cannot_be_read_count_as_missing(raw):
     labels_file(raw, 25).unlink()
     labels_file(raw, 25).symlink_to(labels_file(raw, 25))
     assert reasons(read(raw))["disfa/SN003/00008"] == (
-        "no label file: SN003_au2.txt is empty, "
+        "no_label_file: SN003_au2.txt is empty, "
         "SN003_au25.txt cannot be read: Too many levels of symbolic links"
     )
 
@@ -319,7 +317,7 @@ def test_three_copies_of_a_label_file_are_told_apart(raw):
     for copy in ("copy", "old/copy"):
         write(raw / "ActionUnit_Labels" / copy / "SN003_au1.txt", labels_file(raw, 1).read_bytes())
     table = read(raw)
-    assert frames.reasons(table) == {"duplicate label line": 16} and table["keep"].sum() == 8
+    assert counts(table) == {"duplicate_label_line": 16} and table["keep"].sum() == 8
     assert "disfa/old/copy/SN003_au1.txt:8" in table["sample_id"]
 
 
@@ -360,7 +358,7 @@ def test_frames_of_the_tracking_log_are_excluded_unless_asked_for(tmp_path):
     film(raw, frames=5)
     faulty = {"SN003": [(2, 3), (5, 9)], "SN004": [(1, 1)]}
     assert read(raw, faulty=faulty)["keep"].to_list() == [True, False, False, True, False]
-    assert read(raw, faulty=faulty)["reason"][1] == "faulty frame (tracking log)"
+    assert told(read(raw, faulty=faulty))[1] == "faulty_frame: tracking log"
     assert read(raw, faulty=faulty, exclude_faulty=False)["keep"].all()
     assert read(raw)["keep"].all()
 
@@ -432,14 +430,14 @@ def test_bad_extracted_frames_are_quarantined(raw):
     write(raw / "Frames" / "SN003" / "00004.jpg", picture(4, form="JPEG"))
     write(raw / "Frames" / "SN003" / "thumbnail.png", picture(9))
     found = reasons(read(raw))
-    assert found["disfa/SN003/00003"].startswith("truncated image: ")
+    assert found["disfa/SN003/00003"].startswith("truncated_image: ")
     assert (
         found["disfa/Frames/SN003/00004.png"]
-        == "duplicate frame: Frames/SN003/00004.png beside Frames/SN003/00004.jpg"
+        == "duplicate_frame: Frames/SN003/00004.png beside Frames/SN003/00004.jpg"
     )
-    assert found["disfa/Frames/SN003/thumbnail.png"] == "no frame number: Frames/SN003/thumbnail.png"
+    assert found["disfa/Frames/SN003/thumbnail.png"] == "no_frame_number: Frames/SN003/thumbnail.png"
     assert found["disfa/SN003/00005"] == (
-        "no frame: SN003_au1.txt:5 labels frame 5, Frames/SN003 does not have it"
+        "no_frame: SN003_au1.txt:5 labels frame 5, Frames/SN003 does not have it"
     )
     assert sorted(found)[:3] and len(found) == 6  # and frames 6 and 7
 
@@ -544,7 +542,7 @@ def test_a_name_that_is_no_text_is_quarantined_and_circles_of_links_end(raw):
     (raw / "Frames" / "up").symlink_to(raw)
     (raw / "Frames" / "self").symlink_to(raw / "Frames" / "self")
     assert reasons(read(raw)) == {
-        f"disfa/{name}": f"unreadable name: {name} is not valid text"
+        f"disfa/{name}": f"unreadable_name: {name} is not valid text"
         for name in (r"Frames/SN003/caf\xe9_00009.png", r"ActionUnit_Labels/SN003/\xe9/SN003_au1.txt")
     }
 
@@ -578,7 +576,7 @@ def test_whatever_the_order_of_files_on_disk_the_table_is_the_same(untidy, rando
 
 def test_the_untidy_folder_has_something_of_everything(untidy):
     _, table = untidy
-    assert set(frames.reasons(table)) == {
-        "no frame", "no label file", "duplicate frame", "label out of range", "duplicate label line",
-        "conflicting label lines", "second video",
+    assert set(counts(table)) == {
+        "no_frame", "no_label_file", "duplicate_frame", "label_out_of_range", "duplicate_label_line",
+        "conflicting_label_lines", "second_video",
     }  # fmt: skip

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+from told import told
 
 from curation import duplicates
 from facs import COLUMNS
@@ -34,7 +35,12 @@ def table(*rows) -> pl.DataFrame:
     """Rows of (sample_id, unit, split, perceptual_hash)."""
     names = ["sample_id", "unit", "split", "perceptual_hash"]
     found = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
-    return found.with_columns(keep=pl.lit(True), reason=pl.lit(None, dtype=pl.String), **NONE)
+    return found.with_columns(
+        keep=pl.lit(True),
+        reason_code=pl.lit(None, dtype=pl.String),
+        reason_detail=pl.lit(None, dtype=pl.String),
+        **NONE,
+    )
 
 
 @st.composite
@@ -101,9 +107,7 @@ def test_a_chain_of_lookalikes_swallows_nothing():
     )
     assert result["keep"].to_list() == [True, False, True, False]
     assert result["duplicate_of"].to_list() == [None, "1", None, "3"]
-    assert result["reason"][1] == (
-        "duplicate picture in another split: 1 of train looks the same (3 bits differ)"
-    )
+    assert told(result)[1] == ("duplicate_in_another_split: 1 of train looks the same (3 bits differ)")
 
 
 def test_lookalikes_within_a_split_stay_and_are_told_within_a_subject_they_are_not_even_compared():
@@ -111,7 +115,7 @@ def test_lookalikes_within_a_split_stay_and_are_told_within_a_subject_they_are_n
     result = duplicates.drop_across_splits(
         table(("1", "sn1", "train", same), ("2", "sn1", "train", same), ("3", "web", "train", bits(7, 8))), 3
     )
-    assert result["keep"].all() and result["reason"].null_count() == 3
+    assert result["keep"].all() and result["reason_code"].null_count() == 3
     assert result.select(duplicates.FOUND.names()).rows() == [
         (None, None, None),
         (None, None, None),
@@ -138,7 +142,7 @@ def test_thousands_of_blank_pictures_are_one_look():
 def test_rows_without_a_hash_and_dropped_rows_are_not_compared():
     rows = table(("1", "a", "test", bits()), ("2", "b", "train", None), ("3", "c", "train", bits()))
     rows = rows.with_columns(
-        keep=pl.col("sample_id") != "1", reason=pl.when(pl.col("sample_id") == "1").then(pl.lit("x"))
+        keep=pl.col("sample_id") != "1", reason_code=pl.when(pl.col("sample_id") == "1").then(pl.lit("x"))
     )
     assert_frame_equal(duplicates.drop_across_splits(rows, 3), rows)
 
@@ -148,20 +152,25 @@ def labelled(*rows) -> pl.DataFrame:
     schema = {"sample_id": pl.String, "content_hash": pl.String, "au4": pl.Float64}
     found = pl.DataFrame(rows, schema=schema, orient="row")
     zeros = [pl.lit(0.0).alias(name) for name in COLUMNS if name != "au4"]
-    return found.with_columns(*zeros, keep=pl.lit(True), reason=pl.lit(None, dtype=pl.String))
+    return found.with_columns(
+        *zeros,
+        keep=pl.lit(True),
+        reason_code=pl.lit(None, dtype=pl.String),
+        reason_detail=pl.lit(None, dtype=pl.String),
+    )
 
 
 @pytest.mark.parametrize(
     ("au4", "reason"),
     [
-        (3.0, "duplicate picture: same content as a"),
-        (2.5, "duplicate picture: same content as a"),
-        (None, "duplicate picture: same content as a"),
-        (0.0, "duplicate picture, labels contradict: same content as a (AU4 0.0 here, 3.0 there)"),
+        (3.0, "duplicate_picture: same content as a"),
+        (2.5, "duplicate_picture: same content as a"),
+        (None, "duplicate_picture: same content as a"),
+        (0.0, "contradicting_duplicate: same content as a (AU4 0.0 here, 3.0 there)"),
     ],
 )
 def test_of_one_content_the_first_stays_and_contradicting_labels_are_told(au4, reason):
     result = duplicates.drop_equal(labelled(("b", "x", au4), ("a", "x", 3.0), ("c", None, 1.0)), COLUMNS)
     assert result["keep"].to_list() == [False, True, True]
-    assert result["reason"].to_list() == [reason, None, None]
+    assert told(result) == [reason, None, None]
     assert result.select(duplicates.FOUND.names()).row(0) == ("a", "content", 0)

@@ -5,6 +5,7 @@ import os
 import polars as pl
 import pytest
 from tiny_raw import picture, write
+from told import counts, told
 
 from curation import frames
 from curation.frames import RawDataError
@@ -72,8 +73,8 @@ def test_bad_pictures_are_quarantined(tmp_path):
     write(tmp_path / "good.png", picture())
     (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
     table = read(tmp_path)
-    assert frames.reasons(table) == {
-        "empty file": 1, "not a picture": 1, "truncated image": 1, "unreadable file": 1,
+    assert counts(table) == {
+        "empty_file": 1, "not_a_picture": 1, "truncated_image": 1, "unreadable_file": 1,
     }  # fmt: skip
     assert table.filter("keep")["sample_id"].to_list() == ["folder/good.png"]
 
@@ -121,9 +122,7 @@ def test_a_name_that_is_no_text_is_quarantined(tmp_path):
     except OSError:
         pytest.skip("this file system takes text only")
     table = read(tmp_path)
-    assert table.filter(~pl.col("keep"))["reason"].to_list() == [
-        r"unreadable name: caf\xe9.png is not valid text"
-    ]
+    assert told(table.filter(~pl.col("keep"))) == [r"unreadable_name: caf\xe9.png is not valid text"]
     assert not listing.sound(os.fsdecode(odd))
 
 

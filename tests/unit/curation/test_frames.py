@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 from PIL import Image
 from tiny_raw import picture, write
+from told import told
 
 from curation import frames
+from reasons import Reason
 from store.hashing import hash_files, hash_readable_files
 from store.store import Store
 
@@ -38,7 +40,7 @@ def test_the_size_is_that_of_the_picture_as_seen(tmp_path):
 def test_a_cut_off_picture_is_found_by_its_end(tmp_path, form):
     content = picture(noise=True, width=64, height=64, form=form)
     found = frames.probe(write(tmp_path / "a", content[: len(content) * 2 // 3]))
-    assert found.width == 64 and found.problem.startswith("truncated image: ")
+    assert found.width == 64 and found.reason_code == "truncated_image"
 
 
 def corrupt_png() -> bytes:
@@ -71,14 +73,14 @@ def test_bytes_after_the_end_do_no_harm(tmp_path, form):
 
 def test_each_kind_of_bad_file_has_its_code(tmp_path):
     cases = {
-        "missing file": tmp_path / "none.png",
-        "empty file": write(tmp_path / "empty.jpg", b""),
-        "not a picture": write(tmp_path / "text.jpg", b"<html>404 not found</html>"),
-        "corrupt image": write(tmp_path / "bits.png", corrupt_png() + b"more"),
-        "unreadable file": tmp_path,
+        "missing_file": tmp_path / "none.png",
+        "empty_file": write(tmp_path / "empty.jpg", b""),
+        "not_a_picture": write(tmp_path / "text.jpg", b"<html>404 not found</html>"),
+        "corrupt_image": write(tmp_path / "bits.png", corrupt_png() + b"more"),
+        "unreadable_file": tmp_path,
     }
     for code, path in cases.items():
-        assert frames.probe(path).problem.split(":")[0] == code
+        assert frames.probe(path).reason_code == code
 
 
 def test_a_decompression_bomb_is_refused_undecoded(tmp_path):
@@ -89,7 +91,7 @@ def test_a_decompression_bomb_is_refused_undecoded(tmp_path):
         header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
         bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
         (found,) = frames.probe_files([write(tmp_path / "bomb.png", bomb + chunk(b"IEND", b""))])
-        assert found.problem.startswith("too many pixels: ") and said in found.problem
+        assert found.reason_code == "too_many_pixels" and said in found.reason_detail
 
 
 def test_many_files_are_probed_in_order(tmp_path):
@@ -98,21 +100,19 @@ def test_many_files_are_probed_in_order(tmp_path):
 
 
 def rows_of(paths: list[Path]) -> pl.DataFrame:
-    return pl.DataFrame({"path": [str(path) for path in paths]}).with_columns(
-        pl.lit(True).alias("keep"), pl.lit(None, dtype=pl.String).alias("reason")
-    )
+    return pl.DataFrame({"path": [str(path) for path in paths]}).with_columns(frames.KEPT)
 
 
 def test_pictures_get_hash_and_size_and_bad_ones_are_quarantined_by_path(tmp_path):
     good, bad = write(tmp_path / "a.png", picture()), write(tmp_path / "b.png", picture(noise=True)[:-200])
     rows = rows_of([good, bad]).vstack(
-        rows_of([good]).with_columns(keep=False, reason=pl.lit("short line: x"))
+        rows_of([good]).with_columns(keep=False, reason_code=pl.lit("short_line"), reason_detail=pl.lit("x"))
     )
     found = frames.with_pictures(rows, hash_files)
     assert found["content_hash"].to_list() == [*hash_files([good, bad]), None]
     assert found["keep"].to_list() == [True, False, False]
-    assert found["reason"][1].startswith(f"truncated image: {bad}: ")
-    assert found["reason"][2] == "short line: x"
+    assert told(found)[1].startswith(f"truncated_image: {bad}: ")
+    assert told(found)[2] == "short_line: x"
 
 
 def test_with_a_memo_content_probed_before_is_not_decoded_again(tmp_path, monkeypatch):
@@ -129,7 +129,7 @@ def test_with_a_memo_content_probed_before_is_not_decoded_again(tmp_path, monkey
     monkeypatch.setattr(frames, "probe_files", lambda paths: pytest.fail(f"decoded {paths} again"))
     second = probe()
     assert first["width"].to_list() == second["width"].to_list() == [16, 16]
-    assert "/new_b.png: " in second["reason"][1]  # the reason names today's file
+    assert "/new_b.png: " in told(second)[1]  # the reason names today's file
 
 
 def test_an_unreadable_file_does_not_stop_the_others(tmp_path):
@@ -138,7 +138,7 @@ def test_an_unreadable_file_does_not_stop_the_others(tmp_path):
 
     found = frames.with_pictures(rows_of(paths), hash_readable_files)
     assert found["keep"].to_list() == [i != 4 for i in range(9)]
-    assert found["reason"][4] == f"unreadable file: {paths[4]}"
+    assert told(found)[4] == f"unreadable_file: {paths[4]}"
 
 
 def test_no_picture_at_all_needs_no_hashing():
@@ -148,16 +148,18 @@ def test_no_picture_at_all_needs_no_hashing():
 
 def test_the_first_reason_stays():
     rows = pl.DataFrame({"n": [1, 2, 3]}).with_columns(
-        keep=pl.lit(True), reason=pl.lit(None, dtype=pl.String)
+        keep=pl.lit(True),
+        reason_code=pl.lit(None, dtype=pl.String),
+        reason_detail=pl.lit(None, dtype=pl.String),
     )
-    rows = frames.quarantine(rows, pl.col("n") > 1, "first: yes")
-    rows = frames.quarantine(rows, pl.col("n") > 2, "second: yes")
-    assert rows["reason"].to_list() == [None, "first: yes", "first: yes"]
+    rows = frames.quarantine(rows, pl.col("n") > 1, Reason.LINK, "first")
+    rows = frames.quarantine(rows, pl.col("n") > 2, Reason.NO_FACE, pl.col("n").cast(pl.String))
+    assert told(rows) == [None, "link: first", "link: first"]
 
 
 def test_a_finished_table_has_the_schema_and_is_sorted():
     part = pl.DataFrame(
-        {"sample_id": ["b", "a"], "keep": [True, False], "reason": [None, "no label"], "other": [1, 2]}
+        {"sample_id": ["b", "a"], "keep": [True, False], "reason_code": [None, "no_label"], "other": [1, 2]}
     )
     table = frames.finished([part, part.with_columns(sample_id=pl.lit("c") + pl.col("sample_id"))])
     assert table.schema == frames.SCHEMA
@@ -173,19 +175,20 @@ def test_a_table_with_an_id_twice_or_a_mute_drop_is_a_readers_error():
         frames.finished(pl.DataFrame({"sample_id": ["a"], "keep": [False]}))
 
 
-def test_reasons_are_counted_by_the_code_before_the_colon():
+def test_reasons_are_counted_with_an_example():
     table = pl.DataFrame(
         {
-            "keep": [True, False, False, False, False],
-            "reason": [None, "too small: width 3 < 4", "no label", "too small: width 2 < 4: odd", None],
+            "sample_id": ["a", "d", "c", "b"],
+            "keep": [True, False, False, False],
+            "reason_code": [None, "too_small", "no_label", "too_small"],
         }
     )
-    assert frames.reasons(table) == {"too small": 2, "no label": 1, "no reason given": 1}
-    assert frames.reasons(table.head(1)) == {}
+    assert frames.counts_by_reason(table).rows() == [("too_small", 2, "b"), ("no_label", 1, "c")]
+    assert frames.counts_by_reason(table.head(1)).is_empty()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_file_without_permission_is_unreadable(tmp_path):
     path = write(tmp_path / "a.png", picture())
     path.chmod(0)
-    assert frames.probe(path).problem.startswith("unreadable file: ")
+    assert frames.probe(path).reason_code == "unreadable_file"

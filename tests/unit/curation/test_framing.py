@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from told import told
 
 import picture_files
 from curation import framing
@@ -96,16 +97,16 @@ def test_a_part_is_named_by_picture_and_square():
 @pytest.mark.parametrize(
     ("box", "reason"),
     [
-        ((None, 1, 2, 3), "no face box: a number is missing"),
-        ((1, 1, 0, 3), "no face box: x 1.0, y 1.0, 0.0x3.0"),
-        ((1, 1, 5, -3), "no face box: x 1.0, y 1.0, 5.0x-3.0"),
-        ((100, 1, 5, 3), "face box outside: x 100.0, y 1.0, 5.0x3.0 in a picture of 100x80"),
-        ((1, -9, 5, 9), "face box outside: x 1.0, y -9.0, 5.0x9.0 in a picture of 100x80"),
+        ((None, 1, 2, 3), "no_face_box: a number is missing"),
+        ((1, 1, 0, 3), "no_face_box: x 1.0, y 1.0, 0.0x3.0"),
+        ((1, 1, 5, -3), "no_face_box: x 1.0, y 1.0, 5.0x-3.0"),
+        ((100, 1, 5, 3), "face_box_outside: x 100.0, y 1.0, 5.0x3.0 in a picture of 100x80"),
+        ((1, -9, 5, 9), "face_box_outside: x 1.0, y -9.0, 5.0x9.0 in a picture of 100x80"),
     ],
 )
 def test_without_a_box_in_the_picture_there_is_no_face_to_frame(box, reason):
     table = framing.frame(rows(box), 0.25, 1)
-    assert table["keep"].to_list() == [False] and table["reason"].to_list() == [reason]
+    assert table["keep"].to_list() == [False] and told(table) == [reason]
     assert table.select(*framing.SQUARE, "face_inside").row(0) == (None, None, None, None)
     for choice in ("centre", "squash"):
         table = framing.frame(rows(box, choice=choice), 0.25, 1)
@@ -114,8 +115,8 @@ def test_without_a_box_in_the_picture_there_is_no_face_to_frame(box, reason):
 
 def test_rows_dropped_before_stay_dropped():
     table = rows((40, 30, 20, 10), (40, 30, 21, 10))
-    dropped = table.with_columns(keep=False, reason=pl.lit("no face"))
-    assert framing.frame(dropped, 0, 1)["reason"].to_list() == ["no face", "no face"]
+    dropped = table.with_columns(keep=False, reason_code=pl.lit("no_face"))
+    assert told(framing.frame(dropped, 0, 1)) == ["no_face", "no_face"]
     with pytest.raises(ValueError, match="margin is at least 0"):
         framing.frame(table, -0.1, 1)
     with pytest.raises(ValueError, match="without column face_width"):

@@ -4,8 +4,9 @@ import json
 
 import pytest
 from tiny_raw import affectnet, affectnet_line, disfa_labels, picture, video, write
+from told import counts
 
-from curation import frames, inventory, training_set
+from curation import inventory, training_set
 from curation.frames import RawDataError
 from curation.inventory import Rules, inspect
 from curation.sources import disfa
@@ -38,8 +39,8 @@ def test_several_data_sets_are_counted_each_and_planned_together(tmp_path):
     ]
     films, faces, own = found.sources
     assert (faces.rows, faces.usable) == (5, 3)
-    assert faces.unusable == {"missing file": 1, "truncated image": 1}
-    assert faces.examples["missing file"] == ["missing file: training.csv:6 lists 2/gone.jpg"]
+    assert faces.unusable == {"missing_file": 1, "truncated_image": 1}
+    assert faces.examples["missing_file"] == ["training.csv:6 lists 2/gone.jpg"]
     assert faces.expressions == {"surprise": 5}
     assert {k: v for k, v in faces.shorter_sides.items() if v} == {"0-15": 1, "16-63": 3}
     assert faces.large_enough == 3
@@ -56,10 +57,10 @@ def test_several_data_sets_are_counted_each_and_planned_together(tmp_path):
     assert (found.compared, found.duplicates) == (8, 2)
     assert found.duplicate_examples == [["affectnet/1/a.png", "affectnet/1/b.png", "folder/me.png"]]
     assert [(step.stage, step.rows, step.kept, step.dropped) for step in found.plan] == [
-        ("raw_affectnet", 5, 3, {"missing file": 1, "truncated image": 1}),
+        ("raw_affectnet", 5, 3, {"missing_file": 1, "truncated_image": 1}),
         ("raw_folder", 1, 1, {}),
-        ("raw_disfa", 3, 1, {"no active AU, not drawn (0 %)": 2}),
-        ("resolution", 4, 3, {"too small": 1}),
+        ("raw_disfa", 3, 1, {"no_active_au": 2}),
+        ("resolution", 4, 3, {"too_small": 1}),
     ]
     assert found.calls == {"photorealism": 1, "au_annotation": 1, "captions": 2}
     assert json.loads(found.as_json())["sources"][1]["large_enough"] == 3
@@ -79,11 +80,11 @@ def test_videos_are_counted_by_their_headers_as_the_reader_will(tmp_path, monkey
     (source,) = found.sources
     assert source.layout == "DISFA, videos" and found.compared == 0
     assert (source.rows, source.usable) == (read.height, read["keep"].sum()) == (800, 12)
-    assert source.unusable == frames.reasons(read)
-    assert found.plan[0].kept == drawn["keep"].sum() and found.plan[0].dropped == frames.reasons(drawn)
+    assert source.unusable == counts(read)
+    assert found.plan[0].kept == drawn["keep"].sum() and found.plan[0].dropped == counts(drawn)
     film.write_bytes(b"no film")
     (source,) = inspect(raw, RULES).sources
-    assert source.usable == 0 and "cannot be opened" in source.examples["no frame"][0]
+    assert source.usable == 0 and "cannot be opened" in source.examples["no_frame"][0]
 
 
 def test_a_plain_folder_is_read_whole(tmp_path):
@@ -91,7 +92,7 @@ def test_a_plain_folder_is_read_whole(tmp_path):
         write(tmp_path / name, picture(len(name), 20, 20))
     write(tmp_path / "c.jpg", "no picture")
     (source,) = inspect(tmp_path, RULES).sources
-    assert (source.layout, source.rows, source.unusable) == ("folder of pictures", 3, {"not a picture": 1})
+    assert (source.layout, source.rows, source.unusable) == ("folder of pictures", 3, {"not_a_picture": 1})
 
 
 def test_what_the_pipeline_refuses_says_why(tmp_path):

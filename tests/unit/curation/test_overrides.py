@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from told import told
 
 from curation import overrides
 
@@ -22,8 +23,9 @@ def said(*words, stage="photorealism"):
 
 
 def judged(**keep):
-    reasons = [None if kept else "not photorealistic: x" for kept in keep.values()]
-    return pl.DataFrame({"sample_id": list(keep), "keep": list(keep.values()), "reason": reasons})
+    codes = [None if kept else "not_photorealistic" for kept in keep.values()]
+    kept = pl.DataFrame({"sample_id": list(keep), "keep": list(keep.values())})
+    return kept.with_columns(pl.Series("reason_code", codes, dtype=pl.String), reason_detail=pl.lit("x"))
 
 
 def test_an_override_wins_and_the_models_verdict_stays():
@@ -31,13 +33,13 @@ def test_an_override_wins_and_the_models_verdict_stays():
         judged(a=True, b=False, c=False), said(("a", "drop"), ("b", "keep")), "photorealism"
     )
     assert table["keep"].to_list() == [False, True, False]
-    assert table["reason"].to_list() == [
+    assert told(table) == [
         "overruled: Ada says drop: because 0",
         "overruled: Ada says keep: because 1",
-        "not photorealistic: x",
+        "not_photorealistic: x",
     ]
     assert table["model_keep"].to_list() == [True, False, False]
-    assert table["model_reason"].to_list() == [None, "not photorealistic: x", "not photorealistic: x"]
+    assert table["model_reason_code"].to_list() == [None, "not_photorealistic", "not_photorealistic"]
     assert table["override"].to_list() == ["drop", "keep", None]
     assert table["overruled_at"].to_list() == [NOON, NOON + timedelta(minutes=1), None]
 

@@ -200,10 +200,10 @@ def test_cosine():
 
 def test_clip_i_counts_what_is_there():
     frame = pl.DataFrame({"prompt_index": [0, 0, 1], "clip_i": [0.9, None, 0.7]})
-    assert value(metrics.clip_i(frame)) == pytest.approx(0.8)
-    assert metrics.clip_i(frame).n == 2
+    assert value(metrics.mean_cosine(frame, "clip_i")) == pytest.approx(0.8)
+    assert metrics.mean_cosine(frame, "clip_i").n == 2
     with pytest.raises(ValueError, match="outside"):
-        metrics.clip_i(frame.with_columns(clip_i=pl.lit(1.2)))
+        metrics.mean_cosine(frame.with_columns(clip_i=pl.lit(1.2)), "clip_i")
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 import facs
-from evaluation import protocol, tables
+from evaluation import metrics, protocol, tables
 from evaluation.metrics import MEASURED
 
 PROTOCOL = protocol.build("miniature")
@@ -23,7 +23,8 @@ def scored(gain: float, offset: float = 0.0, noise: float = 0.3, seed: int = 0) 
 
 
 def clipped(scores: pl.DataFrame, value: float) -> pl.DataFrame:
-    return scores.filter(pl.col("kind") != "no_au").with_columns(clip_i=pl.lit(value))
+    cosines = dict.fromkeys(metrics.CLIP_METRICS, pl.lit(value))
+    return scores.filter(pl.col("kind") != "no_au").with_columns(**cosines)
 
 
 @pytest.fixture(scope="module")

@@ -104,18 +104,18 @@ def test_readings_follow_the_network_in_order_and_over_batches(estimator_folder)
     for reading, expected, face in zip(readings, values, faces, strict=True):
         if face:
             assert reading.intensities == pytest.approx(expected.tolist(), abs=1e-4)
-            assert (reading.faces, reading.reason) == (1, None)
+            assert (reading.faces, reading.reason_code) == (1, None)
         else:
-            assert reading == abilities.unmeasured("no face")
+            assert reading == abilities.unmeasured("no_face")
 
 
-@pytest.mark.parametrize("bias, faces, reason", [(50.0, 1, None), (-50.0, 0, "no face")])
+@pytest.mark.parametrize("bias, faces, reason", [(50.0, 1, None), (-50.0, 0, "no_face")])
 def test_the_face_logit_decides_on_no_face(estimator_folder, bias, faces, reason):
     net = ConvEstimator.from_pretrained(estimator_folder)
     net.head[-1].bias.data[-1] = bias
     net.save_pretrained(estimator_folder)
     for reading in TinyEstimator(estimator_folder, device="cpu").estimate(_pictures(2)):
-        assert (reading.faces, reading.reason) == (faces, reason)
+        assert (reading.faces, reading.reason_code) == (faces, reason)
         assert (None in reading.intensities) == (faces == 0)
 
 
@@ -260,7 +260,7 @@ def test_mediapipe_reads_a_real_photograph(portraits):
     values = dict(zip(ACTION_UNITS, smiling.intensities, strict=True))
     assert smiling.faces == 1 and values[9] is None
     assert values[12] > 3 and values[25] > 1 and max(values[au] for au in (4, 15, 17, 20, 26)) < 1
-    assert empty == abilities.unmeasured("no face") and empty.intensities == (None,) * 12
+    assert empty == abilities.unmeasured("no_face") and empty.intensities == (None,) * 12
     assert both.faces == 2 and both.intensities[6] == pytest.approx(values[12], abs=0.5)
     assert estimator.calls == 3
 

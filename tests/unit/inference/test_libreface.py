@@ -69,7 +69,14 @@ def test_it_is_chosen_like_any_other_estimator(weights):
 
 def test_values_are_clamped_and_which_is_recorded():
     said = worker.clamped([1, 2, 4], [-0.5, 2.5, 5.25])
-    assert said == {"au1": 0.0, "au2": 2.5, "au4": 5.0, "clamped": [1, 4], "reason": None}
+    assert said == {
+        "au1": 0.0,
+        "au2": 2.5,
+        "au4": 5.0,
+        "clamped": [1, 4],
+        "reason_code": None,
+        "reason_detail": None,
+    }
     assert worker.clamped([1, 2], [0.0, 5.0])["clamped"] == []
     with pytest.raises(FloatingPointError):
         worker.clamped([1], [float("nan")])
@@ -170,8 +177,8 @@ def annotated(home, weights, paths, chunk=8, batch_size=4):
 def test_real_photographs_come_out_as_the_package_reads_them(genuine, photographs, tmp_path):
     rows, result = annotated(tmp_path, genuine, photographs)
     assert result.success and rows["made"] == 5
-    assert "broken" in rows["broken"]["reason"] and rows["broken"]["au1"] is None
-    assert (rows["none"]["reason"], rows["none"]["faces"]) == ("no face", 0)
+    assert "broken" in rows["broken"]["reason_detail"] and rows["broken"]["au1"] is None
+    assert (rows["none"]["reason_code"], rows["none"]["faces"]) == ("no_face", 0)
     assert [rows[name]["faces"] for name in ("astronaut", "two", "large", "turned")] == [1, 2, 1, 1]
     left, top, right, bottom = rows["two"]["face_box"]
     assert left > 420 and right <= 900 and bottom - top > 150, "the larger face, on the right"

@@ -40,40 +40,46 @@ def test_a_folded_adapter_is_saved_like_any(tmp_path):
 
 def lora_layer(dtype):
     torch.manual_seed(0)
-    linear = torch.nn.Linear(256, 64, bias=False)
+    linear = torch.nn.Linear(1024, 64, bias=False)
     linear.weight.data.normal_(0, 0.1)
     holder = torch.nn.ModuleDict({"layer": linear})
-    config = LoraConfig(r=32, lora_alpha=32, target_modules=["layer"], init_lora_weights=True)
+    config = LoraConfig(r=24, lora_alpha=24, target_modules=["layer"], init_lora_weights=True)
     return inject_adapter_in_model(config, holder, adapter_name="x").to(dtype)
 
 
 @torch.no_grad()
-def survives(layer, dtype, merge=False):
-    """How far a small LoRA update moves the layer's output, as a share of what it should (1: all of it)."""
+def survives(layer, merge=None, dtype=None):
+    """How far a LoRA update of 0.1 % of the weights moves the output for inputs it is meant for, as a share
+    of what it should (1: all of it). `merge`: by adding it to the weights, in that format; `dtype`: of the rest.
+    """
     generator = torch.Generator().manual_seed(1)
-    x = torch.randn(512, 256, generator=generator).to(dtype)
-    down = torch.randn(32, 256, generator=generator) / 16
-    up = torch.randn(64, 32, generator=generator) / 16 * 1e-3
-    still = layer(x).float()
+    down, up = torch.randn(24, 1024, generator=generator), torch.randn(64, 24, generator=generator)
+    up *= 1e-3 * 0.1 / (up @ down).std()
+    x = (torch.randn(512, 24, generator=generator) @ down / 5).to(dtype)
+    plain = layer.get_base_layer().weight.to(dtype).clone()
     layer.lora_A["x"].weight.copy_(down)
     layer.lora_B["x"].weight.copy_(up)
-    if merge:
-        layer.merge()
+    if merge is not None:
+        layer.to(merge).merge()
+        layer.to(dtype)
     expected = x.float() @ (up @ down).T
+    still = torch.nn.functional.linear(x, plain).float()
     return ((layer(x).float() - still) * expected).sum() / expected.square().sum()
 
 
 @pytest.mark.parametrize("autocast", [False, True])
 def test_a_small_update_survives_bfloat16(autocast):
-    """What is folded in float32 stays apart in bfloat16, where the sum would lose most of it."""
+    """What is folded in float32 stays apart in bfloat16."""
     dtype = torch.float32 if autocast else torch.bfloat16
     holder = lora_layer(dtype)
     assert fold(holder, "x") == 1
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        assert abs(survives(holder["layer"], dtype) - 1) < 0.2
+        assert abs(survives(holder["layer"], dtype=dtype) - 1) < 0.2
 
 
-def test_a_small_update_would_not_survive_a_sum_in_bfloat16():
-    """Why: the same update merged into the weights."""
-    assert survives(lora_layer(torch.bfloat16)["layer"], torch.bfloat16, merge=True) < 0.5
-    assert abs(survives(lora_layer(torch.float32)["layer"], torch.float32, merge=True) - 1) < 0.01
+def test_a_small_update_survives_being_merged_in_float32_only():
+    """Merged in float32 and then rounded, which the generator does, the update is there on the average;
+    merged in bfloat16, half of it rounds back to the weights it was added to."""
+    half = torch.bfloat16
+    assert abs(survives(lora_layer(torch.float32)["layer"], torch.float32, dtype=half) - 1) < 0.2
+    assert survives(lora_layer(half)["layer"], half, dtype=half) < 0.6

@@ -47,8 +47,8 @@ def test_the_estimators_find_no_face_where_there_is_none(unseen, name):
     provider = TinyEstimator(MODELS / name)
     empty = [Image.fromarray(image) for image in world.faceless(60, 31_337, unseen.images)]
     full = [Image.fromarray(image) for image in unseen.images[~unseen.cartoons][:60]]
-    assert np.mean([reading.reason == "no face" for reading in provider.estimate(empty)]) >= 0.95
-    assert np.mean([reading.reason is None for reading in provider.estimate(full)]) >= 0.95
+    assert np.mean([reading.reason_code == "no_face" for reading in provider.estimate(empty)]) >= 0.95
+    assert np.mean([reading.reason_code is None for reading in provider.estimate(full)]) >= 0.95
 
 
 def test_the_estimator_errs_as_the_paper_says_of_libreface():

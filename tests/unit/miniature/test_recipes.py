@@ -20,18 +20,17 @@ def home(tmp_path):
     zeros = dict.fromkeys(COLUMNS, 0.0)
     read = [{**zeros, "au12": value / 2, "au6": 3.0} for value in TRUTH]
     photographs = [
-        {"sample_id": f"affectnet/1/{i:02}.jpg", "source": "affectnet", "keep": True, "reason": None, **row}
+        {"sample_id": f"affectnet/1/{i:02}.jpg", "source": "affectnet", "keep": True, **row}
         for i, row in enumerate(read)
     ]
-    text = {"reason": pl.String}
-    store.write("au_annotation", pl.DataFrame(photographs, schema_overrides=text))
+    store.write("au_annotation", pl.DataFrame(photographs))
     frames = [
-        {"sample_id": f"disfa/SN001/{i:05}", "subject": f"SN{i % 3}", "keep": True, "reason": None, **row}
+        {"sample_id": f"disfa/SN001/{i:05}", "subject": f"SN{i % 3}", "keep": True, **row}
         | dict.fromkeys(LABELS, 0.0)
         | {"label_au12": value, "label_au6": 3.0}
         for i, (row, value) in enumerate(zip(read * 10, TRUTH * 10, strict=True))
     ]
-    store.write("disfa_readings", pl.DataFrame(frames, schema_overrides=text))
+    store.write("disfa_readings", pl.DataFrame(frames))
     truth = [
         {"path": f"Manually_Annotated_Images/1/{i:02}.jpg", **zeros, "au12": value, "au6": 3.0}
         for i, value in enumerate(TRUTH)

@@ -88,13 +88,13 @@ def test_a_home_that_cannot_be_is_one_line(tmp_path, monkeypatch, verb):
         assert message in done.output and len(done.output.splitlines()) == 1
 
 
-def test_a_failed_stage_says_why_and_that_running_again_goes_on(tmp_path):
+def test_a_failed_stage_says_why_and_does_not_promise_that_running_again_helps(tmp_path):
     for source in ("affectnet", "disfa"):
         (tmp_path / "raw" / source).mkdir(parents=True)
     done = runner.invoke(app, ["run", "--home", str(tmp_path), "--select", "raw_affectnet"])
     assert done.exit_code == 1
     assert "raw_affectnet FAILED: " in done.output and str(tmp_path / "raw" / "affectnet") in done.output
-    assert "failed: data_set" in done.output and "run again" in done.output
+    assert "failed: data_set" in done.output and "once that is mended" in done.output
     assert "Traceback" not in done.output
 
 
@@ -113,7 +113,27 @@ def test_inspect_tells_what_is_there_and_what_a_run_would_do(tmp_path):
     assert done.exit_code == 0 and not home.exists(), done.output
     assert "folder of pictures" in done.output and "2 of 3 reach 512" in done.output
     assert "folder/a.png = folder/again.png" in done.output
-    assert "resolution" in done.output and "1 too small" in done.output
+    assert "resolution" in done.output and "1 too_small" in done.output
     done = runner.invoke(app, ["inspect", folder, "--json", "--home", str(home)])
     assert json.loads(done.output)["calls"] == {"photorealism": 1, "au_annotation": 1, "captions": 1}
     assert (home / "memo" / "file_hashes").is_dir()
+
+
+def test_results_of_another_run_are_not_shown_as_this_ones(tmp_path, monkeypatch):
+    """Only what `results` wrote in this run is printed; else one line says from when the others are."""
+    import polars as pl
+
+    from evaluation import tables
+    from pipelines.command.run import _results
+    from store import Store
+
+    said = []
+    monkeypatch.setattr("pipelines.command.run.say", said.append)
+    monkeypatch.setattr(tables, "text", lambda table: f"{table.height} numbers")
+    _results(tmp_path, now=True)
+    assert said == [], "there are none"
+    Store(tmp_path).write("results", pl.DataFrame({"value": [1.0]}))
+    _results(tmp_path, now=False)
+    assert "stand as they were: this run did not make them" in said[0] and "numbers" not in said[0]
+    _results(tmp_path, now=True)
+    assert said[1] == "\n1 numbers"

@@ -25,7 +25,8 @@ def own_environment(monkeypatch):
 def home(tmp_path):
     table = pl.DataFrame({"sample_id": SAMPLES}).with_columns(
         keep=pl.lit(True),
-        reason=pl.lit(None, dtype=pl.String),
+        reason_code=pl.lit(None, dtype=pl.String),
+        reason_detail=pl.lit(None, dtype=pl.String),
         overruled_at=pl.lit(None, dtype=pl.Datetime("us", "UTC")),
     )
     Store(tmp_path).write("photorealism", table)

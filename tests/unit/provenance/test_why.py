@@ -22,9 +22,12 @@ def store(tmp_path):
     return store
 
 
+TOO_SMALL = {"reason_code": "too_small", "reason_detail": "width 48 < 64"}
+
+
 def _table(*rows):
-    base = {"source": "affectnet", "keep": True, "reason": None}
-    schema = {"reason": pl.String}
+    base = {"source": "affectnet", "keep": True, "reason_code": None, "reason_detail": None}
+    schema = {"reason_code": pl.String, "reason_detail": pl.String}
     frame = pl.DataFrame([{**base, **row} for row in rows], schema_overrides=schema, infer_schema_length=None)
     return frame.with_columns(pl.selectors.by_dtype(pl.Null).cast(pl.Float64))
 
@@ -49,7 +52,7 @@ def _fill(store):
         "resolution",
         _table(
             {"sample_id": KEPT, "width": 64},
-            {"sample_id": DROPPED, "width": 48, "keep": False, "reason": "width 48 < 64"},
+            {"sample_id": DROPPED, "width": 48, "keep": False, **TOO_SMALL},
         ),
         {"run_id": "run-2", "upstream": {"raw_affectnet": 0}},
     )
@@ -166,9 +169,9 @@ def test_a_cropped_picture_leads_back_to_its_original_however_deep_it_lies(store
 
 def test_a_dropped_sample_says_where_and_why(store):
     trail = why(store, DROPPED)
-    assert trail.dropped.stage == "resolution" and trail.dropped.row["reason"] == "width 48 < 64"
+    assert trail.dropped.stage == "resolution" and trail.dropped.row["reason_code"] == "too_small"
     text = render(trail)
-    assert "DROPPED: width 48 < 64" in text
+    assert "DROPPED: too_small: width 48 < 64" in text
     assert "set by" not in text, "no scale was applied to it"
     assert text.index("DROPPED") < text.index("no row: the sample was dropped before")
     assert trail["training_set"].row is None and trail["training_set"].version == 0

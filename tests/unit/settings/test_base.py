@@ -17,7 +17,7 @@ class Outer(Settings):
     rate: float = Field(0.5, gt=0)
     batches: Annotated[int, OPERATIONAL] = Field(1, ge=1)
     inner: Inner = Inner()
-    each: dict[str, Inner] = {}
+    each: dict[str, Inner] = Field(default_factory=dict)
 
 
 def test_identity_holds_what_decides_at_every_depth():
