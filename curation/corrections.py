@@ -32,6 +32,7 @@ STATISTICS_SCHEMA = pl.Schema(
         "minimum_sample_id": pl.String,
         "maximum_sample_id": pl.String,
         "samples": pl.Int64,
+        "next_maximum": pl.Float64,
         "reading": pl.Float64,
         "intensity": pl.Float64,
     }
@@ -92,14 +93,16 @@ def fit(table: pl.DataFrame, recipe: str | Recipe, labelled: pl.DataFrame | None
     maximum and not to a number) the column before any power whose maximum becomes the top; for AU15 in
     `reference` that is the column of AU17. `*_sample_id` is the first sample id, in order, that has the
     value; the row number where the table has no `sample_id`. `samples` counts the values; without any,
-    minimum, maximum and ids are null. Raises ValueError for an unknown recipe, a missing AU column, or a
-    calibrated recipe without labelled frames.
+    minimum, maximum and ids are null. `next_maximum` is the maximum of all samples but that one. Raises
+    ValueError for an unknown recipe, a missing AU column, or a calibrated recipe without labelled frames.
     """
     recipe = named(recipe)
     if recipe.anchors is not None:
         if labelled is None or labelled.is_empty():
             raise ValueError(f"recipe {recipe.name!r} is fitted on manually labelled frames; there are none")
-        maps = calibration.fit(labelled, recipe.anchors).with_columns(pl.lit(recipe.name).alias("recipe"))
+        maps = calibration.fit(labelled, recipe.anchors).with_columns(
+            pl.lit(recipe.name).alias("recipe"), pl.lit(None, dtype=pl.Float64).alias("next_maximum")
+        )
         return Corrections(recipe, maps.select(STATISTICS_SCHEMA.names()))
     judged = _judged(table, recipe)
     sample = pl.col("sample_id") if "sample_id" in table.columns else pl.col("_row")
@@ -112,6 +115,40 @@ def fit(table: pl.DataFrame, recipe: str | Recipe, labelled: pl.DataFrame | None
             target = _on_scale(power.target_au, recipe)
             rows.append(_statistic(kept, recipe, "target", power.au, target))
     return Corrections(recipe, pl.DataFrame(rows, schema=STATISTICS_SCHEMA))
+
+
+SMALL_RANGE = 2.0
+"""A column whose highest reading, 0-5, is below this is stretched by more than twice and a half."""
+
+ALONE = 0.5
+"""One sample sets a scale alone if without it the highest reading, 0-5, were lower by more than this."""
+
+
+def doubtful(statistics: pl.DataFrame, recipe: str | Recipe) -> pl.DataFrame:
+    """The scales of `fit` that a few samples make up: `au`, `highest` and `next_highest` reading (0-5),
+    `sample_id` of the highest, and `why`. Empty for a recipe without powers."""
+    recipe = named(recipe)
+    schema = {
+        **{"au": pl.Int64, "highest": pl.Float64, "next_highest": pl.Float64},
+        **{"sample_id": pl.String, "why": pl.String},
+    }
+    rows = []
+    for power in recipe.powers:
+
+        def read(value: float | None, gamma: float = power.gamma) -> float | None:
+            return None if value is None else value ** (1 / gamma) * MAXIMUM / recipe.scale
+
+        for row in statistics.filter(step="power", au=power.au).iter_rows(named=True):
+            highest, following = read(row["maximum"]), read(row["next_maximum"])
+            if highest is None:
+                continue
+            why = [f"no reading reaches {SMALL_RANGE:g}"] if highest < SMALL_RANGE else []
+            if highest - (following or 0.0) > ALONE:
+                why.append("one sample alone sets the scale")
+            if why:
+                sample = row["maximum_sample_id"]
+                rows.append((power.au, highest, following, sample, " and ".join(why)))
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def apply(table: pl.DataFrame, recipe: str | Recipe = "paper") -> pl.DataFrame:
@@ -196,6 +233,7 @@ def _statistic(kept: pl.DataFrame, recipe: Recipe, step: str, au: int, value: pl
     def first(extreme: float | None) -> str | None:
         return None if extreme is None else str(found.filter(pl.col("value").eq(extreme))["sample"].min())
 
+    top = first(highest)
     return {
         "recipe": recipe.name,
         "step": step,
@@ -203,8 +241,9 @@ def _statistic(kept: pl.DataFrame, recipe: Recipe, step: str, au: int, value: pl
         "minimum": lowest,
         "maximum": highest,
         "minimum_sample_id": first(lowest),
-        "maximum_sample_id": first(highest),
+        "maximum_sample_id": top,
         "samples": found.height,
+        "next_maximum": found.filter(pl.col("sample").cast(pl.String) != top)["value"].max(),
     }
 
 

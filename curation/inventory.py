@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -49,6 +49,7 @@ class Rules:
     exclude_faulty: bool = True
     first_frame: int | None = None
     no_au_share: float = 0.1
+    neutral_share_of: Literal["neutral", "active"] = "neutral"
     seed: int = 0
     asks: Sequence[str] = ("photorealism", "au_annotation", "captions")
     """In order."""
@@ -206,7 +207,7 @@ def _duplicates(rows: pl.DataFrame) -> tuple[int, list[list[str]]]:
 
 def _plan(photographs: pl.DataFrame, films: pl.DataFrame, rules: Rules) -> tuple[list[Step], dict[str, int]]:
     """What the stages before the first model drop, and how many pictures (contents) are left to ask about."""
-    drawn = training_set.draw_no_au(films, rules.no_au_share, rules.seed)
+    drawn = training_set.draw_no_au(films, rules.no_au_share, rules.seed, share_of=rules.neutral_share_of)
     steps = [
         _step(f"raw_{name}", photographs.filter(source=name))
         for name in ("affectnet", "folder")

@@ -48,6 +48,7 @@ def rules_of(profile: Profile) -> Rules:
         exclude_faulty=profile.disfa.exclude_faulty,
         first_frame=profile.disfa.first_frame,
         no_au_share=profile.disfa.no_au_share,
+        neutral_share_of=profile.disfa.neutral_share_of,
         seed=profile.disfa.seed,
         asks=tuple(stage for stage, asked in asks.items() if asked),
     )

@@ -144,13 +144,19 @@ class AUEstimator(_Annotator):
 class Corrections(Settings):
     """The statistical corrections of the web photographs' intensities."""
 
-    recipe: Literal["paper", "reference", "calibrated"] = Field(description="docs/recipe.md describes each.")
+    recipe: Literal["paper", "reference", "calibrated", "as_read"] = Field(
+        description="docs/recipe.md describes each."
+    )
 
 
 class Disfa(Settings):
     """Which DISFA frames are used."""
 
-    no_au_share: float = Field(0.1, ge=0, le=1, description="Share kept of the frames with no active AU.")
+    no_au_share: float = Field(0.1, ge=0, le=1, description="Of frames with no active AU, how many are kept.")
+    neutral_share_of: Literal["neutral", "active"] = Field(
+        "neutral",
+        description="A share of these themselves, or of the frames with an active AU (reference code).",
+    )
     seed: int = Field(0, description="Seed of that draw.")
     exclude_faulty: bool = Field(True, description="Whether frames of the faulty-tracking log are dropped.")
     cameras: list[Literal["left", "right"]] = Field(["left"], min_length=1, description="Videos used.")

@@ -83,6 +83,18 @@ def every_range_is_wide(au_statistics: pl.DataFrame) -> dg.AssetCheckResult:
     return stage.check(not named, dg.AssetCheckSeverity.WARN, constant=[f"AU{au}" for au in named])
 
 
+@dg.asset_check(asset=au_statistics)
+def scales_rest_on_many(au_statistics: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+    """No scale is set by one sample alone, or by readings of which none reaches 2: all labels would follow
+    it."""
+    doubtful = corrections.doubtful(au_statistics, profile.corrections.recipe)
+    return stage.check(
+        doubtful.is_empty(),
+        dg.AssetCheckSeverity.WARN,
+        doubtful=stage.markdown(doubtful) if doubtful.height else "none",
+    )
+
+
 @dg.asset_check(asset=au_corrections, blocking=True)
 def final_intensities_in_range(
     au_corrections: pl.DataFrame, profile: dg.ResourceParam[Any]

@@ -57,7 +57,10 @@ def raw_disfa(
         say=context.log.info,
         note=found.append,
     )
-    drawn = training_set.draw_no_au(table, profile.disfa.no_au_share, profile.disfa.seed)
+    settings = profile.disfa
+    drawn = training_set.draw_no_au(
+        table, settings.no_au_share, settings.seed, share_of=settings.neutral_share_of
+    )
     notes = dg.MetadataValue.md("\n".join(f"- {line}" for line in found))
     return _described(drawn, raw, pictures_found=notes)
 

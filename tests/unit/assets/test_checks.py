@@ -18,6 +18,7 @@ from assets.data_set import (
     resolution,
     training_set,
 )
+from curation import corrections as correct
 from curation import frames
 from store import Store
 
@@ -96,6 +97,17 @@ def test_a_column_without_a_range_warns():
     rows = {"step": ["power", "power"], "au": [1, 4], "minimum": [0.0, 2.0], "maximum": [5.0, 2.0]}
     assert not wide(pl.DataFrame(rows)).passed
     assert wide(pl.DataFrame(rows).head(1)).passed
+
+
+def test_a_scale_that_one_sample_sets_warns_and_is_named():
+    rests = check(corrections, "scales_rest_on_many")
+    readings = pl.DataFrame([dict.fromkeys(facs.COLUMNS, value) for value in (1.0, 2.9, 3.0)])
+    fitted = correct.fit(readings, "paper").statistics
+    assert rests(fitted, profile=PROFILE).passed
+    lonely = correct.fit(readings.with_columns(au4=pl.Series([1.0, 2.0, 5.0])), "paper").statistics
+    found = rests(lonely, profile=PROFILE)
+    assert not found.passed and found.severity == dg.AssetCheckSeverity.WARN
+    assert "| 4 | 5 | 2 | 2 | one sample alone sets the scale |" in found.metadata["doubtful"].md_str
 
 
 def test_captions_must_say_something():

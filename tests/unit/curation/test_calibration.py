@@ -12,7 +12,7 @@ from told import told
 
 from curation import calibration, corrections
 from curation.frames import LABELS
-from curation.recipes import CALIBRATED, PAPER, REFERENCE
+from curation.recipes import AS_READ, CALIBRATED, PAPER, REFERENCE
 from evaluation import held_out
 from facs import COLUMNS
 
@@ -169,7 +169,7 @@ def test_all_recipes_are_measured_on_the_same_frames():
     frame = labelled((4, 4), (3, 3), (1, 1), (0.5, 0), (0.1, 0), (5, 5))
     found = held_out.errors(frame)
     assert found["recipe"].unique(maintain_order=True).to_list() == [
-        "uncorrected", PAPER.name, REFERENCE.name, CALIBRATED.name,
+        "uncorrected", PAPER.name, REFERENCE.name, CALIBRATED.name, AS_READ.name,
     ]  # fmt: skip
     assert set(found["frames"]) == {3} and found.filter(au=12)["mae"][0] == 0
 

@@ -248,7 +248,9 @@ def test_integers_and_other_columns_are_carried():
 
 
 def test_unknown_recipe_missing_column_and_crooked_powers_are_refused():
-    with pytest.raises(ValueError, match="unknown correction recipe 'papr'; known are calibrated, paper"):
+    with pytest.raises(
+        ValueError, match="unknown correction recipe 'papr'; known are as_read, calibrated, paper"
+    ):
         corrections.apply(table({}), "papr")
     with pytest.raises(ValueError, match="no column au9"):
         corrections.fit(table({}).drop("au9"), "paper")
@@ -347,3 +349,28 @@ def test_the_recipes_say_what_their_sources_say():
     assert {power.au: power.target_au for power in REFERENCE.powers} == {1: 1, 4: 4, 15: 17, 17: 17, 20: 20}
     assert PAPER.inclusive_height and not REFERENCE.inclusive_height
     assert isinstance(PAPER, Recipe) and corrections.fit(table({"au1": 2}), PAPER).statistics.height == 5
+
+
+def test_as_read_bends_and_stretches_nothing():
+    """AU17 of 1.7 stays 1.7, where the paper's recipe makes it 5; no label depends on another sample."""
+    rows = table({"au17": 1.7, "au12": 4.0}, {"au17": 0.5, "au20": 0.7}, {"au1": 0.1})
+    result = corrections.apply(rows, "as_read")
+    assert result["keep"].to_list() == [True, True, False], "too weak: 0.1 < 0.2"
+    assert result["au17"].to_list() == [1.7, 0.0, None] and result["au20"].to_list() == [0.0, 0.0, None]
+    assert corrections.fit(rows, "as_read").statistics.is_empty()
+    assert corrections.apply(rows, "paper")["au17"][0] == 5.0
+
+
+def test_scales_that_few_samples_make_up_are_named():
+    rows = table(
+        {"au1": 4.0, "au17": 1.7, "au15": 5.0}, {"au1": 3.8, "au17": 1.6, "au15": 0.4}, {"au12": 3.0}
+    ).with_columns(sample_id=pl.Series(["a", "b", "c"]))
+    for recipe in BOTH:
+        found = corrections.doubtful(corrections.fit(rows, recipe).statistics, recipe)
+        by_au = {row["au"]: row for row in found.iter_rows(named=True)}
+        assert set(by_au) == {4, 15, 17, 20}, "AU1 reaches 4, and 3.8 without its highest"
+        assert by_au[17]["why"] == "no reading reaches 2"
+        assert close([by_au[17]["highest"], by_au[17]["next_highest"]], [1.7, 1.6])
+        assert (by_au[15]["sample_id"], by_au[15]["why"]) == ("a", "one sample alone sets the scale")
+    alone = corrections.doubtful(corrections.fit(rows.head(1), "paper").statistics, "paper")
+    assert alone.filter(au=1)["why"].item() == "one sample alone sets the scale"

@@ -56,6 +56,20 @@ def test_active_frames_stay_and_about_a_tenth_of_the_others():
     assert every.min() > 5  # no subject is left out
 
 
+def test_the_share_may_be_one_of_the_active_frames():
+    """27 subjects with 100 active and 300 idle frames: a tenth of those is a 30th of these."""
+    frames = disfa(27, 400, active=101)
+    table = training_set.draw_no_au(frames, 0.1, share_of="active")
+    stayed = table.filter(pl.col("keep"), pl.col("frame") > 100)
+    assert table.filter(pl.col("frame") <= 100)["keep"].all()
+    assert abs(stayed.height - 270) < 50, "three standard deviations of 8,100 draws"
+    fewer = training_set.draw_no_au(frames, 0.1).filter(pl.col("keep"), pl.col("frame") > 100)
+    assert set(stayed["sample_id"]) < set(fewer["sample_id"]), "in the same order"
+    assert training_set.draw_no_au(disfa(1, 10, active=6), 1.0, share_of="active")["keep"].all()
+    with pytest.raises(ValueError, match="share_of is neutral or active, not 'all'"):
+        training_set.draw_no_au(frames, share_of="all")
+
+
 def test_another_subject_another_order_or_an_earlier_drop_changes_nothing_for_the_rest():
     small, large = (training_set.draw_no_au(disfa(n, 50), 0.3, seed=7) for n in (3, 4))
     assert_frame_equal(small, large.head(small.height))

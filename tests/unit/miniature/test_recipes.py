@@ -43,7 +43,7 @@ def home(tmp_path):
 def test_the_calibrated_recipe_lands_on_the_truth(home):
     found = recipes.errors(Store(home), home / "raw" / "affectnet").filter(au=12)
     mae = dict(found.select("recipe", "mae").iter_rows())
-    assert list(mae) == ["uncorrected", "paper", "reference", "calibrated"]
+    assert list(mae) == ["uncorrected", "paper", "reference", "calibrated", "as_read"]
     assert mae["uncorrected"] == pytest.approx(1.25), "half of 0 to 5 on average"
     assert mae["calibrated"] < 0.25 < mae["paper"]
 
