@@ -71,7 +71,8 @@ def _plain(value: Any) -> Any:
 
 def _with_nearest(problem: Mapping[str, Any], known: Iterable[str]) -> InitErrorDetails:
     """A problem as pydantic takes it back; an unknown key of this class gets its nearest match."""
-    kind, message, location = problem["type"], problem["msg"], problem["loc"]
+    kind, location = problem["type"], problem["loc"]
+    message = problem["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden" and len(location) == 1:
         kind, message = UNKNOWN_KEY, f"unknown key{hint(str(location[0]), known)}"
     context = {name: said for name, said in problem.get("ctx", {}).items() if isinstance(said, str)}

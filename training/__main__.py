@@ -10,19 +10,17 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 
 from training.job import RENDEZVOUS, RESULT_FILE, JobError, TrainingJob
 
-LOCK_FILE = ".lock"
+LOCK_FILE, MEETING_FILE = ".lock", ".processes"
 # A killed training's processes need a moment to notice.
 LOCK_PATIENCE = 30.0
 # Activations are freed and wanted again at every step; left to itself, glibc gives them back to the system in
@@ -51,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         with _lock(Path(job.output)) as lock:
             if _is_done(job):
                 return 0
-            return _launch(given.job, job.loop.processes or _usual_processes(job), lock)
+            return _launch(given.job, Path(job.output), job.loop.processes or _usual_processes(job), lock)
     except JobError as error:
         if int(os.environ.get("RANK", 0)) == 0:
             print(f"error: {error}", file=sys.stderr)
@@ -70,14 +68,12 @@ def _work(job: TrainingJob) -> int:
     return 0
 
 
-def _launch(path: Path, processes: int, lock: int) -> int:
+def _launch(path: Path, output: Path, processes: int, lock: int) -> int:
     """Start the processes and wait; the first that fails ends them all. They inherit the lock."""
     threads = min(int(os.environ.get("OMP_NUM_THREADS", _cores())), _cores() // processes)
-    meeting = Path(tempfile.mkdtemp(prefix="fineface-training-"))  # readable by this user alone
+    meeting = output.resolve() / MEETING_FILE
+    meeting.unlink(missing_ok=True)  # of a training that was killed
     environment = os.environ | {
-        RENDEZVOUS: str(meeting / "processes"),
-        "WORLD_SIZE": str(processes),
-        "LOCAL_WORLD_SIZE": str(processes),
         "OMP_NUM_THREADS": str(max(1, threads)),
         "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEP_MEMORY),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
@@ -90,8 +86,9 @@ def _launch(path: Path, processes: int, lock: int) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         for rank in range(processes):
-            own = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            running.append(subprocess.Popen(command, env=own, pass_fds=[lock], stdin=subprocess.DEVNULL))
+            own = {} if processes == 1 else _group(rank, processes, meeting)
+            options = {"env": environment | own, "pass_fds": [lock], "stdin": subprocess.DEVNULL}
+            running.append(subprocess.Popen(command, **options))
         while True:
             codes = [process.poll() for process in running]
             failed = [code for code in codes if code]
@@ -106,7 +103,13 @@ def _launch(path: Path, processes: int, lock: int) -> int:
             process.kill()
         for process in running:
             process.wait()
-        shutil.rmtree(meeting, ignore_errors=True)
+        meeting.unlink(missing_ok=True)
+
+
+def _group(rank: int, processes: int, meeting: Path) -> dict[str, str]:
+    """What the process `rank` of several is told."""
+    world = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), RENDEZVOUS: str(meeting)}
+    return {"RANK": str(rank), "LOCAL_RANK": str(rank), **world}
 
 
 def _die_with(parent: int) -> None:

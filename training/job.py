@@ -109,4 +109,4 @@ def _explain(problem: Any) -> str:
         return f"'{key}' is missing"
     if problem["type"] == UNKNOWN_KEY:
         return problem["msg"].replace("unknown key", f"unknown key '{key}'", 1)
-    return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"{key}: {problem['msg']}"

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
+import tiny_world
+from tiny_training import hold_out, write_dataset
 
 import facs
 from assets.experiment import generated_samples, trained_model
@@ -62,20 +64,70 @@ def test_the_loss_curve_is_what_was_written_so_far(tmp_path):
 
 
 def test_every_setting_of_a_profile_reaches_the_training(tmp_path, world):
-    """The job takes all the settings of an experiment: none is dropped, none unknown."""
+    """The job holds the very settings of the profile."""
     profile = profiles.load(str(world.profile), tmp_path)
-    job = trained_model._job(profile, profile.experiments["fineface"])
-    assert (job.encoder, job.rank, job.steps, job.checkpoint_every) == ("res_mlp64", 2, 12, 4)
-    assert (job.smoothing_variance, job.round_probability) == (0.2, 0.2)
-    assert len(job.validation_prompts) == 2 and len(job.base_fingerprint) == 32
-    assert all(hasattr(job, name) for name in trained_model.DECISIVE)
+    settings = profile.experiments["fineface"].train
+    job = trained_model._job(profile, settings)
+    assert job.train is settings and settings.steps == 12
+    assert len(job.sample_prompts) == 2 and len(job.base_content) == 32
+
+
+def test_experiments_that_differ_in_sampling_share_one_training(tmp_path, world):
+    """The second finds the first one's model under the same key: no step is trained for it."""
+    dataset = hold_out(write_dataset(tmp_path / "data"))
+    splits = [("train", "samples.parquet"), ("validation", "held_out.parquet")]
+    tables = [pl.read_parquet(dataset / name).with_columns(split=pl.lit(split)) for split, name in splits]
+    table = pl.concat([tables[0].head(30), tables[1]]).with_columns(keep=True, content_hash="sample_id")
+    latents = table.select("sample_id", "file", "row", fingerprint=pl.lit("vae"))
+    store = Store(tmp_path / "home")
+    named = {
+        name: store.files("latents").put((dataset / name).read_bytes(), ".safetensors")
+        for name in latents["file"].unique()
+    }
+    latents = latents.with_columns(pl.col("file").replace_strict(named))
+    train = {
+        "method": "fineface",
+        "rank": 2,
+        "steps": 2,
+        "batch_size": 4,
+        "validate_every": 1,
+        "sample_every": 0,
+    }
+    said = {
+        "a": {"train": train},
+        "b": {"train": train | {"checkpoint_every": 1}, "sample": {"guidance": 3, "au_scale": 0.5}},
+        "c": {"train": train | {"seed": 1}},
+    }
+    path = tiny_world.write_profile(tmp_path / "p.yaml", world.models, world.raw, experiments=said)
+    path.write_text(path.read_text().replace("competitor: sd", "competitor: null"))
+    profile = profiles.load(str(path), tmp_path)
+    log = SimpleNamespace(info=lambda text: None)
+    found = {
+        name: trained_model._trained(
+            SimpleNamespace(log=log), store, profile, experiment.train, table.drop("file", "row"), latents
+        )
+        for name, experiment in profile.experiments.items()
+    }
+    rows, metadata = ({name: pair[place] for name, pair in found.items()} for place in (0, 1))
+    assert rows["a"] == rows["b"] and rows["a"]["samples"] == 30
+    assert [metadata[name]["steps_trained"] for name in "abc"] == [2, 0, 2]
+    assert rows["c"]["key"] != rows["a"]["key"] and rows["c"]["model_hash"] != rows["a"]["model_hash"]
+    curve = trained_model.losses(store.home / "files" / "adapters" / rows["a"]["key"])
+    assert curve["held_out_loss"].null_count() == 0 and curve.height == 2
+    drawn = [
+        generated_samples.Artist(SimpleNamespace(log=log), store, profile, {"experiment": name, **rows[name]})
+        for name in "ab"
+    ]
+    assert drawn[0].generator.fingerprint != drawn[1].generator.fingerprint
+    assert generated_samples.choose_guidance(drawn[1])["guidance"].to_list() == [3.0]
 
 
 @pytest.fixture
 def artist(tmp_path, world):
-    def make(folder):
+    def make(experiment):
         profile = profiles.load(str(world.profile), tmp_path)
-        row = {"folder": folder, "model_hash": folder and "hash"}
+        folder = "some/folder" if experiment == "fineface" else None
+        row = {"experiment": experiment, "folder": folder, "model_hash": folder and "hash"}
         context = SimpleNamespace(log=SimpleNamespace(info=lambda text: None))
         return generated_samples.Artist(context, Store(tmp_path), profile, row)
 
@@ -84,24 +136,24 @@ def artist(tmp_path, world):
 
 def test_without_an_adapter_aus_become_words(artist):
     samples = protocol.build("miniature").filter(pl.col("prompted").is_in(["12", "6+12"]), prompt_index=0)
-    prompts = artist(None)._requests(samples)
+    prompts = artist("sd")._requests(samples)
     text = dict(zip(samples["sample_id"], prompts["prompt"], strict=True))
     assert text["individual/00/au12/3"].endswith("in a park, lip corner puller 3")
     assert prompts["aus"].null_count() == samples.height
     neutral = protocol.no_au_samples(samples)
-    assert artist(None)._requests(neutral)["prompt"].to_list() == neutral["prompt"].to_list()
+    assert artist("sd")._requests(neutral)["prompt"].to_list() == neutral["prompt"].to_list()
 
 
 def test_with_an_adapter_prompts_stay_and_vectors_go_along(artist):
     samples = protocol.build("miniature").head(3)
-    requests = artist("some/folder")._requests(samples)
+    requests = artist("fineface")._requests(samples)
     assert requests["prompt"].to_list() == samples["prompt"].to_list()
     assert requests["aus"].to_list() == [list(row) for row in samples.select(facs.COLUMNS).iter_rows()]
 
 
 def test_a_picture_is_drawn_once_and_found_again(artist):
     samples = protocol.build("miniature").head(2)
-    first, second = artist(None), artist(None)
+    first, second = artist("sd"), artist("sd")
     drawn = first.draw(samples, 2.0)
     assert (first.calls, first.reused) == (2, 0)
     assert second.draw(samples, 2.0).equals(drawn) and (second.calls, second.reused) == (0, 2)
@@ -112,7 +164,7 @@ def test_a_picture_is_drawn_once_and_found_again(artist):
 
 def test_scores_and_guidance_are_the_judges(artist, monkeypatch):
     """`measure` is what both call: it asks the judge, not the labeller, and says so in every row."""
-    one = artist(None)
+    one = artist("sd")
     asked = []
 
     def annotate(context, store, estimator, images, chunk):
@@ -152,7 +204,7 @@ def test_results_of_two_judges_are_not_laid_side_by_side():
 
 
 def test_guidance_is_the_best_on_validation_prompts(artist, monkeypatch):
-    chosen = artist(None)
+    chosen = artist("sd")
     error = {2.0: 3.0, 4.0: 1.0}
     seen = []
 

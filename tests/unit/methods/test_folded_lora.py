@@ -50,7 +50,7 @@ def lora_layer(dtype):
 @torch.no_grad()
 def survives(layer, merge=None, dtype=None):
     """How far a LoRA update of 0.1 % of the weights moves the output for inputs it is meant for, as a share
-    of what it should (1: all of it). `merge`: by adding it to the weights, in that format; `dtype`: of the rest.
+    of what it should (1: all of it). `merge`: added to the weights, in that format; `dtype`: of the rest.
     """
     generator = torch.Generator().manual_seed(1)
     down, up = torch.randn(24, 1024, generator=generator), torch.randn(64, 24, generator=generator)

@@ -1,12 +1,14 @@
 """`python -m training` with two processes: killed and started again, locked, and already done."""
 
 import fcntl
+import ipaddress
 import json
 import os
 import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -76,6 +78,21 @@ def test_killed_training_goes_on_to_the_same_bytes(home, finished):
     assert adapter_bytes(asked) == adapter_bytes(finished[0])
     curve = [(line["step"], line["loss"]) for line in progress.read(asked.output)]
     assert curve == [(line["step"], line["loss"]) for line in progress.read(finished[0].output)]
+
+
+def test_processes_listen_on_loopback_only(home):
+    """What they exchange is gradients of faces, and who may join is whoever knocks."""
+    asked = job(home, "listening", checkpoint_every=STEPS)
+    seen = set()
+    with subprocess.Popen(command(asked), cwd=PROJECT, env=environment(), stdout=subprocess.PIPE) as process:
+        for _ in process.stdout:
+            for child in psutil.Process(process.pid).children():
+                listening = [c for c in child.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+                seen |= {connection.laddr.ip for connection in listening}
+            process.kill()
+            break
+    wait_until_all_are_dead(asked)
+    assert seen and all(ipaddress.ip_address(address).is_loopback for address in seen)
 
 
 def test_two_processes_do_what_one_does(home, finished, tmp_path):
