@@ -233,8 +233,9 @@ def _prompt(generated: pl.DataFrame, index: int) -> str:
 
 def _reasons(data: ReportData) -> list[dict]:
     """How often each reason dropped a row, with its sentence."""
+    descriptions = {reason.value: reason.description for reason in Reason}
     return [
-        {**row, "description": Reason(row["reason_code"]).description}
+        {**row, "description": descriptions[row["reason_code"]]}
         for row in funnel.reasons(data.stages).rows(named=True)
     ]
 

@@ -24,7 +24,7 @@ def inspect(folder: Path, profile: str, home: Path | None) -> Inventory:
     Raises ProfileError, and RawDataError for a folder in which nothing is recognised.
     """
     place = home.expanduser().absolute() if home else None
-    rules = rules_of(profiles.load(profile, place or Path.cwd(), unset="not-set"))
+    rules = rules_of(profiles.load(profile, place or Path.cwd(), unset=lambda _: "not-set"))
     if place is None:
         return inventory.inspect(folder.expanduser(), rules)
     store = Store(place)
@@ -47,6 +47,7 @@ def rules_of(profile: Profile) -> Rules:
         cameras=tuple(profile.disfa.cameras),
         exclude_faulty=profile.disfa.exclude_faulty,
         first_frame=profile.disfa.first_frame,
+        first_label=profile.disfa.first_label,
         no_au_share=profile.disfa.no_au_share,
         neutral_share_of=profile.disfa.neutral_share_of,
         seed=profile.disfa.seed,

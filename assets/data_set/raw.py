@@ -14,7 +14,7 @@ from reasons import Kind
 from store import HashCache, Store
 
 
-@dg.asset(group_name="data_set", code_version="2", kinds={"polars"})
+@stage.asset(code_version="2", kinds={"polars"})
 def raw_affectnet(
     context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]
 ) -> dg.MaterializeResult:
@@ -34,7 +34,7 @@ def raw_affectnet(
     return _described(table, raw)
 
 
-@dg.asset(group_name="data_set", code_version="2", kinds={"polars"})
+@stage.asset(code_version="2", kinds={"polars"})
 def raw_disfa(
     context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]
 ) -> dg.MaterializeResult:
@@ -53,6 +53,7 @@ def raw_disfa(
         cameras=profile.disfa.cameras,
         exclude_faulty=profile.disfa.exclude_faulty,
         first_frame=profile.disfa.first_frame,
+        first_label=profile.disfa.first_label,
         memo=store.memo("probes"),
         say=context.log.info,
         note=found.append,
@@ -65,7 +66,7 @@ def raw_disfa(
     return _described(drawn, raw, pictures_found=notes)
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"polars"})
+@stage.asset(code_version="1", kinds={"polars"})
 def raw_folder(store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]) -> dg.MaterializeResult:
     """Any folder of portraits, with the captions that lie beside them."""
     raw = profile.raw.folder

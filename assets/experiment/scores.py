@@ -6,8 +6,9 @@ import dagster as dg
 import polars as pl
 
 import facs
-from assets import annotators, calls, stage
+from assets import calls, stage
 from assets.experiment.generated_samples import located, measure
+from inference import questions
 from store import Store
 
 
@@ -16,9 +17,7 @@ def build(
 ) -> list[dg.AssetsDefinition]:
     """Both assets, with one partition an experiment."""
 
-    @dg.asset(
-        group_name="experiment", code_version="2", partitions_def=experiments, kinds={"torch"}, pool="gpu"
-    )
+    @stage.asset(code_version="2", partitions_def=experiments, kinds={"torch"}, pool="gpu")
     def au_scores(
         context: dg.AssetExecutionContext,
         generated_samples: pl.DataFrame,
@@ -39,8 +38,7 @@ def build(
             left_out=metrics.left_out(table),
         )
 
-    @dg.asset(
-        group_name="experiment",
+    @stage.asset(
         code_version="2",
         partitions_def=experiments,
         kinds={"huggingface"},
@@ -70,16 +68,10 @@ def build(
 
 
 def _embed(context, store: Store, profile: Any, samples: pl.DataFrame) -> tuple[pl.DataFrame, int, int]:
-    found, made, reused = calls.over_images(
-        context,
-        store,
-        "clip_embeddings",
-        located(store, samples),
-        annotators.embeddings(profile.evaluation.embedder),
-        annotators.EMBEDDING,
-        chunk=profile.chunk,
-    )
-    return samples.hstack(calls.readable(found).select("embedding", "model", "fingerprint")), made, reused
+    question = questions.embeddings(profile.evaluation.embedder)
+    found = calls.ask(context, store, question, located(store, samples), profile.chunk)
+    embedded = calls.readable(found.frame).select("embedding", "model", "fingerprint")
+    return samples.hstack(embedded), found.asked, found.reused
 
 
 def _rows(embeddings: pl.Series):

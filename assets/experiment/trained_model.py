@@ -45,9 +45,8 @@ def build(
 ) -> list[dg.AssetsDefinition]:
     """The asset, with one partition an experiment; it refuses to train while one of `gates` is failed."""
 
-    @dg.asset(
-        group_name="experiment",
-        code_version="1",
+    @stage.asset(
+        code_version="2",
         partitions_def=experiments,
         kinds={"torch"},
         pool="gpu",
@@ -138,7 +137,7 @@ def training_samples(training_set: pl.DataFrame, latents: pl.DataFrame, split: s
     An AU that the estimator does not support has no label; it is trained as 0: nothing is learnt of it.
     """
     wanted = stage.kept(training_set).filter(split=split)
-    places = latents.select("sample_id", "file", "row")
+    places = latents.drop_nulls("file").select("sample_id", "file", "row")
     joined = wanted.join(places, on="sample_id", how="inner", validate="1:1").sort("sample_id")
     return joined.select(
         "sample_id", "content_hash", "caption", pl.col(facs.COLUMNS).fill_null(0.0), "file", "row"

@@ -6,25 +6,14 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+import stages
 from assets import stage
 from store import Store
 
-FUNNEL = (
-    "raw_affectnet",
-    "raw_disfa",
-    "raw_folder",
-    "face_crop",
-    "resolution",
-    "photorealism",
-    "au_annotation",
-    "au_corrections",
-    "captions",
-    "training_set",
-)
 REPORT = "report.html"
 
 
-@dg.asset(group_name="results", code_version="1", kinds={"polars"}, deps=list(FUNNEL))
+@stage.asset(code_version="1", kinds={"polars"}, deps=list(stages.FUNNEL))
 def results(
     context: dg.AssetExecutionContext,
     trained_model: pl.DataFrame,
@@ -56,7 +45,9 @@ def results(
             competitor=competitor,
             generated=_by_experiment(generated_samples, profile),
             locate=store.files("generated").path,
-            stages={name: store.read(name, columns=["source", "keep", "reason_code"]) for name in FUNNEL},
+            stages={
+                name: store.read(name, columns=["source", "keep", "reason_code"]) for name in stages.FUNNEL
+            },
             corrections=store.read("au_corrections"),
             losses=_losses(store, trained_model),
             facts=_facts(store, profile, trained_model, au_scores, judge),
@@ -87,7 +78,7 @@ def _losses(store: Store, trained_model: pl.DataFrame) -> dict[str, pl.DataFrame
 def _facts(
     store: Store, profile: Any, trained_model: pl.DataFrame, au_scores: pl.DataFrame, judge: str
 ) -> dict[str, dict[str, object]]:
-    versions = {name: store.version(name) for name in (*FUNNEL, "latents")}
+    versions = {name: store.version(name) for name in (*stages.FUNNEL, "latents")}
     trained = {row["experiment"]: row["model_hash"] or "untouched base" for row in trained_model.to_dicts()}
     return {
         "Experiments": trained,
@@ -117,19 +108,31 @@ def judged_by(au_scores: pl.DataFrame, labels: pl.DataFrame) -> str:
     return who + (f" It does not read {absent}; no mean counts it." if absent else "")
 
 
-@dg.asset_check(asset=results, additional_ins={"au_scores": dg.AssetIn("au_scores")}, blocking=True)
+@dg.asset_check(
+    asset=results,
+    additional_ins={"au_scores": dg.AssetIn("au_scores"), "training_set": dg.AssetIn("training_set")},
+    blocking=True,
+)
 def every_experiment_is_complete(
-    results: pl.DataFrame, au_scores: pl.DataFrame, profile: dg.ResourceParam[Any]
+    results: pl.DataFrame,
+    au_scores: pl.DataFrame,
+    training_set: pl.DataFrame,
+    profile: dg.ResourceParam[Any],
 ) -> dg.AssetCheckResult:
-    """Every experiment was measured on every sample of the protocol (1650), and on the same ones."""
+    """Every experiment was measured on every sample of the protocol (1650), with the same prompts and noise:
+    those that are drawn change with the training set.
+    """
     from assets.experiment.generated_samples import protocol_samples
 
-    wanted = set(protocol_samples(profile)["sample_id"])
-    kinds = ["individual", "combination"]
+    identity = ["sample_id", "prompt", "seed"]
+    wanted = set(protocol_samples(profile, training_set).select(identity).iter_rows())
     counts = {}
     incomplete = []
     for experiment in results["experiment"].unique().sort():
-        found = set(au_scores.filter(pl.col("kind").is_in(kinds), experiment=experiment)["sample_id"])
+        measured = au_scores.filter(
+            pl.col("kind").is_in(["individual", "combination"]), experiment=experiment
+        )
+        found = set(measured.select(identity).iter_rows())
         counts[experiment] = len(found)
         if found != wanted:
             incomplete.append(experiment)

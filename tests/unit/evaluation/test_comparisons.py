@@ -6,15 +6,16 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+import tiny_protocol
 from hypothesis import given
 from hypothesis import strategies as st
 
 import facs
-from evaluation import comparisons, metrics, protocol
+from evaluation import comparisons, metrics
 from evaluation.bootstrap import Sums
 from evaluation.metrics import MEASURED
 
-PROTOCOL = protocol.build("miniature")
+PROTOCOL = tiny_protocol.build()
 
 
 def sums(*means: float, count: float = 10) -> Sums:

@@ -5,16 +5,17 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+import tiny_protocol
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 import facs
-from evaluation import metrics, protocol
+from evaluation import metrics
 from evaluation.bootstrap import Sums
 from evaluation.metrics import MEASURED, Scores
 
-PROTOCOL = protocol.build("miniature")
+PROTOCOL = tiny_protocol.build()
 INDIVIDUAL = PROTOCOL.filter(kind="individual")
 
 

@@ -1,8 +1,13 @@
 """The 1650 samples: what they ask for, which noise they share, that they never change by accident."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
+import tiny_protocol
+from hypothesis import given
+from hypothesis import strategies as st
 
 import facs
 from evaluation import protocol
@@ -13,7 +18,7 @@ GOLDEN_SUM = 535.0
 
 @pytest.fixture(scope="module", params=protocol.names())
 def table(request):
-    return protocol.build(request.param)
+    return tiny_protocol.build(request.param)
 
 
 def test_there_are_two_protocols():
@@ -94,7 +99,7 @@ def test_no_au_samples_of_a_part_are_only_those_it_needs(table):
 
 @pytest.mark.parametrize("name", protocol.names())
 def test_validation_shares_neither_prompt_nor_noise(name):
-    table, validation = protocol.build(name), protocol.validation_samples(name)
+    table, validation = tiny_protocol.build(name), protocol.validation_samples(name)
     assert validation.schema == protocol.SCHEMA
     assert validation.height == 60
     assert not set(validation["prompt"]) & set(table["prompt"])
@@ -104,11 +109,66 @@ def test_validation_shares_neither_prompt_nor_noise(name):
     assert protocol.no_au_samples(validation).height == 60
 
 
-def test_seven_prompts_are_the_papers():
+def test_seven_prompts_are_the_papers_and_eight_are_drawn():
     asked = protocol.prompts("paper")
-    assert list(asked.sources).count("paper") == 7
+    assert asked.sources == ("paper",) * 7 and asked.drawn == 8
     assert "A girl wearing a sundress in a sunflower field" in asked.texts
     assert set(protocol.prompts("miniature").sources) == {"ours"}
+    whole = tiny_protocol.build("paper").group_by("prompt_source").agg(pl.col("prompt").n_unique())
+    assert dict(whole.iter_rows()) == {"paper": 7, protocol.DRAWN: 8}
+
+
+def drawn(captions, name="paper", count=None):
+    return protocol.with_captions(protocol.prompts(name), captions, count).texts[7:]
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_draw_depends_on_nothing_but_seed_and_wording(random):
+    """Neither the order of the training set nor how often a caption occurs in it."""
+    captions = [text for text in tiny_protocol.CAPTIONS for _ in range(random.randint(1, 3))]
+    random.shuffle(captions)
+    assert drawn(captions) == drawn(tiny_protocol.CAPTIONS)
+    assert set(drawn(captions)) <= set(tiny_protocol.CAPTIONS) and len(set(drawn(captions))) == 8
+
+
+def test_the_seed_decides_the_draw():
+    asked = protocol.prompts("paper")
+    other = replace(asked, seed=asked.seed + 1)
+    texts = [protocol.with_captions(one, tiny_protocol.CAPTIONS).texts for one in (asked, other)]
+    assert texts[0] != texts[1] and texts[0][:7] == texts[1][:7]
+
+
+def test_a_few_captions_more_change_few_prompts():
+    many = [f"a person number {number}" for number in range(1000)]
+    more = [*many, *(f"another person {number}" for number in range(10))]
+    assert len(set(drawn(many)) & set(drawn(more))) >= 7
+
+
+def test_a_caption_that_is_a_prompt_already_is_not_drawn():
+    """Nor one that differs from it, or from another caption, in case or spaces only."""
+    asked = protocol.prompts("paper")
+    known = [asked.texts[0].upper(), asked.validation_texts[0], " ", "  Two   Words"]
+    texts = drawn(
+        [*known, *tiny_protocol.CAPTIONS[:6], tiny_protocol.CAPTIONS[0].title(), "two words", "more"]
+    )
+    assert len({text.casefold() for text in texts}) == 8 and "" not in texts
+    assert {text.casefold() for text in texts} >= {"two words", "more"}
+    assert not {text.casefold() for text in texts} & {text.casefold() for text in known[:2]}
+
+
+def test_too_few_captions_are_an_error_that_says_how_to_go_on():
+    with pytest.raises(ValueError, match=r"draws 8 .* only 3 are distinct; evaluation.prompts: 7 uses"):
+        drawn(["one", "two", "three", "One"])
+    assert protocol.build("paper", (), 7)["prompt"].n_unique() == 7
+    assert drawn(tiny_protocol.CAPTIONS, count=9) == drawn(tiny_protocol.CAPTIONS)[:2]
+    with pytest.raises(ValueError, match="16 prompts asked for; the protocol has 15"):
+        drawn(tiny_protocol.CAPTIONS, count=16)
+
+
+def test_only_captions_that_are_trained_on_count():
+    rows = {"keep": [True, True, False, True, True], "split": ["train", "test", "train", "train", "train"]}
+    table = pl.DataFrame({**rows, "caption": ["a", "b", "c", None, "a"]})
+    assert protocol.training_captions(table) == ["a", "a"]
 
 
 def test_miniature_prompts_never_name_an_expression():
@@ -122,11 +182,13 @@ def test_the_version_names_the_content(table):
     changed = table.with_columns(seed=pl.col("seed") + (pl.col("sample_id") == "individual/00/au01/1"))
     assert protocol.version(changed) != protocol.version(table)
     assert protocol.version(table.reverse()) != protocol.version(table)
+    other = pl.when(pl.col("prompt_source") == protocol.DRAWN).then(pl.lit("another caption"))
+    assert protocol.version(table.with_columns(prompt=other.otherwise("prompt"))) != protocol.version(table)
 
 
 def test_the_combinations_have_not_changed():
     """Published numbers hang on these vectors: a change must be meant."""
-    first = protocol.build("miniature").filter(kind="combination", prompt_index=0)
+    first = tiny_protocol.build().filter(kind="combination", prompt_index=0)
     assert [
         facs.describe(row) for row in first.head(3).select(facs.COLUMNS).iter_rows()
     ] == GOLDEN_COMBINATIONS

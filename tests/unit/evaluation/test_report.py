@@ -8,13 +8,14 @@ from html.parser import HTMLParser
 import numpy as np
 import polars as pl
 import pytest
+import tiny_protocol
 from PIL import Image
 
 import facs
 from evaluation import figures, funnel, grids, protocol, report, tables
 from evaluation.metrics import MEASURED
 
-PROTOCOL = protocol.build("miniature")
+PROTOCOL = tiny_protocol.build()
 SAMPLES = pl.concat([PROTOCOL, protocol.no_au_samples(PROTOCOL)])
 
 

@@ -5,12 +5,13 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+import tiny_protocol
 
 import facs
 from evaluation import metrics, protocol, tables
 from evaluation.metrics import MEASURED
 
-PROTOCOL = protocol.build("miniature")
+PROTOCOL = tiny_protocol.build()
 WITH_NEUTRAL = pl.concat([PROTOCOL, protocol.no_au_samples(PROTOCOL)])
 
 
