@@ -102,7 +102,7 @@ def draw(
 
 
 def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
-    """prompt, seed and aus of each sample as a method words them; aus is null where the prompt says it all."""
+    """prompt, seed and aus of each sample as a method words them; aus is null where the prompt says all."""
     worded = word(samples["prompt"].to_list(), samples.select(facs.COLUMNS).rows())
     vectors = worded.aus if worded.aus is not None else [None] * samples.height
     return samples.select(
