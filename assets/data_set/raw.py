@@ -62,7 +62,7 @@ def raw_disfa(
     drawn = training_set.draw_no_au(
         table, settings.no_au_share, settings.seed, share_of=settings.neutral_share_of
     )
-    notes = dg.MetadataValue.md("\n".join(f"- {line}" for line in found))
+    notes = stage.listed(found)
     return _described(drawn, raw, pictures_found=notes)
 
 
