@@ -7,7 +7,8 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -146,8 +147,8 @@ def column_schema(frame: pl.DataFrame, declared: stages.Stage | None = None) -> 
 
 
 def markdown(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    """A small table as Markdown."""
-    lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * frame.width]
+    """A small table as Markdown; what its cells say is shown, never obeyed (`escaped`)."""
+    lines = ["| " + " | ".join(map(escaped, frame.columns)) + " |", "|" + "---|" * frame.width]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in frame.iter_rows()]
     return dg.MetadataValue.md("\n".join(lines))
 
@@ -156,7 +157,7 @@ def picture(png: bytes, title: str) -> dg.MarkdownMetadataValue:
     """A PNG, inline."""
     import base64
 
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
+    return dg.MetadataValue.md(f"![{escaped(title)}](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
 def kept(frame: pl.DataFrame) -> pl.DataFrame:
@@ -169,9 +170,30 @@ def check(passed: bool, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.
     return dg.AssetCheckResult(passed=bool(passed), severity=severity, metadata=metadata)
 
 
+def listed(lines: Iterable[str]) -> dg.MarkdownMetadataValue:
+    """A list as Markdown, escaped."""
+    return dg.MetadataValue.md("\n".join(f"- {escaped(line)}" for line in lines))
+
+
+def escaped(text: str) -> str:
+    """`text`, which comes from data, as Markdown that shows it as it is, in one line.
+
+    A caption, a file's name or an override's reason must be no image or link that the page then fetches: the
+    UI's own address among them would start runs.
+    """
+    return _ACTIVE.sub(r"\\\g<0>", _UNSEEN.sub(" ", text))
+
+
+_ACTIVE = re.compile(r"[\\`*~\[\]()<>{}!|:@&$#]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.", re.IGNORECASE)
+"""What Markdown gives a meaning inside a line: quotes of code, emphasis, links, images, HTML, its entities,
+cells, and addresses that it would make links of. Underscores inside a word have none."""
+
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+"""Control characters: a new line would end the table, a bidirectional override shows another text."""
+
+
 def _cell(value: object) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else escaped(str(value))
 
 
 def share(rows: pl.Series) -> float:

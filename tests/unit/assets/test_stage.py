@@ -1,12 +1,16 @@
 """What every stage hands back, and the pictures it shows."""
 
 import io
+from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import dagster as dg
 import polars as pl
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from PIL import Image
 
 from assets import pictures, stage
@@ -133,9 +137,70 @@ def test_a_table_without_keep_has_no_counts_by_reason():
     }
 
 
-def test_markdown_escapes_what_would_break_a_table():
-    text = stage.markdown(pl.DataFrame({"a": ["x|y\nz", None], "b": [1.23456, None]})).value
-    assert text.splitlines()[2:] == ["| x\\|y z | 1.235 |", "|  |  |"]
+HOSTILE = [
+    "![x](http://127.0.0.1:3000/graphql?query=mutation)",
+    "![x][1]", "[1]: http://127.0.0.1:3000/graphql",
+    "[start](javascript:alert(1))",
+    "<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "</td></tr></table><h1>x",
+    "<http://127.0.0.1:3000>", "https://127.0.0.1:3000/x", "www.evil.org", "ada@evil.org",
+    "`code` `` `|` ``", "a | b \\| c \\\\| d", "*a* **b** _c_ __d__ ~~e~~", "&lt;img&gt; &#33;",
+    "$x$ {{x}} a_b.jpg #1 \\![x](y)",
+]  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Tags and texts of the cells of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.cells: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_data(self, data):
+        if self.cells:
+            self.cells[-1] += data
+
+
+def rendered(*texts: str) -> Page:
+    """`texts` as the cells of a column, through a renderer that lets HTML pass."""
+    source = stage.markdown(pl.DataFrame({"text": texts})).value
+    return Page(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(source))
+
+
+def test_texts_from_data_are_shown_and_never_obeyed():
+    page = rendered(*HOSTILE)
+    assert page.tags == {"table", "thead", "tbody", "tr", "th", "td"}
+    assert [cell.strip() for cell in page.cells] == ["text", *HOSTILE]
+
+
+@given(
+    st.text(
+        st.characters(exclude_categories=["C", "Z"]) | st.sampled_from(" \\`*_[]()<>!|&:#~$"), max_size=30
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_shown_as_it_is(text):
+    page = rendered(text, "next")
+    assert page.tags == {"table", "thead", "tbody", "tr", "th", "td"}
+    assert [cell.strip() for cell in page.cells] == ["text", text.strip(), "next"]
+
+
+def test_addresses_are_no_links_and_lines_stay_lines():
+    assert stage.escaped("https://e.org www.e.org a@e.org") == r"https\://e.org www\.e.org a\@e.org"
+    assert stage.escaped("one\n| two\u202egpj.exe") == r"one \| two gpj.exe"
+    assert stage.listed(["![x](y)", "b"]).value == "- \\!\\[x\\]\\(y\\)\n- b"
+    assert stage.picture(b"", "]![x](y)").value.startswith(r"![\]\!\[x\]\(y\)](data:image/png;base64,")
+
+
+def test_numbers_are_rounded_and_nothing_is_empty():
+    text = stage.markdown(pl.DataFrame({"a": ["x", None], "b": [1.23456, None]})).value
+    assert text.splitlines()[2:] == ["| x | 1.235 |", "|  |  |"]
 
 
 def test_the_share_of_nothing_is_zero():
