@@ -62,13 +62,8 @@ def raw_disfa(
     drawn = training_set.draw_no_au(
         table, settings.no_au_share, settings.seed, share_of=settings.neutral_share_of
     )
-<<<<<<< HEAD
     notes = stage.listed(found)
     return _described(store, drawn, raw, pictures_found=notes)
-=======
-    notes = stage.listed(found)
-    return _described(drawn, raw, pictures_found=notes)
->>>>>>> main
 
 
 @stage.asset(code_version="1", kinds={"polars"})
