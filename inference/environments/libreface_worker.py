@@ -112,7 +112,9 @@ class LibreFace:
         angles = [float(pose[angle]) for angle in ("pitch", "yaw", "roll")]
         return {
             "faces": len(faces.boxes),
-            "face_box": [end / size for end, size in zip(faces.boxes[faces.largest], picture.size * 2)],
+            "face_box": [
+                end / size for end, size in zip(faces.boxes[faces.largest], picture.size * 2, strict=True)
+            ],
             "head_pose": angles if all(map(math.isfinite, angles)) else None,
             "pixels": self.head.image_transform(self.seen.aligned.convert("RGB")),
         }
