@@ -208,13 +208,13 @@ PROMPT: Columns = {
     "kind": _text("The part of the protocol.", known=("individual", "combination", "no_au", "validation")),
     "prompt_index": _count("Number of the prompt in the protocol."),
     "prompt": _text("The prompt itself."),
+    "prompt_source": _text("Where it is from: the paper, ours, or a training caption."),
     **_per_au(
         "au{}", "Intensity of AU{} asked for; 0 where it is not prompted.", null=False, low=None, high=None
     ),
     "prompted": _text("The AUs asked for, as in 6+12; empty for none."),
     "seed": _count("Seed of the initial noise."),
     "partner_id": _text("The no-AU sample of the same prompt and noise.", null=True),
-    "key": _text("Hash of all that decides the picture."),
     "file": _text("The picture's name in the store."),
     "experiment": _key("Name in the profile."),
     "guidance": _number("Classifier-free guidance it was drawn with.", null=False),
@@ -488,7 +488,7 @@ STAGES: tuple[Stage, ...] = (
             "faces": ESTIMATE["faces"],
             **MODEL,
         },
-        reads=("judge",),
+        reads=("judge", "evaluation.judge"),
     ),
     Stage(
         "clip_scores",
