@@ -1,7 +1,8 @@
 """generated_samples: the protocol's pictures of one experiment, and the guidance they are drawn with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -72,40 +73,43 @@ def draw(
     """`samples` (protocol columns) with `file`, the name of the picture that the model `trained`, a row of
     its table, makes of each.
     """
+    import methods.registry
     from inference.generation import Generator
 
-    base, evaluation = profile.base, profile.evaluation
+    experiment = profile.experiments[trained["experiment"]]
+    base, evaluation, sample = profile.base, profile.evaluation, experiment.sample
+    load = None
+    if trained["folder"] is not None:
+        folder = store.home / trained["folder"]
+        load = partial(methods.registry.load, settings=experiment.train, folder=folder)
     generator = Generator(
         base.model,
         base.revision,
-        adapter=None if trained["folder"] is None else store.home / trained["folder"],
-        adapter_hash=trained["model_hash"],
+        install=load,
+        model_hash=trained["model_hash"],
+        arguments=sample.arguments,
         size=base.size,
-        steps=evaluation.steps,
-        scheduler=evaluation.scheduler,
+        steps=sample.steps or evaluation.steps,
+        scheduler=sample.scheduler or evaluation.scheduler,
         precision=base.precision,
         batch_size=evaluation.batch_size,
     )
-    worded = requests(samples, as_text=trained["folder"] is None)
+    worded = requests(samples, methods.registry.get(experiment.train.method).word)
     question = questions.pictures(generator, store.files(FILES))
     asked = worded.with_columns(pl.lit(float(guidance)).alias("guidance"))
     found = calls.ask(context, store, question, asked, evaluation.chunk)
     return replace(found, frame=samples.with_columns(found.frame["file"]))
 
 
-def requests(samples: pl.DataFrame, as_text: bool) -> pl.DataFrame:
-    """prompt, seed and aus of each sample. `as_text`: the AUs become words at the end of the prompt (paper,
-    Table 1), and no vector goes along.
-    """
-    vectors = samples.select(facs.COLUMNS).rows()
-    if not as_text:
-        return samples.select("prompt", "seed", pl.Series("aus", vectors, dtype=pl.List(pl.Float64)))
-    words = [facs.as_text(vector) for vector in vectors]
-    prompts = [
-        f"{prompt}, {said}" if said else prompt for prompt, said in zip(samples["prompt"], words, strict=True)
-    ]
-    nothing = pl.lit(None, dtype=pl.List(pl.Float64))
-    return samples.select(pl.Series("prompt", prompts), "seed", nothing.alias("aus"))
+def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
+    """prompt, seed and aus of each sample as a method words them; aus is null where the prompt says all."""
+    worded = word(samples["prompt"].to_list(), samples.select(facs.COLUMNS).rows())
+    vectors = worded.aus if worded.aus is not None else [None] * samples.height
+    return samples.select(
+        pl.Series("prompt", worded.prompts, dtype=pl.String),
+        "seed",
+        pl.Series("aus", vectors, dtype=pl.List(pl.Float64)),
+    )
 
 
 def choose_guidance(
@@ -114,12 +118,14 @@ def choose_guidance(
     """The profile's candidates by AU-MSE (prompted) on the validation samples, best first: guidance,
     au_mse_prompted; calls, reused.
 
-    Validation prompts and seeds are none of the protocol's. A single candidate is taken unseen.
+    Validation prompts and seeds are none of the protocol's. The experiment's own guidance, or a single
+    candidate, is taken unseen.
     """
     from evaluation import metrics, protocol
 
     settings = profile.evaluation
-    candidates = [float(guidance) for guidance in settings.guidance_candidates]
+    own = profile.experiments[trained["experiment"]].sample.guidance
+    candidates = [float(guidance) for guidance in (settings.guidance_candidates if own is None else [own])]
     if len(candidates) == 1:
         return pl.DataFrame({"guidance": candidates, "au_mse_prompted": [None]}), 0, 0
     samples = _first_prompts(protocol.validation_samples(settings.protocol), profile)
