@@ -19,6 +19,10 @@ from reasons import Reason
 
 Columns = Mapping[str, dy.Column]
 
+SOURCES = ("affectnet", "disfa", "folder")
+WEB = ("affectnet", "folder")
+"""Web photographs; DISFA brings its labels along."""
+
 
 class Group(StrEnum):
     """The part of the graph that a stage belongs to."""
@@ -39,6 +43,8 @@ class Stage:
     table: str
     columns: Columns
     reads: tuple[str, ...] = ()
+    sources: tuple[str, ...] = SOURCES
+    """Of which raw data it may have rows."""
     optional: Columns = field(default_factory=dict)
     """Columns that some profiles' tables have."""
     chain: bool = True
@@ -133,8 +139,6 @@ def _per_au(
     }
 
 
-SOURCES = ("affectnet", "disfa", "folder")
-
 SAMPLE: Columns = {
     "sample_id": _key("Source and place of the picture in it; the same for ever."),
     "source": _text("The raw data set.", known=SOURCES),
@@ -208,6 +212,7 @@ PROMPT: Columns = {
     "kind": _text("The part of the protocol.", known=("individual", "combination", "no_au", "validation")),
     "prompt_index": _count("Number of the prompt in the protocol."),
     "prompt": _text("The prompt itself."),
+    "prompt_source": _text("Where it is from: the paper, ours, or a training caption."),
     **_per_au(
         "au{}", "Intensity of AU{} asked for; 0 where it is not prompted.", null=False, low=None, high=None
     ),
@@ -227,6 +232,7 @@ STAGES: tuple[Stage, ...] = (
         "AffectNet: a row a line of its lists, or a crop.",
         RAW,
         reads=("raw.affectnet", "resolution.min_side"),
+        sources=("affectnet",),
     ),
     Stage(
         "raw_disfa",
@@ -234,9 +240,15 @@ STAGES: tuple[Stage, ...] = (
         "DISFA: a row a labelled frame; of frames without an active AU some are drawn.",
         RAW,
         reads=("raw.disfa", "disfa"),
+        sources=("disfa",),
     ),
     Stage(
-        "raw_folder", Group.DATA_SET, "A folder of portraits: a row a picture.", RAW, reads=("raw.folder",)
+        "raw_folder",
+        Group.DATA_SET,
+        "A folder of portraits: a row a picture.",
+        RAW,
+        reads=("raw.folder",),
+        sources=("folder",),
     ),
     Stage(
         "face_crop",
@@ -268,6 +280,7 @@ STAGES: tuple[Stage, ...] = (
         "Web photographs, and which are large enough.",
         {**SAMPLE, **PICTURE, **SIZE, **JUDGED},
         reads=("resolution", "corrections.recipe"),
+        sources=WEB,
     ),
     Stage(
         "overrides",
@@ -282,6 +295,7 @@ STAGES: tuple[Stage, ...] = (
             "reason": _text("Why."),
         },
         chain=False,
+        sources=WEB,
     ),
     Stage(
         "photorealism",
@@ -306,6 +320,7 @@ STAGES: tuple[Stage, ...] = (
             **JUDGED,
         },
         reads=("photorealism",),
+        sources=WEB,
     ),
     Stage(
         "au_annotation",
@@ -313,6 +328,7 @@ STAGES: tuple[Stage, ...] = (
         "Twelve intensities of every photograph as the estimator gave them.",
         {**SAMPLE, **PICTURE, **READ, **ESTIMATE, **MODEL, **JUDGED},
         reads=("au_estimator",),
+        sources=WEB,
     ),
     Stage(
         "disfa_readings",
@@ -321,6 +337,7 @@ STAGES: tuple[Stage, ...] = (
         {**SAMPLE, **SUBJECT, **PICTURE, **LABELS, **READ, "faces": ESTIMATE["faces"], **MODEL, **JUDGED},
         reads=("au_estimator", "reads_labelled_frames"),
         chain=False,
+        sources=("disfa",),
     ),
     Stage(
         "annotator_agreement",
@@ -363,6 +380,7 @@ STAGES: tuple[Stage, ...] = (
         },
         reads=("corrections.recipe", "split.shares", "split.seed"),
         chain=False,
+        sources=WEB,
     ),
     Stage(
         "au_corrections",
@@ -383,6 +401,7 @@ STAGES: tuple[Stage, ...] = (
             **_per_au("au{}_scaled", "AU{} normalised and amplified, on 0-5.", high=None),
             **_per_au("au{}_mapped", "AU{} through the calibrated map, on 0-5."),
         },
+        sources=WEB,
     ),
     Stage(
         "recipe_errors",
@@ -475,7 +494,7 @@ STAGES: tuple[Stage, ...] = (
             "faces": ESTIMATE["faces"],
             **MODEL,
         },
-        reads=("judge",),
+        reads=("judge", "evaluation.judge"),
     ),
     Stage(
         "clip_scores",
