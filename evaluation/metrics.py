@@ -194,6 +194,59 @@ def paired(first: Scores, second: Scores) -> tuple[Scores, Scores]:
     )
 
 
+def differences(frame: pl.DataFrame, kind: str) -> Scores:
+    """What changed from the no-AU partner, instead of what is measured: a judge that knows each face at rest.
+
+    `frame` is an au_scores frame with the samples of `kind` and their partners. `measured` becomes the
+    sample's minus the partner's, -5 to 5; where either has no face nothing was seen to change, so it is 0
+    and `face_found` is false. Raises ValueError for a sample whose partner is not there.
+    """
+    read = aus_read(frame)
+    samples = Scores.of(frame.filter(kind=kind), read)
+    partners = Scores.of(frame.filter(kind="no_au"), read)
+    place = {sample_id: row for row, sample_id in enumerate(partners.sample_id)}
+    named = frame.filter(kind=kind)["partner_id"].to_list()
+    if missing := [partner for partner in named if partner not in place]:
+        raise ValueError(f"no-AU sample {missing[0]} was not measured")
+    partner = partners.take(np.array([place[partner_id] for partner_id in named], dtype=int))
+    found = samples.face_found & partner.face_found
+    change = np.where(found[:, None], samples.measured - partner.measured, np.where(read, 0.0, np.nan))
+    return replace(samples, measured=change, face_found=found)
+
+
+def confusion_rate(changes: Scores) -> Sums:
+    """The share of samples in which an AU that was not asked for rises at least as much as the one that was.
+
+    `changes` is of `differences`, individual samples. Whichever other AU rises most is the neighbour that it
+    is confused with; a picture without a face, in which nothing rises, counts as confused. After the
+    structural confusion rate of PixelSmile (arXiv 2603.25728), which asks the same of whole expressions. An
+    AU that the judge does not read is not counted. Raises ValueError if a sample asks for more than one AU.
+    """
+    if (changes.prompted.sum(axis=1) != 1).any():
+        raise ValueError("confusion is defined on samples that ask for exactly one AU")
+    asked = np.where(changes.prompted & changes.valid, changes.measured, -np.inf).max(axis=1, initial=-np.inf)
+    others = np.where(~changes.prompted & changes.valid, changes.measured, -np.inf).max(
+        axis=1, initial=-np.inf
+    )
+    return Sums.of(others >= asked, np.isfinite(asked), changes.prompt)
+
+
+def monotone_share(scores: Scores) -> Sums:
+    """The share of sweeps (one prompt, one noise, one AU asked for) whose measured intensity never falls from
+    one asked-for intensity to the next, and is higher at the last than at the first.
+
+    A picture without a face is 0 in its sweep. An AU that the judge does not read is not counted.
+    """
+    prompts, position = np.unique(scores.prompt, return_inverse=True)
+    monotone, asked = np.zeros((2, len(prompts), 12))
+    for p, i in np.ndindex(len(prompts), 12):
+        sweep = np.flatnonzero((position == p) & scores.prompted[:, i])
+        steps = np.diff(scores.measured[sweep[np.argsort(scores.target[sweep, i], kind="stable")], i])
+        monotone[p, i] = steps.size > 0 and (steps >= 0).all() and steps.sum() > 0
+        asked[p, i] = sweep.size > 0
+    return Sums.of(monotone, (asked > 0) & scores.valid.any(axis=0), prompts)
+
+
 def aus_read(frame: pl.DataFrame) -> np.ndarray:
     """Which AUs the judge of an au_scores frame reads, bool [12]: those measured in any picture, and all
     twelve if there was no face in any.
