@@ -45,6 +45,11 @@ class Reason(StrEnum):
         Kind.UNUSABLE,
         "Does not decode: found by the stage that reads it first, and tried again in every run.",
     )
+    CHANGED_FILE = (
+        "changed_file",
+        Kind.UNUSABLE,
+        "Was replaced after its content was hashed, while a run was under way; run again.",
+    )
     # archives
     DAMAGED_ARCHIVE = (
         "damaged_archive",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import polars as pl
 from PIL import Image, ImageDraw
 
 from assets import stage
-from inference.images import ImageError, load
+from inference.images import ImageError, load, png
 
 TILE, COLUMNS, SHOWN = 96, 8, 24
 
@@ -54,10 +53,3 @@ def spread(frame: pl.DataFrame, count: int = SHOWN) -> pl.DataFrame:
     """At most `count` rows, evenly spread over the frame."""
     step = max(1, -(-frame.height // count))
     return frame.gather_every(step)
-
-
-def png(image: Image.Image) -> bytes:
-    """`image` as PNG: equal pixels, equal bytes."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def answers(
     context: dg.AssetExecutionContext, worker: Worker, requests: pl.DataFrame
 ) -> Iterator[dict[str, Any]]:
-    """What `worker` says about each of `requests` (key, path), as it comes, its log in the run's log.
+    """What `worker` says about each of `requests` (key, path, content_hash), as it comes; its log goes
+    into the run's.
 
     Raises RetryRequested when the worker was killed (by the kernel for its memory, by a person), and Failure
     when it failed of itself or its environment is not there: then trying again would not help.
@@ -39,7 +40,7 @@ def answers(
         context_injector=PipesTempFileContextInjector(),
         message_reader=PipesTempFileMessageReader(),
         extras={
-            "requests": requests.select("key", "path").to_dicts(),
+            "requests": requests.select("key", "path", "content_hash").to_dicts(),
             "settings": dict(worker.settings),
         },
     ) as session:

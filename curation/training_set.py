@@ -33,7 +33,7 @@ SCHEMA = pl.Schema(
     }
 )
 
-LOOKS = pl.Schema({"content_hash": pl.String, "perceptual_hash": pl.String, "problem": pl.String})
+LOOKS = pl.Schema(dict.fromkeys(("content_hash", "perceptual_hash", *reasons.COLUMNS), pl.String))
 
 
 def draw_no_au(
@@ -94,8 +94,8 @@ def assemble(
     The split of a row is decided by its subject, or its content where it has none, and `seed`, and by nothing
     else: `shares` are the expected shares. Of pictures with the same content one is kept, of those that look
     the same only those of one split (`curation.duplicates`). `hashes` has `content_hash`, `perceptual_hash`,
-    of which `within` bits may differ, and `problem`: why it does not decode, which drops the row; None: looks
-    do not count. AUs that are null ("not supported") stay null. Dropped rows have no split.
+    of which `within` bits may differ, and, of one that does not decode, the reason, which drops the row;
+    None: looks do not count. AUs that are null ("not supported") stay null. Dropped rows have no split.
 
     Raises ValueError for a missing column, an id that is there twice, or shares that do not add up to 1.
     """
@@ -118,9 +118,9 @@ def assemble(
     caption = pl.col("caption").fill_null("").str.strip_chars()
     table = frames_table.quarantine(table, caption == "", Reason.NO_CAPTION)
     looks = pl.DataFrame(schema=LOOKS) if hashes is None else hashes.select(LOOKS.names())
-    table = table.join(looks, on="content_hash", how="left", maintain_order="left")
-    problem = pl.col("problem")
-    table = frames_table.quarantine(table, problem.is_not_null(), Reason.CORRUPT_IMAGE, problem)
+    table = table.join(looks, on="content_hash", how="left", maintain_order="left", suffix="_of_looks")
+    code, detail = (pl.col(f"{name}_of_looks") for name in reasons.COLUMNS)
+    table = frames_table.quarantine(table, code.is_not_null(), code, detail)
     table = split(duplicates.drop_equal(table, COLUMNS), shares, seed)
     table = duplicates.drop_across_splits(table, within)
     table = table.with_columns(pl.when("keep").then("split").alias("split"))

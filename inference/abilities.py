@@ -1,10 +1,10 @@
 """What models are asked, one contract an ability, and the choice of a provider. Providers live in modules of
-their own; those that run in environments of their own join in `assets.annotators`.
+their own; those that run in environments of their own join in `inference.questions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from inference.needs import Need
+
 # ability → provider → module and class; a class is built with the settings that the profile gives.
 PROVIDERS: dict[str, dict[str, tuple[str, str]]] = {
-    "answers": {"blip2": ("inference.blip2", "Blip2")},
-    "captions": {"blip2": ("inference.blip2", "Blip2")},
+    "answers": {"blip2": ("inference.blip2", "Blip2"), "lavis": ("inference.lavis", "Lavis")},
+    "captions": {"blip2": ("inference.blip2", "Blip2"), "lavis": ("inference.lavis", "Lavis")},
     "action_units": {
         "conv": ("inference.tiny_estimator", "TinyEstimator"),
         "mediapipe": ("inference.mediapipe", "MediaPipe"),
+        "libreface": ("inference.libreface", "LibreFace"),
     },
     "faces": {"mediapipe": ("inference.faces", "Landmarks")},
     "embeddings": {"clip": ("inference.clip", "Clip")},
@@ -93,6 +96,9 @@ class Annotator(Protocol):
     @property
     def batch_size(self) -> int:
         """Pictures a forward pass; may load the model to see how many fit."""
+
+    def needs(self) -> Iterator[Need]:
+        """What must be there before it is asked, and the way to get it. Loads no model."""
 
     def prepare(self, picture: Image.Image) -> Any:
         """What the model takes of an upright RGB picture, without the model: runs in threads ahead of it.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inference import devices, weights
+from inference import devices, needs, weights
 from inference.abilities import Answer
+from inference.needs import Need
 from store.hashing import fingerprint
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ class Blip2:
             tokens=[ANSWER_TOKENS, CAPTION_TOKENS],
             template=PROMPT,
         )
+
+    def needs(self) -> Iterator[Need]:
+        """Its weights, and memory for them."""
+        return needs.model(self.model, self.revision, self.precision)
 
     @property
     def batch_size(self) -> int:

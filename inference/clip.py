@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inference import devices, weights
+from inference import devices, needs, weights
+from inference.needs import Need
 from store.hashing import fingerprint
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class Clip:
             **weights.identity(self.model, self.revision, self.folder),
             precision=self.precision,
         )
+
+    def needs(self) -> Iterator[Need]:
+        """Its weights, and memory for them."""
+        return needs.model(self.model, self.revision, self.precision)
 
     @cached_property
     def prepare(self) -> Callable[[Image.Image], torch.Tensor]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference import mediapipe
 from inference.abilities import Face
+from inference.needs import Need
 from store.hashing import fingerprint, hash_file
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ class Landmarks:
             mediapipe=mediapipe.version(),
             faces=mediapipe.MAXIMUM_FACES,
         )
+
+    def needs(self) -> Iterator[Need]:
+        """MediaPipe and its model file."""
+        return mediapipe.needs(self.model)
 
     def prepare(self, picture: Image.Image) -> Image.Image:
         """The picture itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,33 +20,44 @@ if TYPE_CHECKING:
 
 WORKERS = max(2, min(16, os.cpu_count() or 2))
 
-P, R = TypeVar("P"), TypeVar("R")
+P = TypeVar("P")
+R = TypeVar("R")
 
 
-def load(path: str | os.PathLike, size: int | None = None) -> Image.Image:
+class ChangedError(ContentError):
+    """A file that no longer holds what it held when its content was hashed: an answer about it would be
+    remembered for another picture."""
+
+
+def load(path: str | os.PathLike, size: int | None = None, content_hash: str | None = None) -> Image.Image:
     """The picture in `path`, or the part of it that a region at its end names (`picture_files.part_of`):
     turned as its EXIF says, RGB, with `size` resized to size × size.
 
     Transparent parts become white; the first frame of an animation counts.
-    Raises ImageError, naming the file, if it cannot be read; ContentError if what it holds is at fault.
+    Raises ImageError, naming the file, if it cannot be read; ContentError if what it holds is at fault, and
+    ChangedError if that is not what `content_hash` names (`picture_files.content_hash`).
     """
     try:
         place, region = picture_files.parted(path)
-        picture = picture_files.decode(picture_files.read(place), region)
+        content = picture_files.read(place)
+        if content_hash is not None and picture_files.content_hash(content, region) != content_hash:
+            raise ChangedError("the file has changed since its content was hashed")
+        picture = picture_files.decode(content, region)
     except MemoryError:
         raise
     except ContentError as error:
-        raise ContentError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
     except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files, OSError among them
         blamed = ImageError if isinstance(error, OSError) and error.errno is not None else ContentError
         raise blamed(f"{path}: {type(error).__name__}: {error}") from error
     return picture if size is None else resized(picture, size)
 
 
-def load_many(paths: Sequence[str | os.PathLike], size: int, workers: int = WORKERS) -> list[Image.Image]:
-    """`load` of each path at `size`, in order, on threads. Raises the first ImageError."""
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        return list(pool.map(lambda path: load(path, size), paths))
+def png(picture: Image.Image) -> bytes:
+    """`picture` as PNG: equal pixels, equal bytes."""
+    content = io.BytesIO()
+    picture.save(content, "PNG", optimize=True)
+    return content.getvalue()
 
 
 def read_ahead(
@@ -54,16 +66,18 @@ def read_ahead(
     batch_size: int,
     prepare: Callable[[Image.Image], P] = lambda picture: picture,
     workers: int = WORKERS,
+    content_hashes: Sequence[str | None] | None = None,
 ) -> Iterator[R | ContentError]:
-    """What `read` says about each picture, in order; in the place of one that does not decode its
-    ContentError. Raises ImageError for a file that cannot be read: that says nothing about the picture.
+    """What `read` says about each picture, in order; in the place of one that does not decode, or that is not
+    what `content_hashes` names, its ContentError. Raises ImageError for a file that cannot be read: that says
+    nothing about the picture.
 
     `read` gets batches of `batch_size` (the last may be smaller) of what `prepare` made of the pictures.
     Decoding and preparing run in threads, up to two batches ahead of it.
     """
     batch: list[P | ContentError] = []
     waiting = 0
-    for found in _prepared(paths, prepare, workers, ahead=2 * batch_size):
+    for found in _prepared(paths, content_hashes or [None] * len(paths), prepare, workers, 2 * batch_size):
         batch.append(found)
         waiting += not isinstance(found, ContentError)
         if waiting == batch_size:
@@ -73,19 +87,22 @@ def read_ahead(
 
 
 def rows_ahead(
-    keys: Sequence[str],
-    paths: Sequence[str | os.PathLike],
+    requests: Sequence[Mapping[str, Any]],
     read: Callable[[list[P]], Sequence[Mapping[str, Any]]],
     batch_size: int,
     prepare: Callable[[Image.Image], P],
 ) -> Iterator[dict[str, Any]]:
-    """`read_ahead` as rows, in order: a picture's `key` and the columns that `read` gives, or its `key` and
-    `problem`, why it does not decode."""
-    for key, path, found in zip(keys, paths, read_ahead(paths, read, batch_size, prepare), strict=True):
+    """`read_ahead` of requests (`key`, `path`, and `content_hash` where that is known) as rows, in order: a
+    request's `key` and the columns that `read` gives, or, of a picture about which nothing can be said, its
+    `key`, `problem`, why, and whether the file has `changed`."""
+    paths, contents = [one["path"] for one in requests], [one.get("content_hash") for one in requests]
+    answers = read_ahead(paths, read, batch_size, prepare, content_hashes=contents)
+    for request, found in zip(requests, answers, strict=True):
         if isinstance(found, ContentError):
-            yield {"key": key, "problem": str(found).removeprefix(f"{path}: ")}
+            problem = str(found).removeprefix(f"{request['path']}: ")
+            yield {"key": request["key"], "problem": problem, "changed": isinstance(found, ChangedError)}
         else:
-            yield {"key": key, **found}
+            yield {"key": request["key"], **found}
 
 
 def _answered(
@@ -97,21 +114,25 @@ def _answered(
 
 
 def _prepared(
-    paths: Sequence[str | os.PathLike], prepare: Callable[[Image.Image], P], workers: int, ahead: int
+    paths: Sequence[str | os.PathLike],
+    content_hashes: Sequence[str | None],
+    prepare: Callable[[Image.Image], P],
+    workers: int,
+    ahead: int,
 ) -> Iterator[P | ContentError]:
-    def job(path: str | os.PathLike) -> P | ContentError:
+    def job(path: str | os.PathLike, content_hash: str | None) -> P | ContentError:
         try:
-            return prepare(load(path))
+            return prepare(load(path, content_hash=content_hash))
         except ContentError as error:
             return error
 
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        rest = iter(paths)
-        pending = deque(pool.submit(job, path) for path in islice(rest, ahead))
+        rest = zip(paths, content_hashes, strict=True)
+        pending = deque(pool.submit(job, *one) for one in islice(rest, ahead))
         try:
             while pending:
                 found = pending.popleft().result()
-                pending.extend(pool.submit(job, path) for path in islice(rest, 1))
+                pending.extend(pool.submit(job, *one) for one in islice(rest, 1))
                 yield found
         finally:
             for left in pending:

@@ -7,7 +7,7 @@ calibrated against FACS coders. AU9 has no channel (noseSneer stays 0 on real ph
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import metadata
 from importlib.util import find_spec
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from facs import ACTION_UNITS, MAXIMUM
 from inference.abilities import EstimatorUnavailable, Reading, unmeasured
+from inference.needs import Need, package
 from store.hashing import fingerprint, hash_file
 
 if TYPE_CHECKING:
@@ -115,6 +116,10 @@ class MediaPipe:
             ramps={str(au): [str(ramp) for ramp in ramps] for au, ramps in RAMPS.items()},
         )
 
+    def needs(self) -> Iterator[Need]:
+        """MediaPipe and its model file."""
+        return needs(self.model)
+
     def prepare(self, picture: Image.Image) -> Image.Image:
         """The picture itself."""
         return picture
@@ -125,6 +130,15 @@ class MediaPipe:
             readings = [_read(found, picture) for picture in pictures]
         self.calls += len(readings)
         return readings
+
+
+def needs(model: str | os.PathLike | None) -> Iterator[Need]:
+    """MediaPipe and the `face_landmarker.task` file."""
+    yield package("mediapipe", INSTALL)
+    try:
+        find_model(model)
+    except EstimatorUnavailable as error:
+        yield Need("the face landmarker's model file", str(error), INSTALL)
 
 
 def find_model(model: str | os.PathLike | None) -> Path:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facs import ACTION_UNITS
-from inference import devices, images, weights
+from inference import devices, images, needs, weights
 from inference.abilities import Reading, unmeasured
+from inference.needs import Need
 from store.hashing import fingerprint
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ class TinyEstimator:
         """Hash of weights (on the hub also id and revision) and code version. Loads no model."""
         identity = weights.identity(self.model, self.revision, self.folder)
         return fingerprint(kind="conv", code=CODE_VERSION, **identity)
+
+    def needs(self) -> Iterator[Need]:
+        """Its weights, and memory for them."""
+        return needs.model(self.model, self.revision)
 
     @cached_property
     def size(self) -> int:

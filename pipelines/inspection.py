@@ -24,7 +24,7 @@ def inspect(folder: Path, profile: str, home: Path | None) -> Inventory:
     Raises ProfileError, and RawDataError for a folder in which nothing is recognised.
     """
     place = home.expanduser().absolute() if home else None
-    rules = rules_of(profiles.load(profile, place or Path.cwd(), unset="not-set"))
+    rules = rules_of(profiles.load(profile, place or Path.cwd(), unset=lambda _: "not-set"))
     if place is None:
         return inventory.inspect(folder.expanduser(), rules)
     store = Store(place)

@@ -7,8 +7,8 @@ import polars as pl
 
 import facs
 import reasons
-from assets import annotators, calls, pictures, stage
-from reasons import Reason
+from assets import calls, pictures, stage
+from inference import questions
 from store import Store
 
 
@@ -27,7 +27,7 @@ def au_annotation(
         "source",
         "path",
         "content_hash",
-        *(column for column in annotators.READING if column not in reasons.COLUMNS),
+        *(column for column in questions.READING if column not in reasons.COLUMNS),
         "model",
         "fingerprint",
         pl.col("reason_code").is_null().alias("keep"),
@@ -40,24 +40,10 @@ def annotate(
     context: dg.AssetExecutionContext, store: Store, estimator: Any, images: pl.DataFrame, chunk: int
 ) -> tuple[pl.DataFrame, int, int]:
     """`images` (path, content_hash) with what `estimator`, a section of the profile, reads in them: the
-    columns of READING, `model`, `fingerprint`, `problem`; calls, reused. A picture that does not decode has
-    its reason too.
+    columns of READING, `model`, `fingerprint`; calls, reused.
     """
-    found, made, reused = calls.over_images(
-        context,
-        store,
-        "action_units",
-        images,
-        annotators.action_units(context, estimator.chosen),
-        annotators.READING,
-        chunk=chunk,
-    )
-    undecodable = pl.when(pl.col("problem").is_not_null())
-    found = found.with_columns(
-        undecodable.then(pl.lit(Reason.CORRUPT_IMAGE)).otherwise("reason_code").alias("reason_code"),
-        undecodable.then("problem").otherwise("reason_detail").alias("reason_detail"),
-    )
-    return found, made, reused
+    found = calls.ask(context, store, questions.action_units(estimator.chosen), images, chunk)
+    return found.frame, found.asked, found.reused
 
 
 @dg.asset_check(asset=au_annotation, blocking=True)
@@ -71,7 +57,7 @@ def intensities_within_0_5(au_annotation: pl.DataFrame) -> dg.AssetCheckResult:
 @dg.asset_check(asset=au_annotation)
 def most_have_a_face(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
     """The share of photographs without a face stays below the profile's limit."""
-    corrupt = au_annotation["reason_code"].eq_missing(Reason.CORRUPT_IMAGE.value)
+    corrupt = au_annotation["reason_code"].is_in(calls.UNREAD).fill_null(False)
     share = stage.share(~au_annotation.filter(~corrupt)["keep"])
     limit = profile.limits["no_face"]
     return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)

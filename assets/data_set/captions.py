@@ -6,7 +6,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets import annotators, calls, stage
+import reasons
+from assets import calls, stage
+from inference import questions
 from reasons import Reason
 from store import Store
 
@@ -30,15 +32,14 @@ def captions(
     ).sort("sample_id")
     captioned, made, reused = PROVIDERS[profile.captions.provider](context, store, profile, samples)
     empty = pl.col("caption").fill_null("").str.strip_chars() == ""
-    code = pl.when(pl.col("problem").is_not_null()).then(pl.lit(Reason.CORRUPT_IMAGE))
     table = captioned.select(
         *COLUMNS,
         "caption",
         "model",
         "fingerprint",
         (~empty).alias("keep"),
-        pl.when(empty).then(code.otherwise(pl.lit(Reason.NO_CAPTION))).alias("reason_code"),
-        pl.when(empty).then(pl.coalesce("problem", "complaint")).alias("reason_detail"),
+        pl.when(empty).then(pl.coalesce("reason_code", pl.lit(Reason.NO_CAPTION))).alias("reason_code"),
+        pl.when(empty).then(pl.coalesce("reason_detail", "complaint")).alias("reason_detail"),
     )
     examples = stage.markdown(stage.kept(table).select("sample_id", "caption").head(12))
     return stage.result(table, model_calls=made, reused=reused, examples=examples)
@@ -47,11 +48,9 @@ def captions(
 def _written(
     context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
-    model = annotators.captions(context, profile.captions.chosen)
-    table, made, reused = calls.over_images(
-        context, store, "captions", samples, model, annotators.CAPTION, chunk=profile.chunk
-    )
-    return table.with_columns(pl.lit("the model gave none").alias("complaint")), made, reused
+    found = calls.ask(context, store, questions.captions(profile.captions.chosen), samples, profile.chunk)
+    said = found.frame.with_columns(pl.lit("the model gave none").alias("complaint"))
+    return said, found.asked, found.reused
 
 
 def _sidecar(
@@ -62,7 +61,7 @@ def _sidecar(
         pl.col("raw_caption").str.strip_chars().alias("caption"),
         pl.lit("sidecar").alias("model"),
         nothing.alias("fingerprint"),
-        nothing.alias("problem"),
+        *(nothing.alias(name) for name in reasons.COLUMNS),
         pl.lit("no text file beside the picture, or an empty one").alias("complaint"),
     )
     return table, 0, 0

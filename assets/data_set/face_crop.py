@@ -6,8 +6,9 @@ import dagster as dg
 import polars as pl
 
 import reasons
-from assets import annotators, calls, pictures, stage
+from assets import calls, pictures, stage
 from curation import frames, framing
+from inference import questions
 from reasons import Kind, Reason
 from store import Store
 
@@ -61,17 +62,15 @@ def _detected(
     """`rows` with the box of the largest face the detector finds, or why there is none; calls, reused."""
     if rows.is_empty():
         return rows, 0, 0
-    model = annotators.faces({"provider": "mediapipe", "model": profile.framing.model})
-    pictures_in = rows.drop(*framing.BOX, "faces", "model", "fingerprint")
-    found, made, reused = calls.over_images(
-        context, store, "faces", pictures_in, model, annotators.FACE, chunk=profile.chunk
-    )
+    question = questions.faces({"provider": "mediapipe", "model": profile.framing.model})
+    answers = calls.ask(context, store, question, rows, profile.chunk)
     scale = zip(framing.BOX, ("width", "height") * 2, strict=True)
-    found = found.with_columns((pl.col(name) * pl.col(side)).round(1).alias(name) for name, side in scale)
-    problem = pl.col("problem")
-    found = frames.quarantine(found, problem.is_not_null(), Reason.CORRUPT_IMAGE, problem)
+    found = answers.frame.with_columns(
+        (pl.col(name) * pl.col(side)).round(1).alias(name) for name, side in scale
+    )
+    found = found.with_columns(pl.col("reason_code").is_null().alias("keep"))
     found = frames.quarantine(found, pl.col("faces") == 0, Reason.NO_FACE, "the detector found none")
-    return found, made, reused
+    return found, answers.asked, answers.reused
 
 
 def faces_by_framing(table: pl.DataFrame) -> pl.DataFrame:

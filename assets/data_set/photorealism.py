@@ -9,14 +9,14 @@ import dagster as dg
 import polars as pl
 
 import reasons
-from assets import annotators, audit, calls, pictures, stage
+from assets import audit, calls, pictures, stage
 from assets.data_set import overrides as people
-from curation import frames, overrides
+from curation import overrides
 from curation import photorealism as rule
-from reasons import Reason
+from inference import questions
 from store import Store
 
-ANSWERS = annotators.answer_columns(rule.QUESTIONS)
+ANSWERS = questions.answer_columns(rule.QUESTIONS)
 
 
 @dg.asset(
@@ -55,23 +55,10 @@ def _asked(
     context: dg.AssetExecutionContext, store: Store, profile: Any, images: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
     settings = profile.photorealism
-    questions = dict(settings.questions)
-    model = annotators.answers(context, settings.chosen, questions)
-    asked, made, reused = calls.over_images(
-        context,
-        store,
-        "photorealism",
-        images,
-        model,
-        ANSWERS,
-        chunk=profile.chunk,
-        questions=questions,
-    )
-    problem = pl.col("problem")
-    asked = frames.quarantine(
-        asked.with_columns(frames.KEPT), problem.is_not_null(), Reason.CORRUPT_IMAGE, problem
-    )
-    return rule.judge(asked, settings.thresholds, questions), made, reused
+    wordings = dict(settings.questions)
+    asked = calls.ask(context, store, questions.answers(settings.chosen, wordings), images, profile.chunk)
+    answered = asked.frame.with_columns(pl.col("reason_code").is_null().alias("keep"))
+    return rule.judge(answered, settings.thresholds, wordings), asked.asked, asked.reused
 
 
 def _vouched(

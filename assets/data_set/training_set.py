@@ -7,9 +7,10 @@ import polars as pl
 
 import facs
 import reasons
-from assets import annotators, calls, pictures, stage
+from assets import calls, pictures, stage
 from curation import duplicates
 from curation import training_set as rule
+from inference import questions
 from store import Store
 
 
@@ -59,13 +60,11 @@ def training_set(
 def _hashes(
     context: dg.AssetExecutionContext, store: Store, chunk: int, samples: pl.DataFrame
 ) -> pl.DataFrame:
-    """`content_hash` and `perceptual_hash` of each content, or the `problem` if it does not decode."""
+    """`content_hash` and `perceptual_hash` of each content, or why it does not decode."""
     contents = samples.unique("content_hash", keep="first", maintain_order=True).select(
         "path", "content_hash"
     )
-    return calls.over_images(
-        context, store, "perceptual_hashes", contents, annotators.looks(), annotators.LOOK, chunk=chunk
-    )[0]
+    return calls.ask(context, store, questions.looks(), contents, chunk).frame
 
 
 def _described(table: pl.DataFrame) -> dict[str, Any]:

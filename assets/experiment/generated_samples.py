@@ -1,5 +1,7 @@
 """generated_samples: the protocol's pictures of one experiment, and the guidance they are drawn with."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -8,8 +10,8 @@ import polars as pl
 import facs
 from assets import calls, pictures, stage
 from assets.data_set.au_annotation import annotate
+from inference import questions
 from store import Store
-from store.hashing import fingerprint
 
 FILES = "generated"
 
@@ -36,22 +38,23 @@ def build(
         """A picture for every sample of the protocol and every no-AU partner; `file` names it."""
         from evaluation import protocol
 
-        artist = Artist(context, store, profile, trained_model.row(0, named=True))
-        chosen = choose_guidance(artist)
-        samples = protocol_samples(profile, training_set)
+        trained = trained_model.row(0, named=True)
+        chosen, made, reused = choose_guidance(context, store, profile, trained)
+        samples, guidance = protocol_samples(profile, training_set), float(chosen["guidance"][0])
         wanted = pl.concat([samples, protocol.no_au_samples(samples)])
-        table = artist.draw(wanted, chosen["guidance"][0]).with_columns(
-            pl.lit(context.partition_key).alias("experiment"), pl.lit(chosen["guidance"][0]).alias("guidance")
+        drawn = draw(context, store, profile, trained, wanted, guidance)
+        table = drawn.frame.with_columns(
+            pl.lit(context.partition_key).alias("experiment"), pl.lit(guidance).alias("guidance")
         )
         shown = pictures.spread(table.filter(kind="individual"))
         paths = [str(store.files(FILES).path(name)) for name in shown["file"]]
         titles = [f"AU{row['prompted']}={sum(row[c] for c in facs.COLUMNS):g}" for row in shown.to_dicts()]
         return stage.result(
             table,
-            model_calls=artist.calls,
-            reused=artist.reused,
+            model_calls=made + drawn.asked,
+            reused=reused + drawn.reused,
             protocol=protocol.version(samples),
-            guidance=float(chosen["guidance"][0]),
+            guidance=guidance,
             guidance_by_validation=stage.markdown(chosen),
             sheet=stage.picture(pictures.contact_sheet(paths, titles), "individual samples"),
         )
@@ -59,101 +62,78 @@ def build(
     return [generated_samples]
 
 
-class Artist:
-    """Draws protocol rows with one experiment's model, through the memo; counts model calls."""
+def draw(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Any,
+    trained: Mapping[str, Any],
+    samples: pl.DataFrame,
+    guidance: float,
+) -> calls.Answers:
+    """`samples` (protocol columns) with `file`, the name of the picture that the model `trained`, a row of
+    its table, makes of each.
+    """
+    from inference.generation import Generator
 
-    def __init__(
-        self, context: dg.AssetExecutionContext, store: Store, profile: Any, trained: dict[str, Any]
-    ) -> None:
-        from inference.generation import Generator
-
-        base, evaluation = profile.base, profile.evaluation
-        self.context, self.store, self.profile = context, store, profile
-        self.calls = self.reused = 0
-        self.as_text = trained["folder"] is None
-        self.generator = Generator(
-            base.model,
-            base.revision,
-            adapter=None if self.as_text else store.home / trained["folder"],
-            adapter_hash=trained["model_hash"],
-            size=base.size,
-            steps=evaluation.steps,
-            scheduler=evaluation.scheduler,
-            precision=base.precision,
-            batch_size=evaluation.batch_size,
-        )
-
-    def draw(self, samples: pl.DataFrame, guidance: float) -> pl.DataFrame:
-        """`samples` (protocol columns) with `key`, and `file`: the picture's name in the store.
-
-        Without an adapter the AUs become words at the end of the prompt (paper, Table 1).
-        """
-        requests = self._requests(samples).with_columns(pl.lit(float(guidance)).alias("guidance"))
-        keys = [
-            fingerprint(model=self.generator.fingerprint, **row) for row in requests.iter_rows(named=True)
-        ]
-        requests = requests.with_columns(pl.Series("key", keys, dtype=pl.String))
-        found = self.store.memo("generated", {"file": pl.String}).get_or_compute(
-            requests,
-            self._compute,
-            chunk=self.profile.evaluation.chunk,
-            progress=calls.logged(self.context, f"generated, guidance {guidance:g}"),
-        )
-        self.calls += found.computed
-        self.reused += found.reused
-        return samples.with_columns(requests["key"]).join(
-            found.frame, on="key", how="left", maintain_order="left"
-        )
-
-    def _requests(self, samples: pl.DataFrame) -> pl.DataFrame:
-        vectors = samples.select(facs.COLUMNS).rows()
-        if not self.as_text:
-            return samples.select("prompt", "seed", pl.Series("aus", vectors, dtype=pl.List(pl.Float64)))
-        words = [facs.as_text(vector) for vector in vectors]
-        prompts = [
-            f"{prompt}, {said}" if said else prompt
-            for prompt, said in zip(samples["prompt"], words, strict=True)
-        ]
-        return samples.select(
-            pl.Series("prompt", prompts), "seed", pl.lit(None, dtype=pl.List(pl.Float64)).alias("aus")
-        )
-
-    def _compute(self, missing: pl.DataFrame) -> pl.DataFrame:
-        drawn = self.generator.generate(
-            missing["prompt"].to_list(),
-            None if self.as_text else missing["aus"].to_list(),
-            missing["seed"].to_list(),
-            missing["guidance"][0],
-        )
-        files = self.store.files(FILES)
-        names = [files.put(pictures.png(picture), ".png") for picture in drawn]
-        return pl.DataFrame({"key": missing["key"], "file": names})
+    base, evaluation = profile.base, profile.evaluation
+    generator = Generator(
+        base.model,
+        base.revision,
+        adapter=None if trained["folder"] is None else store.home / trained["folder"],
+        adapter_hash=trained["model_hash"],
+        size=base.size,
+        steps=evaluation.steps,
+        scheduler=evaluation.scheduler,
+        precision=base.precision,
+        batch_size=evaluation.batch_size,
+    )
+    worded = requests(samples, as_text=trained["folder"] is None)
+    question = questions.pictures(generator, store.files(FILES))
+    asked = worded.with_columns(pl.lit(float(guidance)).alias("guidance"))
+    found = calls.ask(context, store, question, asked, evaluation.chunk)
+    return replace(found, frame=samples.with_columns(found.frame["file"]))
 
 
-def choose_guidance(artist: Artist) -> pl.DataFrame:
+def requests(samples: pl.DataFrame, as_text: bool) -> pl.DataFrame:
+    """prompt, seed and aus of each sample. `as_text`: the AUs become words at the end of the prompt (paper,
+    Table 1), and no vector goes along.
+    """
+    vectors = samples.select(facs.COLUMNS).rows()
+    if not as_text:
+        return samples.select("prompt", "seed", pl.Series("aus", vectors, dtype=pl.List(pl.Float64)))
+    words = [facs.as_text(vector) for vector in vectors]
+    prompts = [
+        f"{prompt}, {said}" if said else prompt for prompt, said in zip(samples["prompt"], words, strict=True)
+    ]
+    nothing = pl.lit(None, dtype=pl.List(pl.Float64))
+    return samples.select(pl.Series("prompt", prompts), "seed", nothing.alias("aus"))
+
+
+def choose_guidance(
+    context: dg.AssetExecutionContext, store: Store, profile: Any, trained: Mapping[str, Any]
+) -> tuple[pl.DataFrame, int, int]:
     """The profile's candidates by AU-MSE (prompted) on the validation samples, best first: guidance,
-    au_mse_prompted.
+    au_mse_prompted; calls, reused.
 
     Validation prompts and seeds are none of the protocol's. A single candidate is taken unseen.
     """
     from evaluation import metrics, protocol
 
-    settings = artist.profile.evaluation
+    settings = profile.evaluation
     candidates = [float(guidance) for guidance in settings.guidance_candidates]
     if len(candidates) == 1:
-        return pl.DataFrame({"guidance": candidates, "au_mse_prompted": [None]})
-    samples = _first_prompts(protocol.validation_samples(settings.protocol), artist.profile)
-    found = []
+        return pl.DataFrame({"guidance": candidates, "au_mse_prompted": [None]}), 0, 0
+    samples = _first_prompts(protocol.validation_samples(settings.protocol), profile)
+    found, calls_made, answers_known = [], 0, 0
     for guidance in candidates:
-        measured, made, reused = measure(
-            artist.context, artist.store, artist.profile, artist.draw(samples, guidance)
-        )
-        artist.calls, artist.reused = artist.calls + made, artist.reused + reused
+        drawn = draw(context, store, profile, trained, samples, guidance)
+        measured, made, reused = measure(context, store, profile, drawn.frame)
+        calls_made += drawn.asked + made
+        answers_known += drawn.reused + reused
         sums = metrics.au_mse_prompted(metrics.Scores.of(measured))
         found.append(float(sums.total.sum() / sums.count.sum()) if sums.n else float("inf"))
-    return pl.DataFrame({"guidance": candidates, "au_mse_prompted": found}).sort(
-        "au_mse_prompted", "guidance"
-    )
+    table = pl.DataFrame({"guidance": candidates, "au_mse_prompted": found})
+    return table.sort("au_mse_prompted", "guidance"), calls_made, answers_known
 
 
 def measure(

@@ -6,8 +6,9 @@ import dagster as dg
 import polars as pl
 
 import facs
-from assets import annotators, calls, stage
+from assets import calls, stage
 from assets.experiment.generated_samples import located, measure
+from inference import questions
 from store import Store
 
 
@@ -70,16 +71,10 @@ def build(
 
 
 def _embed(context, store: Store, profile: Any, samples: pl.DataFrame) -> tuple[pl.DataFrame, int, int]:
-    found, made, reused = calls.over_images(
-        context,
-        store,
-        "clip_embeddings",
-        located(store, samples),
-        annotators.embeddings(profile.evaluation.embedder),
-        annotators.EMBEDDING,
-        chunk=profile.chunk,
-    )
-    return samples.hstack(calls.readable(found).select("embedding", "model", "fingerprint")), made, reused
+    question = questions.embeddings(profile.evaluation.embedder)
+    found = calls.ask(context, store, question, located(store, samples), profile.chunk)
+    embedded = calls.readable(found.frame).select("embedding", "model", "fingerprint")
+    return samples.hstack(embedded), found.asked, found.reused
 
 
 def _rows(embeddings: pl.Series):

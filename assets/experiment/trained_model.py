@@ -150,7 +150,7 @@ def training_samples(training_set: pl.DataFrame, latents: pl.DataFrame) -> pl.Da
     An AU that the estimator does not support has no label; it is trained as 0: the adapter learns nothing.
     """
     train = stage.kept(training_set).filter(split="train")
-    places = latents.select("sample_id", "file", "row")
+    places = latents.drop_nulls("file").select("sample_id", "file", "row")
     joined = train.join(places, on="sample_id", how="inner", validate="1:1").sort("sample_id")
     return joined.select(
         "sample_id", "content_hash", "caption", pl.col(facs.COLUMNS).fill_null(0.0), "file", "row"

@@ -29,10 +29,10 @@ def _lend(name: str) -> None:
 def serve(answer: Callable[[list[Request], Mapping[str, Any], Callable[[str], None]], Iterable[Answer]]):
     """Write what `answer(requests, settings, log)` yields, as JSON lines, as soon as it comes.
 
-    A request has `key` and `path`; an answer `key` and the result's columns, in any order, or `key` and
-    `problem`, why its picture does not decode. `log` writes into the run's log. What packages print goes to
-    standard error: standard output is for answers alone. `answer` may import those modules of `inference`
-    that need nothing else of the project.
+    A request has `key`, `path` and `content_hash`; an answer `key` and the result's columns, in any order, or
+    what `images.refusal` says of a picture that does not decode. `log` writes into the run's log. What
+    packages print goes to standard error: standard output is for answers alone. `answer` may import those
+    modules of `inference` that need nothing else of the project.
     """
     from dagster_pipes import open_dagster_pipes
 

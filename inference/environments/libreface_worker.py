@@ -29,8 +29,7 @@ def answer(
 
     reader = LibreFace(settings["weights"])
     log(f"LibreFace {version('libreface')} on {reader.device}")
-    keys, paths = [request["key"] for request in requests], [request["path"] for request in requests]
-    yield from images.rows_ahead(keys, paths, reader.read, settings["batch_size"], reader.align)
+    yield from images.rows_ahead(requests, reader.read, settings["batch_size"], reader.align)
 
 
 class NoFace(Exception):

@@ -4,13 +4,13 @@
 
 import typer
 
-from pipelines.command import environment, inspect, label, miniature, run, status, ui, why
+from pipelines.command import check, environment, inspect, label, miniature, run, status, ui, why
 from pipelines.command.options import OneLine
 
 EXAMPLES = """\
 fineface run                                   the embedded world, no data needed
 
-fineface run --profile paper --home /data/ff   the paper's scale
+fineface check --profile paper                 what the paper's scale needs, and how to get it
 
 fineface run --select captions+                a stage and what follows
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.command(rich_help_panel=WORK)(run.run)
 app.command(rich_help_panel=WORK)(label.label)
 app.command(rich_help_panel=WORK)(ui.ui)
+app.command(rich_help_panel=LOOK)(check.check)
 app.command(rich_help_panel=LOOK)(status.status)
 app.command(rich_help_panel=LOOK)(inspect.inspect)
 app.command(rich_help_panel=LOOK)(why.why)

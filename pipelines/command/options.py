@@ -70,9 +70,10 @@ def _expected() -> tuple[type[Exception], ...]:
     )
 
 
-def load(profile: str, home: Path) -> tuple[Profile, Path]:
+def load(profile: str, home: Path, keep_unset: bool = False) -> tuple[Profile, Path]:
     """The profile and the home's absolute path; both also in the environment, for whatever loads the
-    definitions. Raises ProfileError, and StoreError or OSError for a home in which nothing can be kept.
+    definitions. `keep_unset` leaves `${NAME}` as it stands where the variable is not set, for the preflight
+    to list. Raises ProfileError, and StoreError or OSError for a home in which nothing can be kept.
     """
     from pipelines import profiles
 
@@ -81,7 +82,7 @@ def load(profile: str, home: Path) -> tuple[Profile, Path]:
         os.environ.setdefault(name, value)
     named = profile if profile in profiles.names() else str(Path(profile).expanduser().absolute())
     os.environ |= {"FINEFACE_PROFILE": named, "FINEFACE_HOME": str(place)}
-    return profiles.load(profile, place), place
+    return profiles.load(profile, place, (lambda name: f"${{{name}}}") if keep_unset else None), place
 
 
 def usable(home: Path) -> Path:

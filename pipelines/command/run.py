@@ -26,17 +26,27 @@ def run(
     select: Select = None,
     experiment: Experiments = None,
     home: Home = DEFAULT_HOME,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Begin although `fineface check` says that something is missing.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of failed stages.")] = False,
 ) -> None:
     """Materialise the graph, paying only for what is new, and print results and report.
 
-    What was computed is kept, whatever ends a run: the same command goes on from there.
+    What was computed is kept, whatever ends a run: the same command goes on from there. What is missing
+    (`fineface check`) is told before anything is computed.
     """
-    settings, place = load(profile, home)
-    from pipelines import runs
+    settings, place = load(profile, home, keep_unset=not anyway)
+    from pipelines import preflight, runs
     from pipelines.console import Console
 
     planned = runs.plan(settings, place, select, experiment or ())
+    if not anyway:
+        found = preflight.check(planned)
+        if said := preflight.text(found):
+            say(said)
+        if missing := sum(one.missing for one in found):
+            fail(f"\n{missing} missing: nothing was computed (profile {profile}, home {place})")
     console = Console(say=say, verbose=verbose)
     say(f"fineface · profile {profile} · home {place}")
     for folder in runs.write_raw_data(settings):

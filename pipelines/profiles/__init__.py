@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,15 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def load(name: str, home: Path, unset: str | None = None) -> Profile:
+def load(name: str, home: Path, unset: Callable[[str], str] | None = None) -> Profile:
     """The profile `name` (one of `names()`, or the path of a YAML file) with `${…}` expanded.
 
     `${home}` is `home`, `${project}` the folder of the packages, `${profile}` the folder of the YAML file
     that says it, `${NAME}` the environment variable NAME, `${NAME:-text}` the same with a default. A profile
     with `extends` changes single keys of another; one that names another provider or method starts that
-    section afresh, and an experiment set to null is removed. `unset` stands for variables that are not set,
-    for a reader who asks about settings only. Raises ProfileError, naming file and key, for an unknown
-    profile, key, provider or variable, and for a value of the wrong type.
+    section afresh, and an experiment set to null is removed. `unset` says, of a variable that is not set,
+    what stands in its place, for a reader who does not need its value. Raises ProfileError, naming file and
+    key, for an unknown profile, key, provider or variable, and for a value of the wrong type.
     """
     files = _files(name)
     merged: dict[str, Any] = {}
@@ -125,11 +125,15 @@ def _folder(match: re.Match[str], path: Path) -> str | None:
 
 
 def _value(
-    key: tuple[str, ...], match: re.Match[str], home: Path, files: list[File], unset: str | None
+    key: tuple[str, ...],
+    match: re.Match[str],
+    home: Path,
+    files: list[File],
+    unset: Callable[[str], str] | None,
 ) -> str:
     variable, default = match.groups()
     own = {"home": str(home), "project": str(PROJECT)}
-    found = own.get(variable) or os.environ.get(variable) or default or unset
+    found = own.get(variable) or os.environ.get(variable) or default or (unset and unset(variable))
     if found is None:
         path = _origin(key, files)
         raise ProfileError(f"{path}: {'.'.join(key)}: the environment variable {variable} is not set")

@@ -101,7 +101,7 @@ def test_the_first_stage_that_decodes_drops_what_is_corrupt(
     assert cut.startswith(f"truncated_image: {portraits}/cut.jpg: "), "seen by its missing end already"
     table = run.output_for_node(stage)
     assert table["keep"].to_list() == [True] * 4 + [False]
-    assert told(table)[4].startswith(f"corrupt_image: {portraits}/rubble.jpg: ")
+    assert told(table)[4].startswith("corrupt_image: ")
     failed = {check.check_name for check in run.get_asset_check_evaluations() if not check.passed}
     assert failed == {"raw_folder_quarantine_small", f"{stage}_decodes_most"}
     (counted,) = [c for c in run.get_asset_check_evaluations() if c.check_name == f"{stage}_decodes_most"]

@@ -16,13 +16,13 @@ import pytest
 import tiny_world
 from PIL import Image
 
-from assets import annotators, calls
-from inference import environments
+from assets import calls
+from inference import environments, questions
 from store import Store
+from store.hashing import hash_file
 
 TESTS = Path(tiny_world.__file__).parent
 QUESTIONS = {"cartoon": "Is this a cartoon?", "real": "Is this photo real?"}
-ANSWERS = annotators.answer_columns(QUESTIONS)
 PATIENCE = 1800
 
 pytestmark = [pytest.mark.environment("lavis"), pytest.mark.timeout(3600)]
@@ -39,7 +39,10 @@ def pictures(tmp_path_factory):
         picture.resize((60 + number, 50)).save(folder / f"{number}.png")
     (folder / "5.png").write_bytes(b"no picture")
     return pl.DataFrame(
-        {"path": [str(folder / f"{n}.png") for n in range(6)], "content_hash": [f"{n:032}" for n in range(6)]}
+        {
+            "path": [str(folder / f"{n}.png") for n in range(6)],
+            "content_hash": [hash_file(folder / f"{n}.png") for n in range(6)],
+        }
     )
 
 
@@ -75,12 +78,11 @@ def test_it_says_what_lavis_says_one_by_one(tiny, pictures, tmp_path):
     @dg.asset
     def asked(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         chosen = section(name, folder)
-        model = annotators.answers(context, chosen, QUESTIONS)
-        found["answers"], *_ = calls.over_images(context, store, "a", pictures, model, ANSWERS, chunk=4)
-        model = annotators.captions(context, chosen)
-        found["captions"], *_ = calls.over_images(
-            context, store, "c", pictures, model, annotators.CAPTION, chunk=4
-        )
+        for what, question in (
+            ("answers", questions.answers(chosen, QUESTIONS)),
+            ("captions", questions.captions(chosen)),
+        ):
+            found[what] = calls.ask(context, store, question, pictures, 4).frame
         return dg.MaterializeResult()
 
     with dg.DagsterInstance.ephemeral() as instance:
@@ -98,7 +100,7 @@ def test_it_says_what_lavis_says_one_by_one(tiny, pictures, tmp_path):
     scores = found["answers"].head(5)["real_score"]
     assert scores.n_unique() == 5 and scores.is_between(0, 1).all()
     broken = found["answers"].row(5, named=True)
-    assert "5.png" in broken["problem"] and broken["real_score"] is None
+    assert broken["problem"].startswith("corrupt image: ") and broken["real_score"] is None
     assert set(found["answers"]["model"]) == {f"lavis {name}/tiny"}
 
 

@@ -15,6 +15,7 @@ from assets.results.results import (
     judged_by,
 )
 from evaluation import metrics, protocol
+from inference.asking import Answers
 from pipelines import profiles
 from store import Store
 
@@ -72,67 +73,77 @@ def test_every_setting_of_a_profile_reaches_the_training(tmp_path, world):
     assert all(hasattr(job, name) for name in trained_model.DECISIVE)
 
 
+CONTEXT = SimpleNamespace(log=SimpleNamespace(info=lambda text: None))
+UNTOUCHED = {"folder": None, "model_hash": None}
+
+
 @pytest.fixture
-def artist(tmp_path, world):
-    def make(folder):
-        profile = profiles.load(str(world.profile), tmp_path)
-        row = {"folder": folder, "model_hash": folder and "hash"}
-        context = SimpleNamespace(log=SimpleNamespace(info=lambda text: None))
-        return generated_samples.Artist(context, Store(tmp_path), profile, row)
-
-    return make
+def profile(tmp_path, world):
+    return profiles.load(str(world.profile), tmp_path)
 
 
-def test_without_an_adapter_aus_become_words(artist):
+def test_without_an_adapter_aus_become_words():
     samples = protocol.build("miniature", (), 1).filter(
         pl.col("prompted").is_in(["12", "6+12"]), prompt_index=0
     )
-    prompts = artist(None)._requests(samples)
+    prompts = generated_samples.requests(samples, as_text=True)
     text = dict(zip(samples["sample_id"], prompts["prompt"], strict=True))
     assert text["individual/00/au12/3"].endswith("in a park, lip corner puller 3")
     assert prompts["aus"].null_count() == samples.height
     neutral = protocol.no_au_samples(samples)
-    assert artist(None)._requests(neutral)["prompt"].to_list() == neutral["prompt"].to_list()
+    said = generated_samples.requests(neutral, as_text=True)["prompt"]
+    assert said.to_list() == neutral["prompt"].to_list()
 
 
-def test_with_an_adapter_prompts_stay_and_vectors_go_along(artist):
+def test_with_an_adapter_prompts_stay_and_vectors_go_along():
     samples = protocol.build("miniature", (), 1).head(3)
-    requests = artist("some/folder")._requests(samples)
+    requests = generated_samples.requests(samples, as_text=False)
     assert requests["prompt"].to_list() == samples["prompt"].to_list()
     assert requests["aus"].to_list() == [list(row) for row in samples.select(facs.COLUMNS).iter_rows()]
 
 
-def test_a_picture_is_drawn_once_and_found_again(artist):
-    samples = protocol.build("miniature", (), 1).head(2)
-    first, second = artist(None), artist(None)
-    drawn = first.draw(samples, 2.0)
-    assert (first.calls, first.reused) == (2, 0)
-    assert second.draw(samples, 2.0).equals(drawn) and (second.calls, second.reused) == (0, 2)
-    assert second.draw(samples, 3.0)["key"].to_list() != drawn["key"].to_list()
-    files = second.store.files("generated")
-    assert all(files.has(name) for name in drawn["file"])
+def test_a_picture_is_drawn_once_and_found_again(profile, tmp_path):
+    samples, store = protocol.build("miniature", (), 1).head(2), Store(tmp_path)
+
+    def draw(guidance):
+        return generated_samples.draw(CONTEXT, store, profile, UNTOUCHED, samples, guidance)
+
+    first, second, other = draw(2.0), draw(2.0), draw(3.0)
+    assert (first.asked, first.reused) == (2, 0) and (second.asked, second.reused) == (0, 2)
+    assert second.frame.equals(first.frame)
+    assert other.asked == 2 and other.frame["file"].to_list() != first.frame["file"].to_list()
+    files = store.files("generated")
+    assert all(files.has(name) for name in first.frame["file"])
 
 
-def test_scores_and_guidance_are_the_judges(artist, monkeypatch):
+def test_a_generated_picture_that_was_lost_or_flipped_is_drawn_again(profile, tmp_path):
+    samples, store = protocol.build("miniature", (), 1).head(2), Store(tmp_path)
+    first = generated_samples.draw(CONTEXT, store, profile, UNTOUCHED, samples, 2.0).frame
+    files = store.files("generated")
+    gone, flipped = (files.path(name) for name in first["file"])
+    gone.unlink()
+    flipped.write_bytes(flipped.read_bytes()[:-1] + b"x")
+    again = generated_samples.draw(CONTEXT, store, profile, UNTOUCHED, samples, 2.0)
+    assert again.asked == 2 and again.frame.equals(first)
+    assert all(files.read(name) for name in first["file"])
+
+
+def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
     """`measure` is what both call: it asks the judge, not the labeller, and says so in every row."""
-    one = artist(None)
     asked = []
 
     def annotate(context, store, estimator, images, chunk):
         asked.append(estimator)
-        read = {**dict.fromkeys(facs.COLUMNS, 1.0), "au9": None, "faces": 1, "problem": None}
+        read = {**dict.fromkeys(facs.COLUMNS, 1.0), "au9": None, "faces": 1, "reason_code": None}
         who = {"model": "judge", "fingerprint": "j"}
         return images.with_columns(pl.lit(value).alias(name) for name, value in (read | who).items()), 1, 0
 
     monkeypatch.setattr(generated_samples, "annotate", annotate)
     samples = protocol.build("miniature", (), 1).head(2).with_columns(file=pl.lit("0" * 32 + ".png"))
-    for judge, wanted in (
-        ("labeller", one.profile.au_estimator),
-        ("second", one.profile.second_au_estimator),
-    ):
-        evaluation = one.profile.evaluation.model_copy(update={"judge": judge})
-        profile = one.profile.model_copy(update={"evaluation": evaluation})
-        table, _, _ = generated_samples.measure(None, one.store, profile, samples)
+    for judge, wanted in (("labeller", profile.au_estimator), ("second", profile.second_au_estimator)):
+        evaluation = profile.evaluation.model_copy(update={"judge": judge})
+        judging = profile.model_copy(update={"evaluation": evaluation})
+        table, _, _ = generated_samples.measure(None, Store(tmp_path), judging, samples)
         assert asked.pop() == wanted and table["fingerprint"].to_list() == ["j", "j"]
     assert metrics.left_out(table) == ["AU9"]
     own, others = pl.DataFrame({"fingerprint": ["j"]}), pl.DataFrame({"fingerprint": ["l"]})
@@ -154,25 +165,24 @@ def test_results_of_two_judges_are_not_laid_side_by_side():
     assert not every_experiment_has_the_same_judge(results, same, other).passed
 
 
-def test_guidance_is_the_best_on_validation_prompts(artist, monkeypatch):
-    chosen = artist(None)
+def test_guidance_is_the_best_on_validation_prompts(profile, monkeypatch):
     error = {2.0: 3.0, 4.0: 1.0}
     seen = []
 
-    def draw(samples, guidance):
+    def draw(context, store, profile, trained, samples, guidance):
         seen.extend(samples["kind"].unique())
-        return samples.with_columns(pl.lit(guidance).alias("guidance"))
+        return Answers(samples.with_columns(pl.lit(guidance).alias("guidance")), 3, 4)
 
     def measure(context, store, profile, samples):
         off = error[samples["guidance"][0]]
         measured = [(pl.col(column) + off).alias(f"measured_{column}") for column in facs.COLUMNS]
         return samples.with_columns(measured), 1, 2
 
-    monkeypatch.setattr(chosen, "draw", draw)
+    monkeypatch.setattr(generated_samples, "draw", draw)
     monkeypatch.setattr(generated_samples, "measure", measure)
-    table = generated_samples.choose_guidance(chosen)
+    table, made, reused = generated_samples.choose_guidance(CONTEXT, None, profile, UNTOUCHED)
     assert table.rows() == [(4.0, 1.0), (2.0, 9.0)]
-    assert set(seen) == {"validation"} and (chosen.calls, chosen.reused) == (2, 4)
+    assert set(seen) == {"validation"} and (made, reused) == (8, 12)
 
 
 def test_a_profile_may_use_the_first_prompts_only(tmp_path, world):

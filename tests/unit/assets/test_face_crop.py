@@ -168,7 +168,7 @@ def test_a_picture_that_does_not_decode_is_quarantined(store, tmp_path, detector
     disfa = disfa.with_columns(content_hash=pl.Series([hash_file(path) for path in disfa["path"]]))
     table, _ = crop(store, Settings(disfa="face"), disfa=disfa)
     assert table["keep"].to_list() == [True, False, True] and detector.seen == 2
-    assert told(table)[1].startswith(f"corrupt_image: {bad}: ")
+    assert told(table)[1].startswith("corrupt_image: ")
 
 
 def test_faces_that_the_framing_cuts_are_counted(store, tmp_path):

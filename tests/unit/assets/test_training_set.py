@@ -93,7 +93,9 @@ def test_a_picture_that_does_not_decode_is_dropped(samples, tmp_path):
     path = samples["path"][0]
     with open(path, "r+b") as file:
         file.truncate(300)
-    table = materialised(samples, Store(tmp_path / "home")).value
+    here = pl.col("path") == path
+    cut = pl.when(here).then(pl.lit(hash_file(path))).otherwise("content_hash").alias("content_hash")
+    table = materialised(samples.with_columns(cut), Store(tmp_path / "home")).value
     (dropped,) = table.filter(sample_id=samples["sample_id"][0]).rows(named=True)
     assert not dropped["keep"] and dropped["reason_code"] == "corrupt_image"
-    assert dropped["reason_detail"].startswith(f"{path}: ")
+    assert "truncated" in dropped["reason_detail"]

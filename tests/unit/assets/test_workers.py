@@ -5,13 +5,15 @@ The environment is a python that finds dagster_pipes; the worker is written here
 
 import shutil
 import sys
+from types import SimpleNamespace
 
 import dagster as dg
 import polars as pl
 import pytest
 
-from assets import annotators, calls, retries, workers
-from inference import environments
+from assets import calls, retries
+from inference import environments, questions
+from inference.asking import Question
 from inference.environments import Worker
 from store import Store
 
@@ -65,11 +67,9 @@ def asked(tmp_path):
 
         @dg.asset
         def annotated(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-            model = annotators.Model("m", "f", lambda missing: workers.answers(context, worker, missing))
-            table, made, reused = calls.over_images(
-                context, store, "words", images.head(count), model, ANSWER, chunk=4
-            )
-            given.update(table=table, made=made, reused=reused)
+            model = questions.Foreign(SimpleNamespace(name="m", fingerprint="f"), worker)
+            found = calls.ask(context, store, Question("words", model, ANSWER), images.head(count), 4)
+            given.update(table=found.frame, made=found.asked, reused=found.reused)
             return dg.MaterializeResult()
 
         with dg.DagsterInstance.ephemeral() as instance:
@@ -153,7 +153,7 @@ def test_an_error_keeps_what_was_answered_is_quoted_and_not_tried_again(environm
 @pytest.mark.parametrize(
     "body, complaint",
     [
-        ("yield from ()", "said nothing about 1 of 1 pictures"),
+        ("yield from ()", "said nothing about 1 of 1 requests"),
         ("yield {'key': 'x', 'letters': 1}", "nobody asked for"),
         ("yield {'key': requests[0]['key'], 'score': 1}", "outside the schema: score"),
         ("yield {'key': requests[0]['key'], 'letters': float('nan')}", "not JSON compliant"),

@@ -201,7 +201,8 @@ def looks(table: pl.DataFrame, *hashes: str, problem: str | None = None) -> pl.D
     """A perceptual hash for each content of `table`, the last for all that are left."""
     padded = [*hashes, *[hashes[-1]] * table.height][: table.height]
     return table.select("content_hash", pl.Series("perceptual_hash", padded)).with_columns(
-        problem=pl.lit(problem, dtype=pl.String)
+        reason_code=pl.lit(problem and "corrupt_image", dtype=pl.String),
+        reason_detail=pl.lit(problem, dtype=pl.String),
     )
 
 

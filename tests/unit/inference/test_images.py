@@ -137,13 +137,22 @@ def shade(picture):
     return picture.getpixel((0, 0))[0]
 
 
-def test_load_many_keeps_the_order_and_raises_for_a_broken_file(shades):
-    loaded = images.load_many(shades, size=4, workers=3)
-    assert [shade(picture) for picture in loaded] == list(range(150))
-    assert images.as_array(loaded[:5]).shape == (5, 4, 4, 3)
-    shades[7].write_text("x")
-    with pytest.raises(images.ImageError, match=r"7\.png"):
-        images.load_many(shades, size=4)
+def test_a_file_that_changed_since_it_was_hashed_is_refused(shades):
+    from store.hashing import hash_file
+
+    hashes = [hash_file(path) for path in shades[:4]]
+    shades[2].write_bytes(shades[9].read_bytes())
+    with pytest.raises(images.ChangedError, match=r"2\.png: the file has changed"):
+        images.load(shades[2], content_hash=hashes[2])
+    found = list(images.read_ahead(shades[:4], list, 2, shade, content_hashes=hashes))
+    assert found[:2] == [0, 1] and found[3] == 3 and isinstance(found[2], images.ChangedError)
+    requests = [
+        {"key": str(n), "path": str(path), "content_hash": one}
+        for n, (path, one) in enumerate(zip(shades, hashes, strict=False))
+    ]
+    rows = list(images.rows_ahead(requests, lambda batch: [{"shade": one} for one in batch], 2, shade))
+    assert rows[3] == {"key": "3", "shade": 3}
+    assert rows[2]["key"] == "2" and rows[2]["changed"] and "has changed" in rows[2]["problem"]
 
 
 @pytest.mark.parametrize("broken", [(), (0,), (3, 4, 149), tuple(range(40)), tuple(range(150))])

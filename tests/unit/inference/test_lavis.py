@@ -66,7 +66,7 @@ def test_a_tree_of_files_knows_their_places(tmp_path):
 
 def test_without_the_folder_it_says_what_belongs_there_and_under_which_licence(tmp_path):
     with pytest.raises(weights.ModelNotFound) as missing:
-        Lavis(MODEL, tmp_path / "nowhere")
+        assert Lavis(MODEL, tmp_path / "nowhere").folder
     for word in (MODEL, str(tmp_path / "nowhere"), "eva_vit_g.pth", "bert-base-uncased", "BSD-3-Clause"):
         assert word in str(missing.value)
 

@@ -19,9 +19,8 @@ import pytest
 from PIL import Image
 
 import facs
-from assets import annotators
 from assets.data_set.au_annotation import annotate
-from inference import environments
+from inference import environments, questions
 from inference.abilities import EstimatorUnavailable
 from inference.libreface import WEIGHTS, LibreFace
 from store import Store
@@ -61,10 +60,10 @@ def test_the_fingerprint_follows_the_weights_and_needs_no_environment(weights, m
 
 def test_it_is_chosen_like_any_other_estimator(weights):
     chosen = {"provider": "libreface", "model": str(weights), "batch_size": 8}
-    model = annotators.action_units(None, chosen)
+    model = questions.action_units(chosen).model
     assert (model.name, model.fingerprint) == ("libreface 0.2.0", LibreFace(weights).fingerprint)
     with pytest.raises(TypeError, match="precision"):
-        annotators.action_units(None, {**chosen, "precision": "float16"})
+        questions.action_units({**chosen, "precision": "float16"})
 
 
 def test_values_are_clamped_and_which_is_recorded():

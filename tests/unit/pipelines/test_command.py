@@ -91,7 +91,7 @@ def test_a_home_that_cannot_be_is_one_line(tmp_path, monkeypatch, verb):
 def test_a_failed_stage_says_why_and_does_not_promise_that_running_again_helps(tmp_path):
     for source in ("affectnet", "disfa"):
         (tmp_path / "raw" / source).mkdir(parents=True)
-    done = runner.invoke(app, ["run", "--home", str(tmp_path), "--select", "raw_affectnet"])
+    done = runner.invoke(app, ["run", "--anyway", "--home", str(tmp_path), "--select", "raw_affectnet"])
     assert done.exit_code == 1
     assert "raw_affectnet FAILED: " in done.output and str(tmp_path / "raw" / "affectnet") in done.output
     assert "failed: data_set" in done.output and "once that is mended" in done.output
