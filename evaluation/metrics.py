@@ -276,6 +276,32 @@ def mean_cosine(frame: pl.DataFrame, column: str) -> Sums:
     return Sums.of(values, ~np.isnan(values), frame["prompt_index"].to_numpy())
 
 
+def partner_cosines(embedded: pl.DataFrame, texts: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The samples of `embedded` with the columns of CLIP_METRICS that can be measured.
+
+    `embedded` has protocol columns and `embedding`: samples, their no-AU partners (for `clip_i`) and perhaps
+    the base's pictures (for `clip_i_base`). `texts` has `prompt` and `embedding` (for `clip_t`). Only rows with
+    a partner are kept, in order. Raises ValueError for one whose partner is not there.
+    """
+    samples = embedded.drop_nulls("partner_id")
+    by_id = embedded.select(pl.col("sample_id").alias("key"), pl.col("embedding").alias("other"))
+    references = {"clip_i": (pl.col("partner_id"), by_id)}
+    if not embedded.filter(kind="base").is_empty():
+        references["clip_i_base"] = (pl.col("partner_id").str.replace("^no_au/", "base/"), by_id)
+    if texts is not None:
+        by_prompt = texts.select(pl.col("prompt").alias("key"), pl.col("embedding").alias("other"))
+        references["clip_t"] = (pl.col("prompt"), by_prompt)
+    for metric, (key, others) in references.items():
+        pairs = samples.select("sample_id", "embedding", key.alias("key")).join(
+            others, on="key", how="left", maintain_order="left", validate="m:1"
+        )
+        if (missing := pairs.filter(pl.col("other").is_null())).height:
+            raise ValueError(f"nothing to compare sample {missing['sample_id'][0]} with for {metric}")
+        found = cosine(_rows(pairs["embedding"]), _rows(pairs["other"]))
+        samples = samples.with_columns(pl.Series(metric, found, dtype=pl.Float64))
+    return samples
+
+
 def cosine(embeddings: np.ndarray, partners: np.ndarray) -> np.ndarray:
     """Row-wise cosine of two [N, d] arrays: [N], in -1 to 1.
 
@@ -345,6 +371,11 @@ def leakage(scores: Scores) -> np.ndarray:
         spread = np.nansum(x * x, axis=0)
         matrix[i, spread > 0] = np.nansum(x * y, axis=0)[spread > 0] / spread[spread > 0]
     return matrix
+
+
+def _rows(embeddings: pl.Series) -> np.ndarray:
+    """A list column → float array [N, d]."""
+    return np.array(embeddings.to_list(), dtype=np.float64).reshape(len(embeddings), -1)
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
