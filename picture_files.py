@@ -25,9 +25,7 @@ SUFFIXES = frozenset(
         *(".avif", ".jp2", ".heic", ".heif", ".hif"),
     }
 )
-UNSUPPORTED = frozenset(
-    {".jxl", ".svg", ".svgz", ".eps", ".ps", ".pdf", ".psd", ".ai", ".dng", ".cr2", ".nef", ".arw"}
-)
+UNSUPPORTED = frozenset({".jxl", ".svg", ".eps", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw"})
 """Suffixes of pictures that are not read: drawings, raw sensor data, formats that run other programs."""
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "AVIF", "JPEG2000", "HEIF")

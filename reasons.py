@@ -37,8 +37,17 @@ class Reason(StrEnum):
     UNREADABLE_FILE = "unreadable_file", Kind.UNUSABLE, "No permission, a broken link, or the disk's fault."
     UNREADABLE_NAME = "unreadable_name", Kind.UNUSABLE, "The file's name, or a name in a list, is no text."
     EMPTY_FILE = "empty_file", Kind.UNUSABLE, "The file has 0 bytes."
+    UNSUPPORTED_FORMAT = (
+        "unsupported_format",
+        Kind.UNUSABLE,
+        "A format that is not read (JPEG XL, SVG, EPS, PSD, raw camera data): save it as JPEG or PNG.",
+    )
     NOT_A_PICTURE = "not_a_picture", Kind.UNUSABLE, "Its header is that of no known picture format."
-    TOO_MANY_PIXELS = "too_many_pixels", Kind.UNUSABLE, "A decompression bomb; refused by its header."
+    TOO_MANY_PIXELS = (
+        "too_many_pixels",
+        Kind.UNUSABLE,
+        "More than 100 million pixels or a side above 32,766; refused by its header.",
+    )
     TRUNCATED_IMAGE = "truncated_image", Kind.UNUSABLE, "The picture's end is missing."
     CORRUPT_IMAGE = (
         "corrupt_image",
@@ -62,7 +71,7 @@ class Reason(StrEnum):
         "A member whose path leads out of the archive; never written.",
     )
     LINK = "link", Kind.UNUSABLE, "A member that is a link; never written."
-    TOO_MANY_BYTES = "too_many_bytes", Kind.UNUSABLE, "A member that unpacks to more than any photograph has."
+    TOO_MANY_BYTES = "too_many_bytes", Kind.UNUSABLE, "More bytes than any photograph has."
     # lists
     SHORT_LINE = "short_line", Kind.UNUSABLE, "A line of a list with too few cells."
     LONG_LINE = "long_line", Kind.UNUSABLE, "A line of a list with too many cells."

@@ -48,6 +48,7 @@ class Rules:
     cameras: Sequence[str] = ("left",)
     exclude_faulty: bool = True
     first_frame: int | None = None
+    first_label: int = 1
     no_au_share: float = 0.1
     neutral_share_of: Literal["neutral", "active"] = "neutral"
     seed: int = 0

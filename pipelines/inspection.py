@@ -47,6 +47,7 @@ def rules_of(profile: Profile) -> Rules:
         cameras=tuple(profile.disfa.cameras),
         exclude_faulty=profile.disfa.exclude_faulty,
         first_frame=profile.disfa.first_frame,
+        first_label=profile.disfa.first_label,
         no_au_share=profile.disfa.no_au_share,
         neutral_share_of=profile.disfa.neutral_share_of,
         seed=profile.disfa.seed,

@@ -164,6 +164,7 @@ class Disfa(_Settings):
     first_frame: Literal[0, 1] | None = Field(
         None, description="Number of the first extracted frame of every subject; null: decided by evidence."
     )
+    first_label: Literal[0, 1] = Field(1, description="What the label files count frames from; published: 1.")
 
 
 class BlipCaptions(_Blip):

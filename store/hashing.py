@@ -3,11 +3,13 @@
 Nothing here decides what a key is made of; that is the business of each stage.
 """
 
+import errno
 import hashlib
 import itertools
 import json
 import math
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,7 +36,10 @@ def hash_bytes(data: bytes) -> str:
 
 
 def hash_file(path: str | os.PathLike) -> str:
-    """Hash of the bytes of a file; equals `hash_bytes` of them. Raises OSError if it cannot be read."""
+    """Hash of the bytes of a file; equals `hash_bytes` of them. Raises OSError if it cannot be read, or is no
+    regular file."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device may never end
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
     digest = _blake()
     with open(path, "rb", buffering=0) as file:
         while block := file.read(_BLOCK):

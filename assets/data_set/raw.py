@@ -53,6 +53,7 @@ def raw_disfa(
         cameras=profile.disfa.cameras,
         exclude_faulty=profile.disfa.exclude_faulty,
         first_frame=profile.disfa.first_frame,
+        first_label=profile.disfa.first_label,
         memo=store.memo("probes"),
         say=context.log.info,
         note=found.append,

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from curation import frames
+from curation import frames, probing
 from curation.frames import HashFiles, Memo, RawDataError
 from curation.sources import affectnet_archive, affectnet_crops, affectnet_lists, rar
 from curation.sources.listing import files, sound
@@ -96,7 +96,7 @@ def _from_tree(
     rows = _without_missing(rows, pl.col("present").is_null())
     path = pl.concat_str(pl.lit(f"{pictures}/"), "listed")
     rows = rows.with_columns(pl.when("present").then(path).alias("path"))
-    return frames.with_pictures(rows, hash_files, memo)
+    return probing.with_pictures(rows, hash_files, memo)
 
 
 def _from_archive(

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from curation import frames
+from curation import probing
 from curation.sources import rar
 from curation.sources.rar import Content, Fault
 from reasons import Reason
@@ -20,7 +20,7 @@ from store.files import Files
 from store.hashing import hash_bytes
 
 STEM = "Manually_Annotated"
-MEMBER_SCHEMA = pl.Schema({"content_hash": pl.String, **frames.PROBE_SCHEMA})
+MEMBER_SCHEMA = pl.Schema({"content_hash": pl.String, **probing.SCHEMA})
 _FOUND = pl.Schema(
     {
         "listed": pl.String,
@@ -35,7 +35,6 @@ _FOUND = pl.Schema(
 CHUNK = 2048
 """Members read between two writes of the memo: what a kill can lose."""
 
-_JUDGE = f"{frames.PROBE_VERSION}-{frames.MAX_PIXELS}"
 _BATCH, _BATCH_BYTES = 64, 64 << 20
 _PREFIX = r"^(?:.*/)?Manually_Annotated_Images/"
 _SUFFIX = r"(\.[A-Za-z0-9]{1,5})$"
@@ -71,9 +70,9 @@ def pictures(
         .unique("listed", keep="last", maintain_order=True)
         .with_columns(
             pl.col("name").str.extract(_SUFFIX).str.to_lowercase().fill_null("").alias("suffix"),
-            pl.format("{}-{}-{}-{}", "name", "size", pl.col("check").fill_null(""), pl.lit(_JUDGE)).alias(
-                "key"
-            ),
+            pl.format(
+                "{}-{}-{}-{}", "name", "size", pl.col("check").fill_null(""), pl.lit(probing.JUDGE)
+            ).alias("key"),
         )
     )
     about = f"{len(parts)} RAR parts: {members.height:,} members, {found.height:,} of them in the lists"
@@ -150,7 +149,7 @@ def _judged(
         if isinstance(content, Fault):
             faults[key] = content
             return {"key": key}
-        probe = frames.probe_content(content)
+        probe = probing.probe_content(content)
         row = {"key": key, "content_hash": hash_bytes(content)} | vars(probe)
         if not probe.reason_code and min(probe.width, probe.height) >= min_side:
             files.put(content, suffix)

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.lib import format as npy
 
-from curation import frames
+from curation import frames, probing
 from curation.frames import HashFiles, Memo, RawDataError
 from curation.sources import affectnet_lists, listing
 from reasons import Reason
@@ -70,7 +70,7 @@ def read(folder: Path, release: str, hash_files: HashFiles, memo: Memo | None, m
         rows = frames.quarantine(rows, where, code, detail)
     rows = rows.with_columns(pl.format("affectnet/{}", "origin").alias("sample_id"))
     rows = affectnet_lists.as_labels(rows, NUMBERS)
-    return frames.finished([frames.with_pictures(rows, hash_files, memo)])
+    return frames.finished([probing.with_pictures(rows, hash_files, memo)])
 
 
 def _paired(folder: Path, release: str) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -81,7 +81,7 @@ def _paired(folder: Path, release: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     crops: list[tuple[str, str | None, str | None]] = []
     sidecars: dict[str, list[str]] = {}
     for name in listing.files(folder):
-        if PurePosixPath(name).suffix.lower() in frames.SUFFIXES:
+        if PurePosixPath(name).suffix.lower() in probing.SUFFIXES:
             if listing.sound(name):
                 crops.append((_place(name.rpartition(".")[0]), name, None))
             else:

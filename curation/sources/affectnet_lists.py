@@ -9,6 +9,7 @@ import polars as pl
 import reasons
 from curation import frames
 from curation.frames import RawDataError
+from curation.sources import texts
 from reasons import Reason
 
 NAMES = ("training.csv", "validation.csv")
@@ -75,9 +76,11 @@ def _applicable(rows: pl.DataFrame) -> pl.DataFrame:
 def _blocks(path: Path, cells: list[str]) -> Iterator[pl.DataFrame]:
     """Rows of whole lines, numbered from 1: `cells` of HEADER at least, judged."""
     with path.open("rb") as file:
-        header, line = _header(file, path)
+        separator = _separator(file, path)
+        header, line = _header(file, path, separator)
         while content := file.read(BLOCK_BYTES) + file.readline():
-            lines = content.count(b"\n") + (not content.endswith(b"\n"))
+            lines = texts.count_lines(content)
+            content = _plain(content, separator)
             rows = _whole(content, header, path.name, line, cells)
             if rows is None or rows.height != lines:
                 rows = _line_by_line(content, header, path.name, line)
@@ -86,13 +89,40 @@ def _blocks(path: Path, cells: list[str]) -> Iterator[pl.DataFrame]:
             line += lines
 
 
-def _header(file: BinaryIO, path: Path) -> tuple[list[str], int]:
+def _separator(file: BinaryIO, path: Path) -> bytes:
+    """What stands between the cells of a list's first line, a comma or a tab; `file` is left at its start.
+
+    Raises RawDataError for lists that cannot be read line by line: in UTF-16 or 32, or with semicolons, which
+    stand between landmarks too.
+    """
+    start = file.read(BLOCK_BYTES)
+    file.seek(0)
+    if (encoding := texts.encoding(start)) != "utf-8-sig" or b"\0" in start[:4096]:
+        named = encoding.upper() if encoding != "utf-8-sig" else "UTF-16"
+        raise RawDataError(f"{path} is {named}, not UTF-8: iconv -f {named} -t UTF-8 mends it")
+    first = start.lstrip().partition(b"\n")[0]
+    cell = first.partition(b",")[0]
+    if b"\t" in cell:
+        return b"\t"
+    if b";" in cell:
+        raise RawDataError(
+            f"{path} has semicolons between its cells, as between its landmarks: save it with commas"
+        )
+    return b","
+
+
+def _plain(content: bytes, separator: bytes) -> bytes:
+    """Lines with commas between cells and without quotes, which no cell of a list needs."""
+    return (content if separator == b"," else content.replace(separator, b",")).replace(b'"', b"")
+
+
+def _header(file: BinaryIO, path: Path, separator: bytes) -> tuple[list[str], int]:
     """The names of the columns, and the number of the line with which `file` goes on."""
     start, line = 3 * (file.read(3) == b"\xef\xbb\xbf"), 1
     file.seek(start)
     while (content := file.readline()) and not content.strip():
         start, line = file.tell(), line + 1
-    header = [cell.strip() for cell in content.decode(errors="replace").split(",")]
+    header = [cell.strip() for cell in _plain(content, separator).decode(errors="replace").split(",")]
     if not set(header) & set(HEADER):
         file.seek(start)
         return list(HEADER), line

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 import reasons
-from curation import frames
+from curation import frames, probing
 from curation.frames import HashFiles, Memo, RawDataError
 from curation.sources import disfa_labels, disfa_pictures, listing, video
 from curation.sources.disfa_labels import FAULTY_FRAMES
@@ -29,6 +29,7 @@ def read(
     exclude_faulty: bool = True,
     faulty: Mapping[str, Sequence[tuple[int, int]]] = FAULTY_FRAMES,
     first_frame: int | None = None,
+    first_label: int = 1,
     memo: Memo | None = None,
     say: Callable[[str], None] = lambda text: None,
     note: Callable[[str], None] = lambda text: None,
@@ -40,20 +41,22 @@ def read(
     (`Video_LeftCamera/LeftVideoSN001_comp.avi`) or frames extracted before (`.../SN001/00000.jpg`); the video
     is taken where both are there. Frames of videos are put into `files`; the folder `index` remembers which
     videos are done. Whether extracted frames are counted from 0 or 1 is decided by evidence
-    (`disfa_pictures.decide`) and named in `origin`; `first_frame` (0 or 1) overrules it. `say` is told what
+    (`disfa_pictures.decide`) and named in `origin`; `first_frame` (0 or 1) overrules it. Label files are
+    counted from `first_label`. `say` is told what
     is done now (a video decoded), `note` what was found: each video's frames, the evidence of the numbering.
 
     Quarantined with file and line or frame: labels without a frame, frames without a label, label lines that
     are short, not numeric, out of range or there twice, all frames of a subject without one of its twelve
     label files, frames that do not decode, names that are no text and, with `exclude_faulty`, frames in
     `faulty`. Raises RawDataError for a folder without labels, without pictures of a camera asked for, or with
-    extracted frames whose numbering nothing decides.
+    extracted frames whose numbering nothing decides, and for label files that are not counted from
+    `first_label`.
     """
     folder = Path(folder).absolute()
     found = _find(folder, cameras)
     if found.strangers:
         note(f"{found.strangers:,} pictures and videos are left alone: no SN001 or the like in their names")
-    labels, strays = disfa_labels.read(folder / name for name in found.labels)
+    labels, strays = disfa_labels.read((folder / name for name in found.labels), first_label)
     pictures, accounts = [pl.DataFrame(schema=disfa_pictures.SCHEMA)], {}
     for key, names in sorted(found.videos.items()):
         table, accounts[key] = disfa_pictures.from_video(
@@ -114,7 +117,7 @@ def _find(folder: Path, cameras: Sequence[str]) -> _Found:
         place, _, file = name.rpartition("/")
         suffix = file[file.rfind(".") :].lower()
         is_labels = suffix == ".txt" and disfa_labels.FILE.fullmatch(file) is not None
-        is_video, is_still = suffix in VIDEO_SUFFIXES, suffix in frames.SUFFIXES
+        is_video, is_still = suffix in VIDEO_SUFFIXES, suffix in probing.SUFFIXES
         if not listing.sound(name):
             found.unnameable += [listing.shown(name)] if is_labels or is_video or is_still else []
             continue

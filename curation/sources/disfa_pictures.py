@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 import reasons
-from curation import frames
+from curation import frames, probing
 from curation.frames import HashFiles, Memo, RawDataError
 from curation.sources import video
 from reasons import Reason
@@ -121,7 +121,7 @@ def from_stills(
     again = pl.col("frame").is_not_null() & ~pl.struct(frame).is_first_distinct()
     beside = pl.format("{} beside {}", "name", pl.col("name").first().over(frame))
     table = frames.quarantine(table, again, Reason.DUPLICATE_FRAME, beside)
-    table = frames.with_pictures(table, hash_files, memo)
+    table = probing.with_pictures(table, hash_files, memo)
     aside = pl.col("reason_code").is_in([Reason.NO_FRAME_NUMBER.value, Reason.DUPLICATE_FRAME.value])
     aside = aside.fill_null(False)
     table = table.with_columns(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_raw import picture, shuffled_disk, write
 from told import TOLD, told
 
-from curation import frames
+from curation import frames, probing
 from curation.frames import RawDataError
 from curation.sources import affectnet as source
 from store.hashing import hash_files
@@ -146,7 +146,7 @@ def test_documents_without_labels_are_quarantined(tmp_path):
 def test_a_side_that_no_crop_has_is_refused_with_the_reason(tmp_path, files, release, monkeypatch):
     for name in files:
         write(tmp_path / name, b"{}")
-    monkeypatch.setattr(frames, "with_pictures", lambda *rest: pytest.fail("looked at pictures"))
+    monkeypatch.setattr(probing, "with_pictures", lambda *rest: pytest.fail("looked at pictures"))
     with pytest.raises(
         RawDataError, match=rf"is {release}: .*224x224 crops.*minimum side of 225 px.*2017 release.*min_side"
     ):

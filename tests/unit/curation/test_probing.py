@@ -11,7 +11,7 @@ from PIL import Image
 from tiny_raw import picture, write
 from told import told
 
-from curation import frames
+from curation import frames, probing
 from reasons import Reason
 from store.hashing import hash_files, hash_readable_files
 from store.store import Store
@@ -26,20 +26,20 @@ def test_a_sound_picture_has_its_size_and_no_problem(tmp_path):
         ("WEBP", ".webp"),
     ):
         path = write(tmp_path / f"a{suffix}", picture(form=form))
-        assert frames.probe(path) == frames.Probe(16, 12, None)
+        assert probing.probe(path) == probing.Probe(16, 12, None)
 
 
 def test_the_size_is_that_of_the_picture_as_seen(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     Image.new("RGB", (16, 12)).save(tmp_path / "a.jpg", exif=exif)
-    assert frames.probe(tmp_path / "a.jpg") == frames.Probe(12, 16, None)
+    assert probing.probe(tmp_path / "a.jpg") == probing.Probe(12, 16, None)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP"])
 def test_a_cut_off_picture_is_found_by_its_end(tmp_path, form):
     content = picture(noise=True, width=64, height=64, form=form)
-    found = frames.probe(write(tmp_path / "a", content[: len(content) * 2 // 3]))
+    found = probing.probe(write(tmp_path / "a", content[: len(content) * 2 // 3]))
     assert found.width == 64 and found.reason_code == "truncated_image"
 
 
@@ -62,13 +62,13 @@ def test_only_headers_are_read(tmp_path, monkeypatch):
     for module in ("ImageFile.ImageFile", "PngImagePlugin.PngImageFile", "WebPImagePlugin.WebPImageFile"):
         monkeypatch.setattr(f"PIL.{module}.load", lambda picture: pytest.fail(f"{picture.format} decoded"))
     sizes = [(64, 64), (12, 16)] + [(16, 12)] * 6
-    assert [frames.probe(path) for path in files] == [frames.Probe(*size, None) for size in sizes]
+    assert [probing.probe(path) for path in files] == [probing.Probe(*size, None) for size in sizes]
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
 def test_bytes_after_the_end_do_no_harm(tmp_path, form):
     path = write(tmp_path / "a", picture(form=form) + b"\0" * 9)
-    assert frames.probe(path) == frames.Probe(16, 12, None)
+    assert probing.probe(path) == probing.Probe(16, 12, None)
 
 
 def test_each_kind_of_bad_file_has_its_code(tmp_path):
@@ -80,7 +80,7 @@ def test_each_kind_of_bad_file_has_its_code(tmp_path):
         "unreadable_file": tmp_path,
     }
     for code, path in cases.items():
-        assert frames.probe(path).reason_code == code
+        assert probing.probe(path).reason_code == code
 
 
 def test_a_decompression_bomb_is_refused_undecoded(tmp_path):
@@ -90,13 +90,13 @@ def test_a_decompression_bomb_is_refused_undecoded(tmp_path):
     for side, said in ((11_000, "11000x11000"), (60_000, "more than")):
         header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
         bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
-        (found,) = frames.probe_files([write(tmp_path / "bomb.png", bomb + chunk(b"IEND", b""))])
+        (found,) = probing.probe_files([write(tmp_path / "bomb.png", bomb + chunk(b"IEND", b""))])
         assert found.reason_code == "too_many_pixels" and said in found.reason_detail
 
 
 def test_many_files_are_probed_in_order(tmp_path):
     paths = [write(tmp_path / f"{i}.png", picture(i, width=i + 1)) for i in range(20)]
-    assert [found.width for found in frames.probe_files(paths, workers=4)] == list(range(1, 21))
+    assert [found.width for found in probing.probe_files(paths, workers=4)] == list(range(1, 21))
 
 
 def rows_of(paths: list[Path]) -> pl.DataFrame:
@@ -108,7 +108,7 @@ def test_pictures_get_hash_and_size_and_bad_ones_are_quarantined_by_path(tmp_pat
     rows = rows_of([good, bad]).vstack(
         rows_of([good]).with_columns(keep=False, reason_code=pl.lit("short_line"), reason_detail=pl.lit("x"))
     )
-    found = frames.with_pictures(rows, hash_files)
+    found = probing.with_pictures(rows, hash_files)
     assert found["content_hash"].to_list() == [*hash_files([good, bad]), None]
     assert found["keep"].to_list() == [True, False, False]
     assert told(found)[1].startswith(f"truncated_image: {bad}: ")
@@ -117,16 +117,16 @@ def test_pictures_get_hash_and_size_and_bad_ones_are_quarantined_by_path(tmp_pat
 
 def test_with_a_memo_content_probed_before_is_not_decoded_again(tmp_path, monkeypatch):
     def probe():
-        memo = Store(tmp_path / "home").memo("probes", frames.PROBE_SCHEMA)
+        memo = Store(tmp_path / "home").memo("probes", probing.SCHEMA)
         paths = sorted((tmp_path / "raw").iterdir())
-        return frames.with_pictures(rows_of(paths), hash_files, memo)
+        return probing.with_pictures(rows_of(paths), hash_files, memo)
 
     write(tmp_path / "raw" / "a.png", picture(1))
     write(tmp_path / "raw" / "b.png", picture(2, noise=True)[:-200])
     first = probe()
     for name in ("a.png", "b.png"):
         (tmp_path / "raw" / name).rename(tmp_path / "raw" / f"new_{name}")
-    monkeypatch.setattr(frames, "probe_files", lambda paths: pytest.fail(f"decoded {paths} again"))
+    monkeypatch.setattr(probing, "probe_files", lambda paths: pytest.fail(f"decoded {paths} again"))
     second = probe()
     assert first["width"].to_list() == second["width"].to_list() == [16, 16]
     assert "/new_b.png: " in told(second)[1]  # the reason names today's file
@@ -136,13 +136,13 @@ def test_an_unreadable_file_does_not_stop_the_others(tmp_path):
     paths = [write(tmp_path / f"{i}.png", picture(i)) for i in range(9)]
     paths[4] = tmp_path / "gone.png"
 
-    found = frames.with_pictures(rows_of(paths), hash_readable_files)
+    found = probing.with_pictures(rows_of(paths), hash_readable_files)
     assert found["keep"].to_list() == [i != 4 for i in range(9)]
-    assert told(found)[4] == f"unreadable_file: {paths[4]}"
+    assert told(found)[4] == f"unreadable_file: {paths[4]}: No such file or directory"
 
 
 def test_no_picture_at_all_needs_no_hashing():
-    found = frames.with_pictures(rows_of([]), lambda paths: pytest.fail("hashed nothing"))
+    found = probing.with_pictures(rows_of([]), lambda paths: pytest.fail("hashed nothing"))
     assert found.is_empty() and found["width"].dtype == pl.Int64
 
 
@@ -191,4 +191,4 @@ def test_reasons_are_counted_with_an_example():
 def test_a_file_without_permission_is_unreadable(tmp_path):
     path = write(tmp_path / "a.png", picture())
     path.chmod(0)
-    assert frames.probe(path).reason_code == "unreadable_file"
+    assert probing.probe(path).reason_code == "unreadable_file"
