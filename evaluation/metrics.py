@@ -280,8 +280,8 @@ def partner_cosines(embedded: pl.DataFrame, texts: pl.DataFrame | None = None) -
     """The samples of `embedded` with the columns of CLIP_METRICS that can be measured.
 
     `embedded` has protocol columns and `embedding`: samples, their no-AU partners (for `clip_i`) and perhaps
-    the base's pictures (for `clip_i_base`). `texts` has `prompt` and `embedding` (for `clip_t`). Only rows with
-    a partner are kept, in order. Raises ValueError for one whose partner is not there.
+    the base's pictures (for `clip_i_base`). `texts` has `prompt` and `embedding` (for `clip_t`). Only rows
+    with a partner are kept, in order. Raises ValueError for one whose partner is not there.
     """
     samples = embedded.drop_nulls("partner_id")
     by_id = embedded.select(pl.col("sample_id").alias("key"), pl.col("embedding").alias("other"))

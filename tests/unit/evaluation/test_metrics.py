@@ -199,6 +199,33 @@ def test_cosine():
         metrics.cosine(a, b[:2])
 
 
+def embedded(rows: list[tuple]) -> pl.DataFrame:
+    return pl.DataFrame(
+        rows, schema=["sample_id", "kind", "partner_id", "prompt", "embedding"], orient="row"
+    ).with_columns(pl.col("partner_id").cast(pl.String))
+
+
+def test_cosines_to_partner_base_and_prompt_by_hand():
+    pictures = embedded(
+        [
+            ("individual/00/au01/1", "individual", "no_au/00/au01", "a man", [3.0, 4.0]),
+            ("individual/00/au01/2", "individual", "no_au/00/au01", "a man", [1.0, 0.0]),
+            ("no_au/00/au01", "no_au", None, "a man", [1.0, 0.0]),
+            ("base/00/au01", "base", None, "a man", [0.0, 1.0]),
+        ]
+    )
+    texts = pl.DataFrame({"prompt": ["a woman", "a man"], "embedding": [[1.0, 0.0], [-4.0, 3.0]]})
+    found = metrics.partner_cosines(pictures, texts)
+    assert found["sample_id"].to_list() == ["individual/00/au01/1", "individual/00/au01/2"]
+    assert found["clip_i"].to_list() == pytest.approx([0.6, 1.0])
+    assert found["clip_i_base"].to_list() == pytest.approx([0.8, 0.0])
+    assert found["clip_t"].to_list() == pytest.approx([0.0, -0.8])
+    without = metrics.partner_cosines(pictures.filter(pl.col("kind") != "base"))
+    assert "clip_i" in without.columns and not {"clip_i_base", "clip_t"} & set(without.columns)
+    with pytest.raises(ValueError, match="individual/00/au01/1 with for clip_i"):
+        metrics.partner_cosines(pictures.filter(pl.col("kind") != "no_au"))
+
+
 def test_clip_i_counts_what_is_there():
     frame = pl.DataFrame({"prompt_index": [0, 0, 1], "clip_i": [0.9, None, 0.7]})
     assert value(metrics.mean_cosine(frame, "clip_i")) == pytest.approx(0.8)
