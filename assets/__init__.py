@@ -28,10 +28,12 @@ def load(experiments: dg.StaticPartitionsDefinition) -> Loaded:
 
     data, compared = _modules(data_set), _modules(results)
     data_checks = dg.load_asset_checks_from_modules(data)
-    gates = gate.blocking(data_checks)
+    data_assets = _assets(data)
+    gates = gate.blocking([*data_checks, *data_assets])
     return Loaded(
         assets=[
-            *dg.load_assets_from_modules([*data, *compared]),
+            *data_assets,
+            *_assets(compared),
             *(asset for module in _modules(experiment) for asset in module.build(experiments, gates)),
         ],
         checks=[*data_checks, *dg.load_asset_checks_from_modules(compared)],
@@ -40,3 +42,8 @@ def load(experiments: dg.StaticPartitionsDefinition) -> Loaded:
 
 def _modules(package: ModuleType) -> list[ModuleType]:
     return [import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)]
+
+
+def _assets(modules: list[ModuleType]) -> list[dg.AssetsDefinition]:
+    found = dg.load_assets_from_modules(modules)
+    return [asset for asset in found if isinstance(asset, dg.AssetsDefinition)]

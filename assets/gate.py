@@ -7,9 +7,9 @@ from dagster import AssetCheckKey
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
 
 
-def blocking(checks: Sequence[dg.AssetChecksDefinition]) -> list[AssetCheckKey]:
-    """The keys of the blocking ones among `checks`."""
-    return [spec.key for definition in checks for spec in definition.check_specs if spec.blocking]
+def blocking(checked: Sequence[dg.AssetsDefinition]) -> list[AssetCheckKey]:
+    """The keys of the blocking ones among the checks of assets, and checks on their own."""
+    return [spec.key for definition in checked for spec in definition.check_specs if spec.blocking]
 
 
 def refuse_on_failed(context: dg.AssetExecutionContext, keys: Sequence[AssetCheckKey]) -> None:

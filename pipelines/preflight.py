@@ -17,6 +17,8 @@ import dagster as dg
 
 from assets import needs
 from inference.needs import GB, Need, free
+from pipelines import runs
+from pipelines.profiles import ProfileError
 from pipelines.runs import Plan
 from store import Store, StoreError
 
@@ -40,7 +42,7 @@ def check(plan: Plan) -> list[Found]:
     """All that the stages of `plan` need, each once, in the order of the graph; what is missing first."""
     store = Store(plan.home)
     names = _in_order(plan)
-    found: dict[Need, list[str]] = {need: [] for need in _variables(plan)}
+    found: dict[Need, list[str]] = {need: [] for need in (*_variables(plan), *_writer(plan))}
     for name in names:
         for need in [*_tables(plan, store, name), *_declared(plan, store, name, names)]:
             stages = found.setdefault(need, [])
@@ -117,6 +119,15 @@ def _variables(plan: Plan) -> Iterator[Need]:
         yield Need(
             f"the environment variable {name}", f"is not set; the profile's {', '.join(keys)} names it", how
         )
+
+
+def _writer(plan: Plan) -> Iterator[Need]:
+    """What writes the raw data, if the profile names something."""
+    if plan.profile.raw_writer is not None:
+        try:
+            runs.writer(plan.profile.raw_writer)
+        except ProfileError as error:
+            yield Need("what writes the raw data", str(error), "set raw_writer to null")
 
 
 def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ import threading
 import uuid
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +23,7 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.events.log import EventLogEntry
 
 from pipelines import definitions, jobs
+from pipelines.profiles import ProfileError
 from settings import nearest
 from settings.profile import Profile
 
@@ -45,6 +46,8 @@ run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
 """
+
+_WRITER = re.compile(r"(miniature(?:\.\w+)*):(write_\w+)")
 
 Listener = Callable[[EventLogEntry], None]
 
@@ -263,13 +266,25 @@ def _name(process: psutil.Process) -> str:
 def write_raw_data(profile: Profile) -> list[Path]:
     """Call the profile's `raw_writer`, if it has one and a raw folder is absent; the folders written.
 
-    The writer is `module:function`; it is called with the folder above the raw folders and leaves alone what
-    is there.
+    It is called with the folder above the raw folders and leaves alone what is there. Raises ProfileError for
+    a writer that is none of the project's own.
     """
     absent = [folder for _, folder in profile.raw if folder is not None and not folder.exists()]
     if profile.raw_writer is None or not absent:
         return []
-    module, _, function = profile.raw_writer.partition(":")
+    write = writer(profile.raw_writer)
     for above in sorted({folder.parent for folder in absent}):
-        getattr(import_module(module), function)(above)
+        write(above)
     return absent
+
+
+def writer(name: str) -> Callable[[Path], object]:
+    """The function `miniature.<module>:write_<what>` of this project, which writes raw data. Raises
+    ProfileError for any other name: a profile is data, it must not run whatever it likes.
+    """
+    if (said := _WRITER.fullmatch(name)) is not None:
+        with suppress(ImportError):
+            found = getattr(import_module(said[1]), said[2], None)
+            if callable(found) and found.__module__ == said[1]:
+                return found
+    raise ProfileError(f"raw_writer: {name!r} is none of the project's own, miniature.<module>:write_<what>")

@@ -49,13 +49,13 @@ def operational(field: FieldInfo) -> bool:
     return OPERATIONAL in field.metadata
 
 
-def identity(settings: Settings) -> dict[str, Any]:
+def identity(settings: BaseModel) -> dict[str, Any]:
     """The deciding fields of `settings` by name, those of settings inside it too; ready for JSON.
 
     Two settings with equal identities ask for the same result.
     """
     fields = type(settings).model_fields
-    return {name: _plain(getattr(settings, name)) for name, field in fields.items() if not operational(field)}
+    return {name: plain(getattr(settings, name)) for name, field in fields.items() if not operational(field)}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -64,13 +64,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Settings):
+def plain(value: Any) -> Any:
+    """`value` as JSON may hold it; of settings the deciding fields."""
+    if isinstance(value, BaseModel):
         return identity(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
+        return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     return value if value is None or isinstance(value, (bool, int, float)) else str(value)
 
 

@@ -15,7 +15,7 @@ from store import Store
 PAIRS = (("labeller", "second"), ("labeller", "manual"), ("second", "manual"))
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"polars", "torch"}, pool="gpu")
+@stage.asset(code_version="1", kinds={"polars", "torch"}, pool="gpu")
 def disfa_readings(
     context: dg.AssetExecutionContext,
     raw_disfa: pl.DataFrame,
@@ -46,7 +46,7 @@ def disfa_readings(
     return stage.result(table, model_calls=made, reused=reused, needed=profile.reads_labelled_frames)
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"polars", "torch"}, pool="gpu")
+@stage.asset(code_version="1", kinds={"polars", "torch"}, pool="gpu")
 def annotator_agreement(
     context: dg.AssetExecutionContext,
     au_annotation: pl.DataFrame,

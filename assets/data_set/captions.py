@@ -15,7 +15,7 @@ from store import Store
 COLUMNS = ("sample_id", "source", "path", "content_hash")
 
 
-@dg.asset(group_name="data_set", code_version="2", kinds={"polars", "huggingface"}, pool="gpu")
+@stage.asset(code_version="2", kinds={"polars", "huggingface"}, pool="gpu")
 def captions(
     context: dg.AssetExecutionContext,
     au_corrections: pl.DataFrame,

@@ -13,7 +13,7 @@ from curation import calibration, corrections, recipes, training_set
 from evaluation import held_out
 
 
-@dg.asset(group_name="data_set", code_version="3", kinds={"polars"})
+@stage.asset(code_version="3", kinds={"polars"})
 def au_statistics(
     au_annotation: pl.DataFrame, disfa_readings: pl.DataFrame, profile: dg.ResourceParam[Any]
 ) -> dg.MaterializeResult:
@@ -31,7 +31,7 @@ def au_statistics(
     )
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"polars"})
+@stage.asset(code_version="1", kinds={"polars"})
 def au_corrections(
     au_annotation: pl.DataFrame, au_statistics: pl.DataFrame, profile: dg.ResourceParam[Any]
 ) -> dg.MaterializeResult:
@@ -44,7 +44,7 @@ def au_corrections(
     return stage.result(table, recipe=recipe.name, histograms=stage.picture(drawn, "before and after"))
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"polars"})
+@stage.asset(code_version="1", kinds={"polars"})
 def recipe_errors(disfa_readings: pl.DataFrame) -> dg.MaterializeResult:
     """The error of every recipe, not only the profile's, against manual labels of held-out subjects."""
     from evaluation import figures

@@ -20,7 +20,7 @@ COLUMNS = (
 )
 
 
-@dg.asset(group_name="data_set", code_version="2", kinds={"polars", "pillow"})
+@stage.asset(code_version="2", kinds={"polars", "pillow"})
 def face_crop(
     context: dg.AssetExecutionContext,
     raw_affectnet: pl.DataFrame,

@@ -11,7 +11,7 @@ from inference import questions
 from store import Store
 
 
-@dg.asset(group_name="data_set", code_version="2", kinds={"torch", "safetensors"}, pool="gpu")
+@stage.asset(code_version="2", kinds={"torch", "safetensors"}, pool="gpu")
 def latents(
     context: dg.AssetExecutionContext,
     training_set: pl.DataFrame,

@@ -19,8 +19,7 @@ from store import Store
 ANSWERS = questions.answer_columns(rule.QUESTIONS)
 
 
-@dg.asset(
-    group_name="data_set",
+@stage.asset(
     code_version="2",
     kinds={"polars", "huggingface"},
     pool="gpu",

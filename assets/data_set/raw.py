@@ -14,7 +14,7 @@ from reasons import Kind
 from store import HashCache, Store
 
 
-@dg.asset(group_name="data_set", code_version="2", kinds={"polars"})
+@stage.asset(code_version="2", kinds={"polars"})
 def raw_affectnet(
     context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]
 ) -> dg.MaterializeResult:
@@ -34,7 +34,7 @@ def raw_affectnet(
     return _described(table, raw)
 
 
-@dg.asset(group_name="data_set", code_version="2", kinds={"polars"})
+@stage.asset(code_version="2", kinds={"polars"})
 def raw_disfa(
     context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]
 ) -> dg.MaterializeResult:
@@ -62,11 +62,11 @@ def raw_disfa(
     drawn = training_set.draw_no_au(
         table, settings.no_au_share, settings.seed, share_of=settings.neutral_share_of
     )
-    notes = dg.MetadataValue.md("\n".join(f"- {line}" for line in found))
+    notes = stage.listed(found)
     return _described(drawn, raw, pictures_found=notes)
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"polars"})
+@stage.asset(code_version="1", kinds={"polars"})
 def raw_folder(store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]) -> dg.MaterializeResult:
     """Any folder of portraits, with the captions that lie beside them."""
     raw = profile.raw.folder

@@ -11,7 +11,7 @@ from curation import recipes
 from curation import resolution as rule
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"polars"})
+@stage.asset(code_version="1", kinds={"polars"})
 def resolution(face_crop: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.MaterializeResult:
     """Photographs whose width and height, after the face crop, reach the profile's minimum."""
     photographs = stage.kept(face_crop).filter(pl.col("source") != "disfa")

@@ -14,7 +14,7 @@ from inference import questions
 from store import Store
 
 
-@dg.asset(group_name="data_set", code_version="2", kinds={"polars"})
+@stage.asset(code_version="2", kinds={"polars"})
 def training_set(
     context: dg.AssetExecutionContext,
     au_corrections: pl.DataFrame,

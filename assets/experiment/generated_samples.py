@@ -23,8 +23,7 @@ def build(
 ) -> list[dg.AssetsDefinition]:
     """The asset, with one partition an experiment."""
 
-    @dg.asset(
-        group_name="experiment",
+    @stage.asset(
         code_version="1",
         partitions_def=experiments,
         kinds={"torch", "huggingface"},

@@ -17,9 +17,7 @@ def build(
 ) -> list[dg.AssetsDefinition]:
     """Both assets, with one partition an experiment."""
 
-    @dg.asset(
-        group_name="experiment", code_version="3", partitions_def=experiments, kinds={"torch"}, pool="gpu"
-    )
+    @stage.asset(code_version="3", partitions_def=experiments, kinds={"torch"}, pool="gpu")
     def au_scores(
         context: dg.AssetExecutionContext,
         generated_samples: pl.DataFrame,
@@ -42,8 +40,7 @@ def build(
             left_out=metrics.left_out(table),
         )
 
-    @dg.asset(
-        group_name="experiment",
+    @stage.asset(
         code_version="3",
         partitions_def=experiments,
         kinds={"huggingface"},

@@ -60,8 +60,7 @@ def build(
 ) -> list[dg.AssetsDefinition]:
     """The asset, with one partition an experiment; it refuses to train while one of `gates` is failed."""
 
-    @dg.asset(
-        group_name="experiment",
+    @stage.asset(
         code_version="1",
         partitions_def=experiments,
         kinds={"torch"},

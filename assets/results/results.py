@@ -6,25 +6,14 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+import stages
 from assets import stage
 from store import Store
 
-FUNNEL = (
-    "raw_affectnet",
-    "raw_disfa",
-    "raw_folder",
-    "face_crop",
-    "resolution",
-    "photorealism",
-    "au_annotation",
-    "au_corrections",
-    "captions",
-    "training_set",
-)
 REPORT = "report.html"
 
 
-@dg.asset(group_name="results", code_version="1", kinds={"polars"}, deps=list(FUNNEL))
+@stage.asset(code_version="1", kinds={"polars"}, deps=list(stages.FUNNEL))
 def results(
     context: dg.AssetExecutionContext,
     trained_model: pl.DataFrame,
@@ -56,7 +45,9 @@ def results(
             competitor=competitor,
             generated=_by_experiment(generated_samples, profile),
             locate=store.files("generated").path,
-            stages={name: store.read(name, columns=["source", "keep", "reason_code"]) for name in FUNNEL},
+            stages={
+                name: store.read(name, columns=["source", "keep", "reason_code"]) for name in stages.FUNNEL
+            },
             corrections=store.read("au_corrections"),
             losses=_losses(store, trained_model),
             facts=_facts(store, profile, trained_model, au_scores, judge),
@@ -87,7 +78,7 @@ def _losses(store: Store, trained_model: pl.DataFrame) -> dict[str, pl.DataFrame
 def _facts(
     store: Store, profile: Any, trained_model: pl.DataFrame, au_scores: pl.DataFrame, judge: str
 ) -> dict[str, dict[str, object]]:
-    versions = {name: store.version(name) for name in (*FUNNEL, "latents")}
+    versions = {name: store.version(name) for name in (*stages.FUNNEL, "latents")}
     trained = {row["experiment"]: row["model_hash"] or "untouched base" for row in trained_model.to_dicts()}
     return {
         "Experiments": trained,

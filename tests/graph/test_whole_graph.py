@@ -3,6 +3,7 @@
 The tiny models are random, so numbers mean nothing here; what is computed, reused and kept is what counts.
 """
 
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,9 @@ import polars as pl
 import pytest
 import tiny_world
 
+import stages
 from miniature import raw
+from reasons import Reason
 from store import Store
 from store.hashing import hash_frame
 
@@ -126,6 +129,28 @@ def test_every_commit_says_what_made_it(undisturbed):
         commit = store.history(stage)[0]["metadata"]
         assert commit["run_id"] and commit["code_version"] and commit["profile"], stage
     assert '"au_annotation": 0' in store.history("au_corrections")[0]["metadata"]["upstream"]
+
+
+def test_every_table_holds_what_is_declared_and_nothing_else(undisturbed):
+    _, home = undisturbed
+    store = Store(home)
+    for table in store.stages():
+        declared, frame = stages.named(table.split("/")[0]), store.read(table)
+        assert declared.complaints(frame) == {} and declared.undeclared(frame) == [], table
+        if "reason_code" in frame.columns:
+            assert set(frame["reason_code"].drop_nulls()) <= set(Reason), table
+
+
+def test_commits_hold_the_settings_that_made_the_table(undisturbed):
+    _, home = undisturbed
+    store = Store(home)
+    settings = {
+        stage: json.loads(store.history(stage)[0]["metadata"]["settings"]) for stage in store.stages()
+    }
+    assert settings["photorealism"]["photorealism"]["thresholds"] == {"cartoon": 1.0, "real": 0.0}
+    assert settings["au_corrections"]["corrections.recipe"]["powers"][0]["gamma"] == 1.8
+    assert set(settings["trained_model/sd"]["experiments"]) == {"sd"}
+    assert str(home) not in json.dumps(settings)
 
 
 def test_why_and_status_answer(undisturbed):

@@ -76,11 +76,10 @@ def intensities(*values):
 
 
 @pytest.mark.parametrize(
-    ("values", "passed"),
-    [([0, 5], True), ([5.01], False), ([-0.01], False), ([None], False), ([None, 1], True)],
+    ("values", "passed"), [([0, 5], True), ([None], False), ([None, 1], True), ([], False)]
 )
-def test_annotated_intensities_lie_on_the_scale(values, passed):
-    assert check(au_annotation, "intensities_within_0_5")(intensities(*values)).passed is passed
+def test_something_must_be_measured(values, passed):
+    assert check(au_annotation, "something_was_measured")(intensities(*values)).passed is passed
 
 
 @pytest.mark.parametrize(("recipe", "passed"), [("paper", False), ("reference", True)])

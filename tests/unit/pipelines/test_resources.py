@@ -12,12 +12,15 @@ from store import Store
 EXPERIMENTS = dg.StaticPartitionsDefinition(["a", "b"])
 
 
-@dg.asset(code_version="7")
+@dg.asset(code_version="7", metadata={"settings": {"split.seed": 3}})
 def numbers() -> dg.MaterializeResult:
     return dg.MaterializeResult(value=pl.DataFrame({"x": [1, 2]}))
 
 
-@dg.asset(partitions_def=EXPERIMENTS)
+@dg.asset(
+    partitions_def=EXPERIMENTS,
+    metadata={"settings": {"base": "b", "experiments": {"a": {"rank": 1}, "b": {"rank": 2}}}},
+)
 def doubled(context, numbers: pl.DataFrame) -> dg.MaterializeResult:
     value = numbers.select(pl.lit(context.partition_key).alias("experiment"), pl.col("x") * 2)
     return dg.MaterializeResult(value=value)
@@ -53,8 +56,10 @@ def test_commits_say_what_made_them(materialise, tmp_path):
     commit = entry["metadata"]
     assert commit["run_id"] == run.run_id
     assert (commit["code_version"], commit["profile"], commit["upstream"]) == ("7", "tiny", "{}")
+    assert json.loads(commit["settings"]) == {"split.seed": 3}
     materialise(doubled, partition="a")
     (entry,) = store.history("doubled/a")
+    assert json.loads(entry["metadata"]["settings"]) == {"base": "b", "experiments": {"a": {"rank": 1}}}
     assert json.loads(entry["metadata"]["upstream"]) == {"numbers": 0}
 
 

@@ -157,13 +157,42 @@ def test_a_run_killed_while_another_waits_gives_its_place_up(tmp_path, instance,
 
 def test_absent_raw_data_is_written_once(tmp_path, monkeypatch):
     called = []
-    monkeypatch.setitem(sys.modules, "a_writer", SimpleNamespace(write=called.append))
+
+    def write_raw(above):
+        called.append(above)
+
+    write_raw.__module__ = "miniature.testing"
+    monkeypatch.setitem(sys.modules, "miniature.testing", SimpleNamespace(write_raw=write_raw))
     (tmp_path / "raw" / "disfa").mkdir(parents=True)
-    profile = profiles.load("miniature", tmp_path).model_copy(update={"raw_writer": "a_writer:write"})
+    profile = profiles.load("miniature", tmp_path).model_copy(
+        update={"raw_writer": "miniature.testing:write_raw"}
+    )
     assert runs.write_raw_data(profile) == [tmp_path / "raw" / "affectnet"]
     assert called == [tmp_path / "raw"]
     (tmp_path / "raw" / "affectnet").mkdir()
     assert runs.write_raw_data(profile) == [] and len(called) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("shutil:rmtree", "os:system", "miniature.raw:rmtree", "miniature.raw:nothing"),
+        *("miniature.raw:write_raw.__globals__", "miniature.nowhere:write_raw", "minature.raw:write_raw"),
+    ],
+)
+def test_a_profile_runs_no_function_but_the_projects_own_writers(tmp_path, name):
+    (tmp_path / "raw").mkdir()
+    profile = profiles.load("miniature", tmp_path).model_copy(update={"raw_writer": name})
+    with pytest.raises(profiles.ProfileError, match="none of the project's own"):
+        runs.write_raw_data(profile)
+    assert (tmp_path / "raw").exists()
+
+
+def test_a_writer_that_another_module_lends_is_refused(monkeypatch):
+    lent = SimpleNamespace(write_down=os.remove)
+    monkeypatch.setitem(sys.modules, "miniature.testing", lent)
+    with pytest.raises(profiles.ProfileError):
+        runs.writer("miniature.testing:write_down")
 
 
 def test_without_a_writer_nothing_is_written(tmp_path):
