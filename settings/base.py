@@ -6,7 +6,6 @@ the deciding ones: the one declaration from which keys, checkpoints and docs/pro
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from settings.nearest import hint
 
 UNKNOWN_KEY = "unknown_key"
 
@@ -58,12 +59,6 @@ def identity(settings: BaseModel) -> dict[str, Any]:
     return {name: plain(getattr(settings, name)) for name, field in fields.items() if not operational(field)}
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'res_mlp64'?` for the known word nearest to `word`; empty if none is near."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
-
-
 def plain(value: Any) -> Any:
     """`value` as JSON may hold it; of settings the deciding fields."""
     if isinstance(value, BaseModel):
@@ -77,7 +72,10 @@ def plain(value: Any) -> Any:
 
 def _with_nearest(problem: Mapping[str, Any], known: Iterable[str]) -> InitErrorDetails:
     """A problem as pydantic takes it back; an unknown key of this class gets its nearest match."""
-    kind, message, location = problem["type"], problem["msg"], problem["loc"]
+    kind, location = problem["type"], problem["loc"]
+    message = problem["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden" and len(location) == 1:
-        kind, message = UNKNOWN_KEY, f"unknown key{nearest(str(location[0]), known)}"
-    return InitErrorDetails(type=PydanticCustomError(kind, message), loc=location, input=problem["input"])
+        kind, message = UNKNOWN_KEY, f"unknown key{hint(str(location[0]), known)}"
+    context = {name: said for name, said in problem.get("ctx", {}).items() if isinstance(said, str)}
+    error = PydanticCustomError(kind, message, context or None)
+    return InitErrorDetails(type=error, loc=location, input=problem["input"])

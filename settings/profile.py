@@ -9,14 +9,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from settings.base import OPERATIONAL, Settings
+from settings.experiment import Experiment
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class Raw(_Settings):
+class Raw(Settings):
     """Where the raw data lies. A source that is null is not used; its table is empty and says so."""
 
     affectnet: Path | None = Field(
@@ -31,7 +30,7 @@ class Raw(_Settings):
 FramingChoice = Literal["squash", "centre", "face"]
 
 
-class Framing(_Settings):
+class Framing(Settings):
     """Which part of a picture is seen, by the models that label it and in training alike. squash: all of it,
     made square by squashing; centre: its central square; face: the square around its face."""
 
@@ -50,14 +49,14 @@ class Framing(_Settings):
     )
 
 
-class Resolution(_Settings):
+class Resolution(Settings):
     """Which photographs are large enough (paper, supplement: both sides ≥ 512)."""
 
     min_side: int = Field(ge=1, description="Smallest width and height kept, in pixels.")
     inclusive: bool = Field(True, description="Whether a side of exactly min_side is kept.")
 
 
-class _Annotator(_Settings):
+class _Annotator(Settings):
     """Who has one of the abilities of `inference.abilities`; a provider may leave some of these to itself."""
 
     provider: str
@@ -66,7 +65,7 @@ class _Annotator(_Settings):
     precision: Literal["float32", "bfloat16", "float16"] | None = Field(
         None, description="Number format; null: the provider's own."
     )
-    batch_size: int | None = Field(
+    batch_size: Annotated[int | None, OPERATIONAL] = Field(
         None, ge=1, description="Images a forward pass; null: as the provider can."
     )
 
@@ -103,7 +102,7 @@ class _Lavis(_Annotator):
         return super().chosen | {"weights": str(self.weights)}
 
 
-class _Questions(_Settings):
+class _Questions(Settings):
     """Two questions about every photograph (paper, supplement)."""
 
     questions: dict[Literal["cartoon", "real"], str] = Field(
@@ -129,7 +128,7 @@ class LavisPhotorealism(_Lavis, _Questions):
     """Both questions to BLIP-2 through LAVIS."""
 
 
-class VouchedPhotorealism(_Settings):
+class VouchedPhotorealism(Settings):
     """A person says that all photographs are real; recorded with every row, no model asked."""
 
     provider: Literal["vouched"]
@@ -142,7 +141,7 @@ class AUEstimator(_Annotator):
     provider: Literal["conv", "mediapipe", "libreface"]
 
 
-class Corrections(_Settings):
+class Corrections(Settings):
     """The statistical corrections of the web photographs' intensities."""
 
     recipe: Literal["paper", "reference", "calibrated", "as_read"] = Field(
@@ -150,7 +149,7 @@ class Corrections(_Settings):
     )
 
 
-class Disfa(_Settings):
+class Disfa(Settings):
     """Which DISFA frames are used."""
 
     no_au_share: float = Field(0.1, ge=0, le=1, description="Of frames with no active AU, how many are kept.")
@@ -175,13 +174,13 @@ class LavisCaptions(_Lavis):
     """Captions from BLIP-2 through LAVIS, without a prompt."""
 
 
-class SidecarCaptions(_Settings):
+class SidecarCaptions(Settings):
     """Captions from the `.txt` file beside each image."""
 
     provider: Literal["sidecar"]
 
 
-class Split(_Settings):
+class Split(Settings):
     """Shares of the training set held out; DISFA by subject, photographs by content hash."""
 
     validation: float = Field(0.05, ge=0, lt=0.5, description="Share held out to watch the training.")
@@ -201,62 +200,17 @@ class Split(_Settings):
         return {"train": 1 - sum(held_out.values()), **held_out}
 
 
-class Base(_Settings):
+class Base(Settings):
     """The text-to-image model that adapters steer."""
 
     model: str = Field(description="Hub id or local folder of a StableDiffusionPipeline.")
     revision: str | None = Field(None, description="Revision of a hub id.")
     size: int = Field(ge=8, description="Side of its square pictures, in pixels.")
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    batch_size: int = Field(16, ge=1, description="Images encoded a forward pass.")
+    batch_size: Annotated[int, OPERATIONAL] = Field(16, ge=1, description="Images encoded a forward pass.")
 
 
-class Smoothing(_Settings):
-    """Distribution smoothing of the labels while training (paper, section on smoothing)."""
-
-    variance: float = Field(0.2, ge=0, description="Variance of the Gaussian noise added to every intensity.")
-    round_probability: float = Field(0.2, ge=0, le=1, description="Probability that a value is rounded.")
-
-
-class AdapterExperiment(_Settings):
-    """An AU adapter trained on the training set."""
-
-    method: Literal["adapter"]
-    encoder: str = Field(description="AU encoder (paper, Table 2), e.g. res_mlp64.")
-    rank: int = Field(32, ge=1, description="LoRA rank.")
-    alpha: float = Field(8, gt=0, description="LoRA alpha.")
-    steps: int = Field(ge=1, description="Optimiser steps.")
-    batch_size: int = Field(ge=1, description="Samples an optimiser step, all processes together.")
-    learning_rate: float = Field(gt=0, description="AdamW's, after the warm-up.")
-    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises linearly.")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="The learning rate after that.")
-    gradient_clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="Number format of the training.")
-    gradient_checkpointing: bool = Field(False, description="Less memory for more time; same result.")
-    seed: int = Field(0, description="Seed of initialisation, data order and noise.")
-    processes: int = Field(1, ge=0, description="Processes that train together; 0: as many as fit.")
-    smoothing: Smoothing = Smoothing()
-    timestep_exponent: float = Field(
-        1.0,
-        gt=0,
-        description="1: all timesteps alike; less: more of the noisy ones, which decide expressions.",
-    )
-    text_dropout: float = Field(0.1, ge=0, le=1, description="Share of samples trained without text and AUs.")
-    log_every: int = Field(50, ge=1, description="Steps between progress lines.")
-    checkpoint_every: int = Field(500, ge=1, description="Steps between checkpoints.")
-    sample_every: int = Field(500, ge=0, description="Steps between sample pictures; 0: none.")
-
-
-class TextExperiment(_Settings):
-    """The untouched base with the AUs written into the prompt (paper, Table 1: SD)."""
-
-    method: Literal["text"]
-
-
-Experiment = Annotated[AdapterExperiment | TextExperiment, Field(discriminator="method")]
-
-
-class Evaluation(_Settings):
+class Evaluation(Settings):
     """How an experiment is generated and measured."""
 
     judge: Literal["labeller", "second"] = Field(
@@ -272,8 +226,10 @@ class Evaluation(_Settings):
     scheduler: Literal["ddim", "dpm", "euler", "pndm"] = Field(description="Sampler.")
     clip: str = Field(description="Hub id or local folder of the CLIPModel that measures CLIP-I.")
     clip_revision: str | None = Field(None, description="Revision of a hub id.")
-    batch_size: int = Field(16, ge=1, description="Pictures generated at once.")
-    chunk: int = Field(128, ge=1, description="Pictures generated between two writes of the memo.")
+    batch_size: Annotated[int, OPERATIONAL] = Field(16, ge=1, description="Pictures generated at once.")
+    chunk: Annotated[int, OPERATIONAL] = Field(
+        128, ge=1, description="Pictures generated between two writes of the memo."
+    )
 
     @property
     def embedder(self) -> dict[str, Any]:
@@ -286,21 +242,25 @@ class Evaluation(_Settings):
         }
 
 
-class Profile(_Settings):
+class Profile(Settings):
     """One profile. Every key is documented in docs/profiles.md."""
 
-    name: str = Field(description="Name or path the profile was asked for by.")
-    title: str = Field("FineFace", description="Title of the report.")
-    notice: str = Field("", description="What a reader of the report must know before the first number.")
-    raw: Raw
-    raw_writer: str | None = Field(
+    name: Annotated[str, OPERATIONAL] = Field(description="Name or path the profile was asked for by.")
+    title: Annotated[str, OPERATIONAL] = Field("FineFace", description="Title of the report.")
+    notice: Annotated[str, OPERATIONAL] = Field(
+        "", description="What a reader of the report must know before the first number."
+    )
+    raw: Annotated[Raw, OPERATIONAL] = Field(description="The raw folders.")
+    raw_writer: Annotated[str | None, OPERATIONAL] = Field(
         None, description="`module:function` called with the folder above the raw folders if one is absent."
     )
-    limits: dict[Literal["quarantined", "no_face", "cut_faces"], float] = Field(
+    limits: Annotated[dict[Literal["quarantined", "no_face", "cut_faces"], float], OPERATIONAL] = Field(
         {"quarantined": 0.05, "no_face": 0.2, "cut_faces": 0.02},
         description="Shares above which a check warns.",
     )
-    chunk: int = Field(256, ge=1, description="Images a model reads between two writes of its memo.")
+    chunk: Annotated[int, OPERATIONAL] = Field(
+        256, ge=1, description="Images a model reads between two writes of its memo: what a kill can lose."
+    )
     framing: Framing = Framing()
     resolution: Resolution
     photorealism: Annotated[

@@ -96,17 +96,20 @@ def write_profile(path: Path, models: Path, raw_folder: Path, **changes) -> Path
         "base": {"model": str(models / "base"), "size": SIZE, "batch_size": 16},
         "experiments": {
             "fineface": {
-                "method": "adapter",
-                "encoder": "res_mlp64",
-                "rank": 2,
-                "alpha": 2,
-                "steps": 12,
-                "batch_size": 4,
-                "learning_rate": 1e-3,
-                "checkpoint_every": 4,
-                "sample_every": 6,
+                "train": {
+                    "method": "fineface",
+                    "encoder": "res_mlp64",
+                    "rank": 2,
+                    "alpha": 2,
+                    "steps": 12,
+                    "batch_size": 4,
+                    "learning_rate": 1e-3,
+                    "checkpoint_every": 4,
+                    "validate_every": 6,
+                    "sample_every": 6,
+                }
             },
-            "sd": {"method": "text"},
+            "sd": {"train": {"method": "sd"}},
         },
         "evaluation": {
             "judge": "second",

@@ -1,7 +1,8 @@
 """generated_samples: the protocol's pictures of one experiment, drawn with the guidance that was chosen."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -14,8 +15,6 @@ from inference import questions
 from store import Store
 
 FILES = "generated"
-UNTOUCHED: dict[str, Any] = {"folder": None, "model_hash": None}
-"""The row of a trained model where none was trained: the base itself."""
 
 
 def build(
@@ -46,7 +45,8 @@ def build(
         samples = protocol_samples(profile, training_set)
         own = pl.concat([samples, protocol.no_au_samples(samples)])
         drawn = draw(context, store, profile, trained_model.row(0, named=True), own, scale)
-        base = draw(context, store, profile, UNTOUCHED, protocol.base_samples(samples), scale)
+        experiment = profile.experiments[context.partition_key]
+        base = draw_base(context, store, profile, experiment, protocol.base_samples(samples), scale)
         table = pl.concat([drawn.frame, base.frame]).with_columns(
             experiment=pl.lit(context.partition_key), guidance=pl.lit(scale)
         )
@@ -79,40 +79,70 @@ def draw(
     """`samples` (protocol columns) with `file`, the name of the picture that the model `trained`, a row of
     its table, makes of each.
     """
+    import methods.registry
+
+    experiment = profile.experiments[trained["experiment"]]
+    load = None
+    if trained["folder"] is not None:
+        folder = store.home / trained["folder"]
+        load = partial(methods.registry.load, settings=experiment.train, folder=folder)
+    model = {"install": load, "model_hash": trained["model_hash"], "arguments": experiment.sample.arguments}
+    worded = requests(samples, methods.registry.get(experiment.train.method).word)
+    found = _answers(context, store, profile, experiment.sample, model, worded, guidance)
+    return replace(found, frame=samples.with_columns(found.frame["file"]))
+
+
+def draw_base(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Any,
+    experiment: Any,
+    samples: pl.DataFrame,
+    guidance: float,
+) -> calls.Answers:
+    """`samples` with the `file` that the untouched base makes of prompt and noise, sampled as `experiment`."""
+    asked = samples.select("prompt", "seed", pl.lit(None, dtype=pl.List(pl.Float64)).alias("aus"))
+    found = _answers(context, store, profile, experiment.sample, {}, asked, guidance)
+    return replace(found, frame=samples.with_columns(found.frame["file"]))
+
+
+def _answers(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Any,
+    sample: Any,
+    model: Mapping[str, Any],
+    asked: pl.DataFrame,
+    guidance: float,
+) -> calls.Answers:
+    """`model` is what a Generator is told beside base and sampling: nothing for the base itself."""
     from inference.generation import Generator
 
     base, evaluation = profile.base, profile.evaluation
     generator = Generator(
         base.model,
         base.revision,
-        adapter=None if trained["folder"] is None else store.home / trained["folder"],
-        adapter_hash=trained["model_hash"],
         size=base.size,
-        steps=evaluation.steps,
-        scheduler=evaluation.scheduler,
+        steps=sample.steps or evaluation.steps,
+        scheduler=sample.scheduler or evaluation.scheduler,
         precision=base.precision,
         batch_size=evaluation.batch_size,
+        **model,
     )
-    worded = requests(samples, as_text=trained["folder"] is None)
     question = questions.pictures(generator, store.files(FILES))
-    asked = worded.with_columns(pl.lit(float(guidance)).alias("guidance"))
-    found = calls.ask(context, store, question, asked, evaluation.chunk)
-    return replace(found, frame=samples.with_columns(found.frame["file"]))
+    asked = asked.with_columns(pl.lit(float(guidance)).alias("guidance"))
+    return calls.ask(context, store, question, asked, evaluation.chunk)
 
 
-def requests(samples: pl.DataFrame, as_text: bool) -> pl.DataFrame:
-    """prompt, seed and aus of each sample. `as_text`: the AUs become words at the end of the prompt (paper,
-    Table 1), and no vector goes along.
-    """
-    vectors = samples.select(facs.COLUMNS).rows()
-    if not as_text:
-        return samples.select("prompt", "seed", pl.Series("aus", vectors, dtype=pl.List(pl.Float64)))
-    words = [facs.as_text(vector) for vector in vectors]
-    prompts = [
-        f"{prompt}, {said}" if said else prompt for prompt, said in zip(samples["prompt"], words, strict=True)
-    ]
-    nothing = pl.lit(None, dtype=pl.List(pl.Float64))
-    return samples.select(pl.Series("prompt", prompts), "seed", nothing.alias("aus"))
+def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
+    """prompt, seed and aus of each sample as a method words them; aus is null where the prompt says all."""
+    worded = word(samples["prompt"].to_list(), samples.select(facs.COLUMNS).rows())
+    vectors = worded.aus if worded.aus is not None else [None] * samples.height
+    return samples.select(
+        pl.Series("prompt", worded.prompts, dtype=pl.String),
+        "seed",
+        pl.Series("aus", vectors, dtype=pl.List(pl.Float64)),
+    )
 
 
 def measure(

@@ -52,13 +52,15 @@ def candidates(
     context: dg.AssetExecutionContext, store: Store, profile: Any, trained: Mapping[str, Any]
 ) -> tuple[pl.DataFrame, int, int]:
     """`evaluation.guidance.curve` of the profile's candidates for the model `trained`, a row of its table, as
-    the judge and CLIP measure them; calls, reused. A single candidate is taken unseen.
+    the judge and CLIP measure them; calls, reused. The experiment's own guidance, or a single candidate, is
+    taken unseen.
 
     Validation prompts and seeds are none of the protocol's.
     """
     from evaluation import guidance, metrics, protocol
 
-    scales = [float(scale) for scale in profile.evaluation.guidance_candidates]
+    own = profile.experiments[trained["experiment"]].sample.guidance
+    scales = [float(scale) for scale in (profile.evaluation.guidance_candidates if own is None else [own])]
     if len(scales) == 1:
         return guidance.untried(scales[0]), 0, 0
     samples = protocol.validation_samples(profile.evaluation.protocol, profile.evaluation.prompts)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
@@ -16,8 +16,12 @@ from dagster import AssetCheckKey
 import facs
 from assets import child, gate, retries, stage
 from assets.calls import LOG_SHARE
+from settings.base import identity
 from store import Store
 from store.hashing import fingerprint, hash_folder, hash_frame
+
+if TYPE_CHECKING:
+    from training.job import TrainingJob
 
 SCHEMA = {
     "experiment": pl.String,
@@ -31,28 +35,9 @@ SCHEMA = {
     "training_set_version": pl.Int64,
     "latents_version": pl.Int64,
 }
-DECISIVE = (
-    "encoder",
-    "rank",
-    "alpha",
-    "steps",
-    "batch_size",
-    "learning_rate",
-    "warmup_steps",
-    "schedule",
-    "seed",
-    "timestep_exponent",
-    "text_dropout",
-    "smoothing_variance",
-    "round_probability",
-    "gradient_clip",
-    "precision",
-)
-"""The settings of a job that decide the adapter; the others say where and how visibly it is trained."""
-
 ADAPTERS = Path("files") / "adapters"
 PROJECT = Path(__file__).resolve().parents[2]
-JOB, SAMPLES = "job.json", "samples.parquet"
+JOB = "job.json"
 
 
 def build(
@@ -61,7 +46,7 @@ def build(
     """The asset, with one partition an experiment; it refuses to train while one of `gates` is failed."""
 
     @stage.asset(
-        code_version="1",
+        code_version="2",
         partitions_def=experiments,
         kinds={"torch"},
         pool="gpu",
@@ -73,10 +58,17 @@ def build(
         store: dg.ResourceParam[Store],
         profile: dg.ResourceParam[Any],
     ) -> dg.MaterializeResult:
-        """The adapter's folder in the home and the hash of its content; no folder for the untouched base."""
+        """The trained model's folder in the home and the hash of its content; none where the method trains
+        nothing. Experiments that differ only in sampling share one training.
+        """
+        import methods.registry
+
         gate.refuse_on_failed(context, gates)
-        settings = profile.experiments[context.partition_key]
-        row, metadata = METHODS[settings.method](context, store, profile, settings, training_set, latents)
+        settings = profile.experiments[context.partition_key].train
+        row: dict[str, Any] = {"steps": 0}
+        metadata: dict[str, Any] = {}
+        if methods.registry.get(settings.method).model is not None:
+            row, metadata = _trained(context, store, profile, settings, training_set, latents)
         row |= {
             "experiment": context.partition_key,
             "method": settings.method,
@@ -88,7 +80,7 @@ def build(
     return [trained_model]
 
 
-def _train(
+def _trained(
     context: dg.AssetExecutionContext,
     store: Store,
     profile: Any,
@@ -96,61 +88,57 @@ def _train(
     training_set: pl.DataFrame,
     latents: pl.DataFrame,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Train the adapter, or find it trained: the row of the table, and metadata."""
-    from training.job import CODE_VERSION, RESULT_FILE
+    """Train the model, or find it trained: the row of the table, and metadata."""
+    from training.job import HELD_OUT_FILE, MODEL_FOLDER, RESULT_FILE, SAMPLES_FILE
 
-    samples = training_samples(training_set, latents)
+    samples = training_samples(training_set, latents, "train")
     job = _job(profile, settings)
-    key = fingerprint(
-        samples=hash_frame(samples.drop("file", "row")),
-        latents=latents["fingerprint"].unique().sort().to_list(),
-        base=job.base_fingerprint,
-        code=CODE_VERSION,
-        **{name: getattr(job, name) for name in DECISIVE},
+    key = job.key(
+        fingerprint(
+            samples=hash_frame(samples.drop("file", "row")),
+            latents=latents["fingerprint"].unique().sort().to_list(),
+        )
     )
     folder = store.home / ADAPTERS / key
     with _sole(folder):
         known = (folder / "output" / RESULT_FILE).exists()
         if not known:
-            _write_samples(samples, store, folder)
+            _write_samples(samples, store, folder / SAMPLES_FILE)
+            held_out = training_samples(training_set, latents, "validation")
+            _write_samples(held_out, store, folder / HELD_OUT_FILE)
             job.write(folder / JOB)
-            _run(context, folder, job.steps)
+            _run(context, folder, settings.steps)
     result = json.loads((folder / "output" / RESULT_FILE).read_text())
-    trained = folder / "output" / "adapter"
-    weights = hash_folder(trained, ["**/*.safetensors"])
+    model = folder / "output" / MODEL_FOLDER
     row = {
-        "folder": trained.relative_to(store.home).as_posix(),
-        "model_hash": fingerprint(weights=weights, encoder=job.encoder, rank=job.rank, alpha=job.alpha),
-        "steps": job.steps,
+        "folder": model.relative_to(store.home).as_posix(),
+        "model_hash": fingerprint(
+            weights=hash_folder(model, ["**/*.safetensors"]),
+            code=settings.code_version,
+            settings=identity(settings),
+        ),
+        "steps": settings.steps,
         "final_loss": result.get("final_loss"),
         "key": key,
         "samples": samples.height,
     }
     return row, {
-        "steps_trained": 0 if known else job.steps,
-        "steps_reused": job.steps if known else 0,
+        "steps_trained": 0 if known else settings.steps,
+        "steps_reused": settings.steps if known else 0,
         "training_seconds": result.get("seconds"),
         "job": dg.MetadataValue.path(folder / JOB),
         **_pictures(folder),
     }
 
 
-def _text(*_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The untouched base: nothing is trained."""
-    return {"folder": None, "model_hash": None, "steps": 0}, {}
+def training_samples(training_set: pl.DataFrame, latents: pl.DataFrame, split: str) -> pl.DataFrame:
+    """The samples of one split, sorted by sample id: content_hash, caption, au1 … au26, file, row.
 
-
-METHODS = {"adapter": _train, "text": _text}
-
-
-def training_samples(training_set: pl.DataFrame, latents: pl.DataFrame) -> pl.DataFrame:
-    """What is trained on, sorted by sample id: content_hash, caption, au1 … au26, file, row.
-
-    An AU that the estimator does not support has no label; it is trained as 0: the adapter learns nothing.
+    An AU that the estimator does not support has no label; it is trained as 0: nothing is learnt of it.
     """
-    train = stage.kept(training_set).filter(split="train")
+    wanted = stage.kept(training_set).filter(split=split)
     places = latents.drop_nulls("file").select("sample_id", "file", "row")
-    joined = train.join(places, on="sample_id", how="inner", validate="1:1").sort("sample_id")
+    joined = wanted.join(places, on="sample_id", how="inner", validate="1:1").sort("sample_id")
     return joined.select(
         "sample_id", "content_hash", "caption", pl.col(facs.COLUMNS).fill_null(0.0), "file", "row"
     )
@@ -165,35 +153,35 @@ def _sole(folder: Path) -> Iterator[None]:
         yield
 
 
-def _write_samples(samples: pl.DataFrame, store: Store, folder: Path) -> None:
-    """samples.parquet, unless a run that was killed left it; shards are named relative to `folder`."""
-    path, files = folder / SAMPLES, store.files("latents")
-    if path.exists():
+def _write_samples(samples: pl.DataFrame, store: Store, path: Path) -> None:
+    """The table of samples at `path`, unless there are none or a killed run left it; shards are named
+    relative to its folder.
+    """
+    if path.exists() or samples.is_empty():
         return
-    places = [os.path.relpath(files.path(name), folder) for name in samples["file"]]
+    files = store.files("latents")
+    places = [os.path.relpath(files.path(name), path.parent) for name in samples["file"]]
     samples.with_columns(pl.Series("file", places, dtype=pl.String)).write_parquet(
         draft := path.with_suffix(".part")
     )
     draft.replace(path)
 
 
-def _job(profile: Any, settings: Any):
+def _job(profile: Any, settings: Any) -> "TrainingJob":
     """The TrainingJob of one experiment, its folders relative to where it is written."""
     from evaluation import protocol
     from inference.generation import base_content
     from training.job import TrainingJob
 
-    base, smoothing = profile.base, settings.smoothing
+    base = profile.base
     return TrainingJob(
+        train=settings,
         base=base.model,
         revision=base.revision,
-        base_fingerprint=base_content(base.model, base.revision),
+        base_content=base_content(base.model, base.revision),
         dataset=".",
         output="output",
-        smoothing_variance=smoothing.variance,
-        round_probability=smoothing.round_probability,
-        validation_prompts=protocol.prompts(profile.evaluation.protocol).validation_texts[:2],
-        **settings.model_dump(exclude={"method", "smoothing"}),
+        sample_prompts=protocol.prompts(profile.evaluation.protocol).validation_texts[:2],
     )
 
 
@@ -207,10 +195,11 @@ def _run(context: dg.AssetExecutionContext, folder: Path, steps: int) -> None:
         for line in child.lines(command, folder / "log.txt", environment):
             event = _event(line)
             step = event.get("step", 0)
+            held_out = f", held-out {event['held_out_loss']:.4f}" if "held_out_loss" in event else ""
             if step - logged >= LOG_SHARE * steps or step == steps:
                 logged = step
                 context.log.info(
-                    f"training: step {step:,} of {steps:,}, loss {event['loss']:.4f}, "
+                    f"training: step {step:,} of {steps:,}, loss {event['loss']:.4f}{held_out}, "
                     f"{event['samples_per_second']:.3g} samples a second, {event['eta']:.0f} s left"
                 )
             if (drawn := _sheets(folder)) != sheets:
@@ -234,18 +223,22 @@ def _event(line: str) -> dict[str, Any]:
 
 
 def _pictures(folder: Path) -> dict[str, Any]:
-    """The loss curve so far and the latest sample pictures, as metadata."""
+    """The loss curves so far and the latest sample pictures, as metadata."""
     from evaluation import figures
 
     found = {}
     table = losses(folder)
     if table.height:
-        curve = figures.training_curves({"loss": table})
-        found["loss_curve"] = stage.picture(curve, "training loss")
+        curves = {"training": table.select("step", "loss")}
+        held_out = table.select("step", loss="held_out_loss").drop_nulls()
+        if held_out.height:
+            curves["held out"] = held_out
+        found["loss_curve"] = stage.picture(figures.training_curves(curves), "training loss")
+        found["held_out_loss"] = held_out["loss"].last() if held_out.height else None
     pictures = _sheets(folder)
     if pictures:
         found["samples"] = stage.picture(pictures[-1].read_bytes(), pictures[-1].stem)
-    return found
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _sheets(folder: Path) -> list[Path]:
@@ -253,9 +246,11 @@ def _sheets(folder: Path) -> list[Path]:
 
 
 def losses(folder: Path) -> pl.DataFrame:
-    """step and loss of the training in the job folder `folder`, as far as it came."""
+    """step, loss and held_out_loss (often null) of the training in `folder`, as far as it came."""
     path = folder / "output" / "progress.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
-    points = [(event["step"], event["loss"]) for event in map(_event, lines) if event.get("loss") is not None]
-    table = pl.DataFrame(points, schema={"step": pl.Int64, "loss": pl.Float64}, orient="row")
+    events = [event for event in map(_event, lines) if event.get("loss") is not None]
+    points = [(event["step"], event["loss"], event.get("held_out_loss")) for event in events]
+    schema = {"step": pl.Int64, "loss": pl.Float64, "held_out_loss": pl.Float64}
+    table = pl.DataFrame(points, schema=schema, orient="row")
     return table.unique("step", keep="last").sort("step")

@@ -11,7 +11,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+import methods  # noqa: F401  (their settings are declared)
 from settings import nearest
+from settings.base import UNKNOWN_KEY
 from settings.profile import Profile
 
 FOLDER = Path(__file__).parent
@@ -106,6 +108,9 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 def _another_choice(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether `new` picks another provider or method: then nothing of `old` applies."""
+    both = (old.get("train"), new.get("train"))  # an experiment's method decides what its `sample` may say
+    if all(isinstance(train, dict) for train in both) and _another_choice(*both):
+        return True
     return any(choice in old and choice in new and old[choice] != new[choice] for choice in _CHOICES)
 
 
@@ -144,39 +149,14 @@ def _explain(problem: Mapping[str, Any], merged: Mapping[str, Any], files: list[
     """One line on a pydantic error: the file that says it, the key as written there, what is wrong."""
     key = _without_tags(problem["loc"], merged)
     dotted, path = ".".join(key), _origin(key, files)
-    if problem["type"] == "extra_forbidden":
-        return f"{path}: unknown key '{dotted}'{nearest.hint(key[-1], _beside(problem['loc']))}"
+    if problem["type"] == UNKNOWN_KEY:
+        return f"{path}: {problem['msg'].replace('unknown key', f'unknown key {dotted!r}', 1)}"
     if problem["type"] == "missing":
         return f"{path}: '{dotted}' is missing"
     choices = problem.get("ctx", {})
     expected = re.findall("'([^']+)'", str(choices.get("expected_tags") or choices.get("expected") or ""))
     said = str(choices.get("tag") or problem["input"])
     return f"{path}: {dotted}: {problem['msg']}{nearest.hint(said, expected)}"
-
-
-def _beside(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that a profile may have at `location`, union tags included, beside its last part."""
-    schema = Profile.model_json_schema()
-    places = [schema]
-    for part in location[:-1]:
-        places = [inner for place in places for inner in _inner(place, part, schema["$defs"])]
-    return [name for place in places for name in place.get("properties", {})]
-
-
-def _inner(place: Mapping[str, Any], part: int | str, definitions: Mapping[str, Any]) -> list[Any]:
-    """What a JSON schema says of the key, index or union tag `part` of `place`: every alternative."""
-    if (tag := place.get("discriminator", {}).get("mapping", {}).get(part)) is not None:
-        return _alternatives({"$ref": tag}, definitions)
-    found = (place.get("properties", {}).get(part), place.get("additionalProperties"), place.get("items"))
-    return [each for one in found if isinstance(one, dict) for each in _alternatives(one, definitions)]
-
-
-def _alternatives(place: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[Any]:
-    """`place` with its reference followed, or its alternatives; a union with tags stays one."""
-    if (reference := place.get("$ref")) is not None:
-        place = definitions[reference.rpartition("/")[2]]
-    either = place.get("anyOf", [])
-    return [each for one in either for each in _alternatives(one, definitions)] or [place]
 
 
 def _without_tags(location: tuple[int | str, ...], content: Any) -> tuple[str, ...]:

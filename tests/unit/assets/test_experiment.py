@@ -7,8 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 import tiny_protocol
+import tiny_world
+from tiny_training import hold_out, write_dataset
 
 import facs
+import methods.registry
 from assets import calls
 from assets.experiment import generated_samples, guidance_curve, trained_model
 from assets.results.results import (
@@ -49,7 +52,7 @@ def test_only_kept_training_rows_are_trained_on_and_unsupported_aus_as_zero():
         {"sample_id": "d", "content_hash": "hd", "caption": None, "split": None, "keep": False, **ZEROS},
     ]
     latents = pl.DataFrame({"sample_id": ["a", "b", "c"], "file": ["f", "f", "g"], "row": [1, 0, 0]})
-    found = trained_model.training_samples(pl.DataFrame(rows), latents)
+    found = trained_model.training_samples(pl.DataFrame(rows), latents, "train")
     assert found.columns == ["sample_id", "content_hash", "caption", *facs.COLUMNS, "file", "row"]
     assert found.select("sample_id", "au9", "au12", "file", "row").rows() == [
         ("a", 0.0, 4.0, "f", 1),
@@ -60,24 +63,76 @@ def test_only_kept_training_rows_are_trained_on_and_unsupported_aus_as_zero():
 def test_the_loss_curve_is_what_was_written_so_far(tmp_path):
     assert trained_model.losses(tmp_path).is_empty()
     (tmp_path / "output").mkdir()
-    lines = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.4}, {"step": 2, "loss": 0.3}]
+    lines = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.4}]
+    lines.append({"step": 2, "loss": 0.3, "held_out_loss": 0.7})
     text = "\n".join(map(json.dumps, lines)) + '\n{"step": 3, "lo'
     (tmp_path / "output" / "progress.jsonl").write_text(text)
-    assert trained_model.losses(tmp_path).rows() == [(1, 0.5), (2, 0.3)]
+    assert trained_model.losses(tmp_path).rows() == [(1, 0.5, None), (2, 0.3, 0.7)]
 
 
 def test_every_setting_of_a_profile_reaches_the_training(tmp_path, world):
-    """The job takes all the settings of an experiment: none is dropped, none unknown."""
+    """The job holds the very settings of the profile."""
     profile = profiles.load(str(world.profile), tmp_path)
-    job = trained_model._job(profile, profile.experiments["fineface"])
-    assert (job.encoder, job.rank, job.steps, job.checkpoint_every) == ("res_mlp64", 2, 12, 4)
-    assert (job.smoothing_variance, job.round_probability) == (0.2, 0.2)
-    assert len(job.validation_prompts) == 2 and len(job.base_fingerprint) == 32
-    assert all(hasattr(job, name) for name in trained_model.DECISIVE)
+    settings = profile.experiments["fineface"].train
+    job = trained_model._job(profile, settings)
+    assert job.train is settings and settings.steps == 12
+    assert len(job.sample_prompts) == 2 and len(job.base_content) == 32
+
+
+def test_experiments_that_differ_in_sampling_share_one_training(tmp_path, world):
+    """The second finds the first one's model under the same key: no step is trained for it."""
+    dataset = hold_out(write_dataset(tmp_path / "data"))
+    splits = [("train", "samples.parquet"), ("validation", "held_out.parquet")]
+    tables = [pl.read_parquet(dataset / name).with_columns(split=pl.lit(split)) for split, name in splits]
+    table = pl.concat([tables[0].head(30), tables[1]]).with_columns(keep=True, content_hash="sample_id")
+    latents = table.select("sample_id", "file", "row", fingerprint=pl.lit("vae"))
+    store = Store(tmp_path / "home")
+    named = {
+        name: store.files("latents").put((dataset / name).read_bytes(), ".safetensors")
+        for name in latents["file"].unique()
+    }
+    latents = latents.with_columns(pl.col("file").replace_strict(named))
+    train = {
+        "method": "fineface",
+        "rank": 2,
+        "steps": 2,
+        "batch_size": 4,
+        "validate_every": 1,
+        "sample_every": 0,
+    }
+    said = {
+        "a": {"train": train},
+        "b": {"train": train | {"checkpoint_every": 1}, "sample": {"guidance": 3, "au_scale": 0.5}},
+        "c": {"train": train | {"seed": 1}},
+    }
+    path = tiny_world.write_profile(tmp_path / "p.yaml", world.models, world.raw, experiments=said)
+    path.write_text(path.read_text().replace("competitor: sd", "competitor: null"))
+    profile = profiles.load(str(path), tmp_path)
+    log = SimpleNamespace(info=lambda text: None)
+    found = {
+        name: trained_model._trained(
+            SimpleNamespace(log=log), store, profile, experiment.train, table.drop("file", "row"), latents
+        )
+        for name, experiment in profile.experiments.items()
+    }
+    rows, metadata = ({name: pair[place] for name, pair in found.items()} for place in (0, 1))
+    assert rows["a"] == rows["b"] and rows["a"]["samples"] == 30
+    assert [metadata[name]["steps_trained"] for name in "abc"] == [2, 0, 2]
+    assert rows["c"]["key"] != rows["a"]["key"] and rows["c"]["model_hash"] != rows["a"]["model_hash"]
+    curve = trained_model.losses(store.home / "files" / "adapters" / rows["a"]["key"])
+    assert curve["held_out_loss"].null_count() == 0 and curve.height == 2
+    context, asked = SimpleNamespace(log=log), protocol.build("miniature", (), 1).head(1)
+    drawn = [
+        generated_samples.draw(context, store, profile, {"experiment": name, **rows[name]}, asked, 3.0)
+        for name in "ab"
+    ]
+    assert drawn[0].asked == drawn[1].asked == 1, "another scale is another picture"
+    row = {"experiment": "b", **rows["b"]}
+    assert guidance_curve.candidates(context, store, profile, row)[0]["guidance"].to_list() == [3.0]
 
 
 CONTEXT = SimpleNamespace(log=SimpleNamespace(info=lambda text: None))
-UNTOUCHED = {"folder": None, "model_hash": None}
+UNTOUCHED = {"experiment": "sd", "folder": None, "model_hash": None}
 
 
 @pytest.fixture
@@ -89,18 +144,18 @@ def test_without_an_adapter_aus_become_words():
     samples = protocol.build("miniature", (), 1).filter(
         pl.col("prompted").is_in(["12", "6+12"]), prompt_index=0
     )
-    prompts = generated_samples.requests(samples, as_text=True)
+    prompts = generated_samples.requests(samples, methods.registry.get("sd").word)
     text = dict(zip(samples["sample_id"], prompts["prompt"], strict=True))
     assert text["individual/00/au12/3"].endswith("in a park, lip corner puller 3")
     assert prompts["aus"].null_count() == samples.height
     neutral = protocol.no_au_samples(samples)
-    said = generated_samples.requests(neutral, as_text=True)["prompt"]
+    said = generated_samples.requests(neutral, methods.registry.get("sd").word)["prompt"]
     assert said.to_list() == neutral["prompt"].to_list()
 
 
 def test_with_an_adapter_prompts_stay_and_vectors_go_along():
     samples = protocol.build("miniature", (), 1).head(3)
-    requests = generated_samples.requests(samples, as_text=False)
+    requests = generated_samples.requests(samples, methods.registry.get("fineface").word)
     assert requests["prompt"].to_list() == samples["prompt"].to_list()
     assert requests["aus"].to_list() == [list(row) for row in samples.select(facs.COLUMNS).iter_rows()]
 
@@ -208,7 +263,7 @@ def test_the_base_draws_what_the_text_baseline_draws_without_aus(profile, tmp_pa
     samples, store = protocol.build("miniature", (), 1).head(3), Store(tmp_path)
     neutral, base = protocol.no_au_samples(samples), protocol.base_samples(samples)
     first = generated_samples.draw(CONTEXT, store, profile, UNTOUCHED, neutral, 2.0)
-    again = generated_samples.draw(CONTEXT, store, profile, generated_samples.UNTOUCHED, base, 2.0)
+    again = generated_samples.draw_base(CONTEXT, store, profile, profile.experiments["fineface"], base, 2.0)
     assert again.asked == 0 and again.frame["file"].to_list() == first.frame["file"].to_list()
     assert set(again.frame["kind"]) == {"base"} and not set(base["sample_id"]) & set(neutral["sample_id"])
 

@@ -37,7 +37,8 @@ def trained(base, tmp_path_factory):
 
 def make(base, folder=None, **settings):
     settings = {"size": 16, "steps": 2, "scheduler": "ddim", "device": "cpu", **settings}
-    return Generator(base, adapter=folder, adapter_hash=folder and "hash", **settings)
+    install = folder and (lambda pipe: pipe.load_adapter(folder))
+    return Generator(base, install=install, model_hash=folder and "hash", **settings)
 
 
 def pixels(pictures):
@@ -66,6 +67,26 @@ def test_without_an_adapter_there_are_no_vectors(base):
         make(base).generate(["a man"], [VECTORS[0]], [1], 3.0)
 
 
+def test_arguments_reach_the_pipeline(base, trained):
+    """With the AU attention switched off, other AUs draw the same picture."""
+    off = make(base, trained, arguments={"au_scale": 0.0})
+    pictures = off.generate(["a man"] * 2, [VECTORS[0], VECTORS[3]], [5, 5], 3.0)
+    assert (pixels(pictures)[0] == pixels(pictures)[1]).all()
+
+
+def test_lora_is_fused_in_float32_whatever_the_precision(base, trained):
+    """The sum W + s·B·A in bfloat16 would round a small update away: it is rounded once, as a whole."""
+    from peft.tuners.lora import Linear
+
+    fused, half = (make(base, trained, precision=p)._pipe.unet for p in ("float32", "bfloat16"))
+    layers = [name for name, layer in half.named_modules() if isinstance(layer, Linear)]
+    assert layers
+    for name in layers:
+        assert half.get_submodule(name).merged
+        weight = half.get_submodule(name).get_base_layer().weight
+        assert torch.equal(weight, fused.get_submodule(name).get_base_layer().weight.bfloat16())
+
+
 def test_lists_must_be_of_one_length(base):
     with pytest.raises(ValueError, match="2 prompts, 1 seeds"):
         make(base).generate(["a man", "a woman"], None, [1], 3.0)
@@ -79,10 +100,11 @@ def test_the_fingerprint_follows_all_that_decides_a_picture(base, tmp_path):
         make(base, scheduler="dpm"),
         make(base, size=32),
         make(base, precision="bfloat16"),
-        Generator(base, adapter="x", adapter_hash="1", size=16, steps=2),
-        Generator(base, adapter="x", adapter_hash="2", size=16, steps=2),
+        Generator(base, install=print, model_hash="1", size=16, steps=2),
+        Generator(base, install=print, model_hash="2", size=16, steps=2),
+        make(base, arguments={"au_scale": 0.5}),
     ]
-    assert len({first, *(other.fingerprint for other in others)}) == 7
+    assert len({first, *(other.fingerprint for other in others)}) == 8
 
 
 def test_the_content_of_a_base_is_that_of_its_parts(base, tmp_path):
@@ -110,7 +132,7 @@ def test_wrong_settings_are_refused(base):
     with pytest.raises(ValueError, match="scheduler 'magic' is not one of ddim, dpm, euler, pndm"):
         make(base, scheduler="magic")
     with pytest.raises(ValueError, match="go together"):
-        Generator(base, adapter="folder")
+        Generator(base, install=print)
 
 
 @pytest.mark.parametrize("scheduler", sorted(generation.SCHEDULERS))

@@ -28,7 +28,8 @@ def test_the_profiles_of_the_project_load(tmp_path, raw_folders):
     assert loaded["miniature"].raw.affectnet == tmp_path / "raw" / "affectnet"
     assert loaded["miniature"].raw.folder is None
     assert loaded["paper"].resolution.min_side == 512
-    assert loaded["paper"].experiments["fineface"].smoothing.variance == 0.2
+    assert loaded["paper"].experiments["fineface"].train.smoothing.variance == 0.2
+    assert loaded["paper"].experiments["fineface"].train.precision == "bfloat16"
     assert loaded["portraits"].photorealism.by == "the tester"
     assert loaded["portraits"].captions.provider == "sidecar"
     assert loaded["portraits"].base == loaded["paper"].base
@@ -93,8 +94,30 @@ def test_an_unknown_key_in_an_extended_file_names_that_file(tmp_path):
         ({"chunk": "many"}, "chunk: Input should be a valid integer"),
         ({"photorealism": {"provider": "oracle"}}, "photorealism: Input tag 'oracle'"),
         ({"photorealism": {"provider": "vouched"}}, "'photorealism.by' is missing"),
-        ({"experiments": {"x": {"method": "text", "rank": 2}}}, "unknown key 'experiments.x.rank'"),
-        ({"experiments": {"Big Name": {"method": "text"}}}, "experiment name 'Big Name'"),
+        ({"experiments": {"x": {"train": {"method": "sd", "rank": 2}}}}, "key 'experiments.x.train.rank'"),
+        (
+            {"experiments": {"x": {"train": {"method": "finefaec"}}}},
+            "x.train.method: no method 'finefaec'; did you mean 'fineface'",
+        ),
+        ({"experiments": {"x": {"train": {}}}}, "'experiments.x.train.method' is missing"),
+        ({"experiments": {"x": {"sample": {}}}}, "'experiments.x.train' is missing"),
+        (
+            {"experiments": {"x": {"train": {"method": "sd"}, "sample": {"au_scale": 2}}}},
+            "unknown key 'experiments.x.sample.au_scale'",
+        ),
+        (
+            {"experiments": {"fineface": {"train": {"encoder": "res_mlp46"}}}},
+            "experiments.fineface.train.encoder: no AU encoder 'res_mlp46'; did you mean 'res_mlp64'",
+        ),
+        (
+            {"experiments": {"fineface": {"train": {"processes": 3}}}},
+            "fineface.train.processes: batch_size 32 cannot be divided by 3 processes; 2 would do",
+        ),
+        (
+            {"experiments": {"fineface": {"train": {"sede": 3}}}},
+            "unknown key 'experiments.fineface.train.sede'; did you mean 'seed'",
+        ),
+        ({"experiments": {"Big Name": {"train": {"method": "sd"}}}}, "experiment name 'Big Name'"),
         ({"evaluation": {"competitor": "nobody"}}, "no experiment 'nobody'"),
         ({"evaluation": {"judge": "second"}, "second_au_estimator": None}, "needs a second_au_estimator"),
         ({"second_au_estimator": FIRST}, "second_au_estimator: is the au_estimator itself"),
@@ -115,11 +138,23 @@ def test_another_provider_starts_its_section_afresh(tmp_path):
 
 
 def test_single_keys_change_and_null_removes_an_experiment(tmp_path):
-    changes = {"fineface": {"steps": 5}, "sd": None, "second": {"method": "text"}}
+    changes = {"fineface": {"train": {"steps": 5}}, "sd": None, "second": {"train": {"method": "sd"}}}
     path = write(tmp_path, "mine", extends="miniature", experiments=changes, evaluation={"competitor": None})
     found = profiles.load(path, tmp_path).experiments
     assert list(found) == ["fineface", "second"]
-    assert found["fineface"].steps == 5 and found["fineface"].encoder == "res_mlp64"
+    assert found["fineface"].train.steps == 5 and found["fineface"].train.rank == 16
+
+
+def test_another_method_starts_its_experiment_afresh(tmp_path):
+    """Nothing of the old method is left, in training or in sampling."""
+    below = write(
+        tmp_path, "below", extends="miniature", experiments={"fineface": {"sample": {"au_scale": 2}}}
+    )
+    assert profiles.load(below, tmp_path).experiments["fineface"].sample.au_scale == 2
+    changes = {"fineface": {"train": {"method": "sd"}}}
+    path = write(tmp_path, "mine", extends="below.yaml", experiments=changes)
+    found = profiles.load(path, tmp_path).experiments["fineface"]
+    assert found.train.model_dump() == {"method": "sd"} and found.sample.arguments == {}
 
 
 def test_variables_are_expanded(tmp_path, monkeypatch):

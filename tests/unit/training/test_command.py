@@ -1,12 +1,14 @@
 """`python -m training` with two processes: killed and started again, locked, and already done."""
 
 import fcntl
+import ipaddress
 import json
 import os
 import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -35,7 +37,7 @@ def finished(home):
 
 
 def adapter_bytes(job):
-    folder = PROJECT / job.output / "adapter"
+    folder = PROJECT / job.output / "model"
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
@@ -78,14 +80,29 @@ def test_killed_training_goes_on_to_the_same_bytes(home, finished):
     assert curve == [(line["step"], line["loss"]) for line in progress.read(finished[0].output)]
 
 
+def test_processes_listen_on_loopback_only(home):
+    """What they exchange is gradients of faces, and who may join is whoever knocks."""
+    asked = job(home, "listening", checkpoint_every=STEPS)
+    seen = set()
+    with subprocess.Popen(command(asked), cwd=PROJECT, env=environment(), stdout=subprocess.PIPE) as process:
+        for _ in process.stdout:
+            for child in psutil.Process(process.pid).children():
+                listening = [c for c in child.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+                seen |= {connection.laddr.ip for connection in listening}
+            process.kill()
+            break
+    wait_until_all_are_dead(asked)
+    assert seen and all(ipaddress.ip_address(address).is_loopback for address in seen)
+
+
 def test_two_processes_do_what_one_does(home, finished, tmp_path):
     """The same samples, noise and mean gradient: only rounding differs."""
     alone = job(home, tmp_path / "alone", processes=1, steps=STEPS, checkpoint_every=STEPS)
     loop.train(alone)
     losses = [[line["loss"] for line in progress.read(j.output)] for j in (alone, finished[0])]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
-    for name, value in load_file(f"{alone.output}/adapter/adapter.safetensors").items():
-        other = load_file(f"{finished[0].output}/adapter/adapter.safetensors")[name]
+    for name, value in load_file(f"{alone.output}/model/adapter.safetensors").items():
+        other = load_file(f"{finished[0].output}/model/adapter.safetensors")[name]
         torch.testing.assert_close(value, other, atol=2e-3, rtol=0)
 
 

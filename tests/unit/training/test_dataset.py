@@ -11,6 +11,8 @@ from tiny_training import make_job, write_dataset
 from training.dataset import Dataset, _open_shard
 from training.job import JobError
 
+SMOOTHED = {"variance": 0.2, "round_probability": 0.0}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -18,8 +20,9 @@ def folder(tmp_path_factory):
 
 
 def dataset(folder, **settings):
-    settings = {"smoothing_variance": 0.0, "round_probability": 0.0, "text_dropout": 0.0} | settings
-    return Dataset(make_job("base", folder, "out", **settings), scaling_factor=0.5, train_timesteps=1000)
+    said = {"smoothing": {"variance": 0.0, "round_probability": 0.0}, "text_dropout": 0.0} | settings
+    job = make_job("base", folder, "out", **said)
+    return Dataset(folder / "samples.parquet", job.loop, scaling_factor=0.5, train_timesteps=1000)
 
 
 def fields(batch):
@@ -52,7 +55,7 @@ def test_a_step_depends_on_seed_and_step_alone(folder):
 
 
 def test_processes_share_the_step_of_one(folder):
-    data = dataset(folder, smoothing_variance=0.2, text_dropout=0.3)
+    data = dataset(folder, smoothing=SMOOTHED, text_dropout=0.3)
     whole, parts = fields(data.batch(2)), [fields(data.batch(2, rank, 2)) for rank in (0, 1)]
     for name, first, second in zip(whole, *parts, strict=True):
         assert torch.equal(name, torch.stack([first, second], dim=1).flatten(0, 1))
@@ -60,14 +63,14 @@ def test_processes_share_the_step_of_one(folder):
 
 def test_an_epoch_holds_every_sample_once(folder):
     data = dataset(folder)
-    epochs = [torch.cat([data._samples(step) for step in range(e * 10, e * 10 + 10)]) for e in (0, 1)]
+    epochs = [torch.cat([data.samples(step) for step in range(e * 10, e * 10 + 10)]) for e in (0, 1)]
     assert all(sorted(epoch.tolist()) == list(range(40)) for epoch in epochs)
     assert not torch.equal(*epochs)
 
 
 def test_batches_may_be_larger_than_the_data(tmp_path):
     data = dataset(write_dataset(tmp_path / "data", samples=3), batch_size=8)
-    assert torch.bincount(data._samples(0)).tolist() in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
+    assert torch.bincount(data.samples(0)).tolist() in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
 
 
 def test_timesteps_are_stratified_and_uniform(folder):
@@ -75,7 +78,7 @@ def test_timesteps_are_stratified_and_uniform(folder):
     drawn = torch.stack([data.batch(step).timesteps for step in range(400)])
     assert torch.equal(drawn // 250, torch.arange(4).expand(400, 4))
     # each sample of the set meets all of the schedule
-    samples = torch.stack([data._samples(step) for step in range(400)])
+    samples = torch.stack([data.samples(step) for step in range(400)])
     means = torch.stack([drawn[samples == sample].float().mean() for sample in range(40)])
     assert abs(drawn.float().mean() - 499.5) < 8
     assert (means - 499.5).abs().max() < 200
@@ -91,7 +94,7 @@ def test_a_small_exponent_draws_more_of_the_noisy_timesteps(folder):
 
 
 def test_unconditional_samples_lose_text_and_aus_together(folder):
-    data = dataset(folder, text_dropout=0.25, smoothing_variance=0.2)
+    data = dataset(folder, text_dropout=0.25, smoothing=SMOOTHED)
     batches = [data.batch(step) for step in range(100)]
     captions, aus = torch.cat([b.captions for b in batches]), torch.cat([b.aus for b in batches])
     dropped = captions == 0
@@ -101,9 +104,31 @@ def test_unconditional_samples_lose_text_and_aus_together(folder):
 
 
 def test_labels_are_smoothed(folder):
-    raw, smoothed = dataset(folder).batch(0).aus, dataset(folder, smoothing_variance=0.2).batch(0).aus
+    raw, smoothed = dataset(folder).batch(0).aus, dataset(folder, smoothing=SMOOTHED).batch(0).aus
     assert torch.equal(raw, raw.round())
     assert not torch.equal(smoothed, smoothed.round())
+
+
+def test_held_out_samples_are_always_the_same(folder):
+    """Every sample once, timesteps over the whole schedule, nothing dropped or smoothed."""
+    data = dataset(folder, text_dropout=1.0, smoothing=SMOOTHED)
+    draws = data.held_out()
+    assert [len(draw.aus) for draw in draws] == [4] * 10
+    whole = [torch.cat(parts) for parts in zip(*map(fields, draws), strict=True)]
+    assert whole[2].tolist() == [int((i + 0.5) * 25) for i in range(40)]
+    assert torch.equal(whole[3], whole[3].round()) and (whole[4] > 0).all()
+    table = pl.read_parquet(folder / "samples.parquet").select(pl.col("^au.*$"))
+    assert sorted(whole[3].tolist()) == sorted(map(list, table.rows()))
+    shares = [
+        [
+            torch.cat(parts)
+            for parts in zip(*map(fields, dataset(folder, seed=3).held_out(rank, 2)), strict=True)
+        ]
+        for rank in (0, 1)
+    ]
+    for name, first, second in zip(whole, *shares, strict=True):
+        assert torch.equal(name, torch.stack([first, second], dim=1).flatten(0, 1))
+    assert len(torch.cat([draw.aus for draw in data.held_out(most=7)])) == 7
 
 
 def test_shards_are_mapped_not_read(tmp_path):

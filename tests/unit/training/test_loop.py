@@ -1,7 +1,8 @@
 """The training loop in one process: what it trains towards, what it leaves, how it goes on after a stop."""
 
 import json
-from dataclasses import replace
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,13 +12,13 @@ from diffusers import DDPMScheduler
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_diffusion import make_unet
-from tiny_training import make_job, write_dataset, write_home
+from tiny_training import changed, content, make_job, write_dataset, write_home
 
 from inference import adapter as au_adapter
 from inference.pipeline import FineFacePipeline
+from methods.model import Batch, MethodError, TrainedModel
 from training import loop, progress
 from training.captions import CaptionEmbeddings
-from training.dataset import Batch
 from training.job import JobError
 
 
@@ -29,8 +30,9 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(home):
     """An uninterrupted training: (job, its output folder)."""
-    job = make_job(home / "base", home / "data", home / "finished", steps=7, log_every=2, checkpoint_every=3)
-    loop.train(replace(job, sample_every=4))
+    every = {"log_every": 2, "checkpoint_every": 3, "validate_every": 3}
+    job = make_job(home / "base", home / "data", home / "finished", steps=7, **every)
+    loop.train(changed(job, sample_every=4))
     return job, home / "finished"
 
 
@@ -61,11 +63,11 @@ def train_until(job, step, monkeypatch):
 
 
 def adapter_bytes(folder):
-    return {path.name: path.read_bytes() for path in sorted((folder / "adapter").iterdir())}
+    return {path.name: path.read_bytes() for path in sorted((folder / "model").iterdir())}
 
 
 def loss_lines(folder):
-    return [(line["step"], line["loss"]) for line in progress.read(folder)]
+    return [(line["step"], line["loss"], line.get("held_out_loss")) for line in progress.read(folder)]
 
 
 def test_training_leaves_adapter_result_progress_and_sheets(finished):
@@ -75,10 +77,10 @@ def test_training_leaves_adapter_result_progress_and_sheets(finished):
     assert result["parameters"] == sum(
         t.numel()
         for name in ("adapter", "pytorch_lora_weights")
-        for t in load_file(folder / f"adapter/{name}.safetensors").values()
+        for t in load_file(folder / f"model/{name}.safetensors").values()
     )
     lines = progress.read(folder)
-    assert [line["step"] for line in lines] == [2, 4, 6, 7]
+    assert [line["step"] for line in lines] == [2, 3, 4, 6, 7]
     assert all(line["steps"] == 7 and line["samples_per_second"] > 0 for line in lines)
     assert lines[-1]["eta"] == 0
     assert result["final_loss"] == lines[-1]["loss"]
@@ -90,18 +92,18 @@ def test_training_leaves_adapter_result_progress_and_sheets(finished):
 
 def test_trained_adapter_loads_and_names_its_base(finished):
     job, folder = finished
-    record = au_adapter.read_record(folder / "adapter")
+    record = au_adapter.read_record(folder / "model")
     assert record["base"]["model"] == job.base
-    pipe = FineFacePipeline.from_pretrained(job.base, adapter=folder / "adapter")
+    pipe = FineFacePipeline.from_pretrained(job.base, adapter=folder / "model")
     assert au_adapter.installed(pipe.unet) == au_adapter.AdapterConfig(rank=2, alpha=2.0)
 
 
 def test_every_part_of_the_adapter_moves(finished):
     job, folder = finished
     fresh = make_unet()
-    au_adapter.install(fresh, au_adapter.AdapterConfig(rank=2, alpha=2.0), seed=job.seed)
+    au_adapter.install(fresh, au_adapter.AdapterConfig(rank=2, alpha=2.0), seed=job.train.seed)
     trained = make_unet()
-    au_adapter.load(trained, folder / "adapter")
+    au_adapter.load(trained, folder / "model")
     before, after = au_adapter.adapter_parameters(fresh), au_adapter.adapter_parameters(trained)
     assert before.keys() == after.keys()
     assert not [name for name in before if torch.equal(before[name], after[name])]
@@ -111,7 +113,7 @@ def test_every_part_of_the_adapter_moves(finished):
 def test_resumed_training_equals_an_uninterrupted_one(finished, tmp_path, monkeypatch, stop):
     """Stopped before the first checkpoint, between two of them, and inside a log interval."""
     job, folder = finished
-    job = replace(job, output=str(tmp_path))
+    job = changed(job, output=str(tmp_path))
     train_until(job, stop, monkeypatch)
     assert not (tmp_path / "result.json").exists()
     torch.manual_seed(stop)
@@ -122,11 +124,11 @@ def test_resumed_training_equals_an_uninterrupted_one(finished, tmp_path, monkey
 
 def test_damaged_checkpoint_is_passed_over(finished, tmp_path, monkeypatch, capsys):
     job, folder = finished
-    job = replace(job, output=str(tmp_path))
+    job = changed(job, output=str(tmp_path))
     train_until(job, 7, monkeypatch)
     checkpoints = sorted((tmp_path / "checkpoints").iterdir())
     assert [path.name for path in checkpoints] == ["step-00000003", "step-00000006"]
-    weights = checkpoints[1] / "adapter.safetensors"
+    weights = checkpoints[1] / "parameters.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     loop.train(job)
     assert "step-00000006 is damaged" in capsys.readouterr().err
@@ -134,14 +136,14 @@ def test_damaged_checkpoint_is_passed_over(finished, tmp_path, monkeypatch, caps
 
 
 def test_checkpoints_of_another_job_are_refused(finished, tmp_path, monkeypatch):
-    job = replace(finished[0], output=str(tmp_path))
+    job = changed(finished[0], output=str(tmp_path))
     train_until(job, 4, monkeypatch)
     with pytest.raises(JobError, match="belongs to another job"):
-        loop.train(replace(job, seed=5))
+        loop.train(changed(job, seed=5))
 
 
 def test_only_the_last_two_checkpoints_stay(finished, tmp_path, monkeypatch):
-    job = replace(finished[0], output=str(tmp_path), checkpoint_every=1, log_every=1)
+    job = changed(finished[0], output=str(tmp_path), checkpoint_every=1, log_every=1)
     (tmp_path / "checkpoints" / ".step-00000001").mkdir(parents=True)  # what a kill in mid-write leaves
     train_until(job, 5, monkeypatch)
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
@@ -158,42 +160,128 @@ def test_clipping_limits_the_gradient_that_the_optimiser_sees(finished, tmp_path
         return step(optimiser, *arguments, **settings)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", spy)
-    loop.train(replace(finished[0], output=str(tmp_path), gradient_clip=1e-3, steps=3))
+    loop.train(changed(finished[0], output=str(tmp_path), gradient_clip=1e-3, steps=3))
     assert norms == pytest.approx([1e-3] * 3, rel=1e-2)
 
 
 def test_half_precision_trains_float32_parameters(finished, tmp_path):
-    job = replace(finished[0], output=str(tmp_path), precision="bfloat16", steps=2, sample_every=2)
+    job = changed(finished[0], output=str(tmp_path), precision="bfloat16", steps=2, sample_every=2)
     loop.train(job)
     for name in ("adapter", "pytorch_lora_weights"):
-        tensors = load_file(tmp_path / f"adapter/{name}.safetensors")
+        tensors = load_file(tmp_path / f"model/{name}.safetensors")
         assert {t.dtype for t in tensors.values()} == {torch.float32}
 
 
 def test_gradient_checkpointing_changes_nothing(finished, tmp_path):
     job, folder = finished
-    loop.train(replace(job, output=str(tmp_path), gradient_checkpointing=True))
-    assert load_file(tmp_path / "adapter/adapter.safetensors").keys()
-    for name, value in load_file(tmp_path / "adapter/adapter.safetensors").items():
-        torch.testing.assert_close(value, load_file(folder / "adapter/adapter.safetensors")[name])
+    loop.train(changed(job, output=str(tmp_path), gradient_checkpointing=True))
+    assert load_file(tmp_path / "model/adapter.safetensors").keys()
+    for name, value in load_file(tmp_path / "model/adapter.safetensors").items():
+        torch.testing.assert_close(value, load_file(folder / "model/adapter.safetensors")[name])
 
 
-def test_diverged_training_stops(finished, tmp_path):
-    with pytest.raises(loop.TrainingDiverged, match=r"loss is (nan|inf)"):
-        loop.train(replace(finished[0], output=str(tmp_path), learning_rate=1e30))
+def test_diverged_training_names_its_step_and_samples(finished, tmp_path):
+    """Step 2 draws with weights that step 1 threw far away."""
+    with pytest.raises(loop.TrainingDiverged, match=r"the loss of step 2 is (nan|inf)") as stopped:
+        loop.train(changed(finished[0], output=str(tmp_path), learning_rate=1e30))
+    data = loop.Dataset(Path(finished[0].dataset) / "samples.parquet", finished[0].loop, 1.0, 1000)
+    drawn = [data.sample_ids[sample] for sample in data.samples(1).tolist()]
+    assert len(drawn) == 4 and str(stopped.value).endswith(": " + ", ".join(drawn))
     assert not (tmp_path / "result.json").exists()
 
 
+def out_of_device_memory():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+@pytest.mark.parametrize("fails", [out_of_device_memory, lambda: torch.empty(1 << 60)])
+def test_out_of_memory_names_the_settings_to_change(finished, tmp_path, monkeypatch, fails):
+    monkeypatch.setattr(TrainedModel, "loss", lambda *_: fails())
+    with pytest.raises(JobError) as refused:
+        loop.train(changed(finished[0], output=str(tmp_path)))
+    said = str(refused.value)
+    assert "gradient_checkpointing: true" in said and "batch_size 4" in said and "processes" in said
+
+
+def test_a_switch_to_gradient_checkpointing_goes_on_from_the_checkpoint(finished, tmp_path, monkeypatch):
+    """What ran out of memory is helped and not begun anew; nor by any other operational setting."""
+    job, folder = finished
+    job = changed(job, output=str(tmp_path))
+    train_until(job, 5, monkeypatch)
+    steps = []
+    batch = loop.Dataset.batch
+    monkeypatch.setattr(
+        loop.Dataset, "batch", lambda self, step, *r: steps.append(step) or batch(self, step, *r)
+    )
+    other = {"checkpoint_every": 2, "log_every": 1, "sample_every": 5, "validate_every": 2, "processes": 4}
+    loop.train(changed(job, gradient_checkpointing=True, sample_prompts=["a man"], **other))
+    assert steps == [3, 4, 5, 6]
+    for name, value in load_file(tmp_path / "model/adapter.safetensors").items():
+        torch.testing.assert_close(value, load_file(folder / "model/adapter.safetensors")[name])
+
+
+def test_held_out_loss_is_measured_and_comparable(finished, home, tmp_path):
+    """At every third step and the last; watching changes nothing of what is trained."""
+    job, folder = finished
+    found = {line["step"]: line["held_out_loss"] for line in progress.read(folder) if "held_out_loss" in line}
+    assert list(found) == [3, 6, 7]
+    loop.train(changed(job, output=str(tmp_path / "unwatched"), validate_every=0))
+    assert adapter_bytes(tmp_path / "unwatched") == adapter_bytes(folder)
+    assert all("held_out_loss" not in line for line in progress.read(tmp_path / "unwatched"))
+    # the same samples, timesteps and noise whatever the batch, the seed and the smoothing
+    still = {"learning_rate": 1e-12, "steps": 1, "validate_every": 1}
+    losses = []
+    for place, other in enumerate(({}, {"batch_size": 3}, {"text_dropout": 0.9, "seed": 0})):
+        loop.train(changed(job, output=str(tmp_path / str(place)), **(still | other)))
+        losses += [line["held_out_loss"] for line in progress.read(tmp_path / str(place))]
+    assert losses[1:] == pytest.approx(losses[:1] * 2, rel=1e-4)
+
+
 def test_wrong_base_and_wrong_latents_are_named(finished, tmp_path):
-    job = replace(finished[0], output=str(tmp_path / "out"))
+    job = changed(finished[0], output=str(tmp_path / "out"))
     with pytest.raises(JobError, match="base nowhere cannot be loaded"):
-        loop.train(replace(job, base="nowhere"))
+        loop.train(changed(job, base="nowhere"))
     folder = write_dataset(tmp_path / "data")
     for shard in folder.glob("*.safetensors"):
         moments = load_file(shard)["moments"]
         save_file({"moments": moments.repeat(1, 2, 1, 1)}, shard)
     with pytest.raises(JobError, match=r"latents of 8 channels, the base .* wants 4"):
-        loop.train(replace(job, dataset=str(folder)))
+        loop.train(changed(job, dataset=str(folder)))
+
+
+def test_a_base_of_another_content_is_refused(finished, tmp_path):
+    """The key names the content: whatever lies at the same path or id now must be it."""
+    copy = shutil.copytree(finished[0].base, tmp_path / "base")
+    job = changed(finished[0], output=str(tmp_path / "out"), base=str(copy))
+    scheduler = copy / "scheduler" / "scheduler_config.json"
+    scheduler.write_text(scheduler.read_text().replace("0.012", "0.013"))
+    with pytest.raises(
+        JobError, match=f"has the content {content(copy)}, this training is for {job.base_content}"
+    ):
+        loop.train(job)
+    assert not (tmp_path / "out" / "model").exists()
+
+
+def test_a_base_without_safetensors_is_not_unpickled(finished, tmp_path):
+    copy = shutil.copytree(finished[0].base, tmp_path / "base")
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(weights), weights.with_suffix(".bin"))
+    weights.unlink()
+    job = changed(finished[0], output=str(tmp_path / "out"), base=str(copy), base_content=content(copy))
+    with pytest.raises(JobError, match="cannot be loaded"):
+        loop.train(job)
+
+
+class Answering(TrainedModel):
+    """Predicts what it is told to."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def predict(self, unet, noisy, batch):
+        return self.answer(noisy)
+
+    install = save = load = None
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
@@ -202,7 +290,7 @@ def test_loss_is_zero_for_what_the_scheduler_asks(prediction_type):
     noising = DDPMScheduler(prediction_type=prediction_type, beta_schedule="scaled_linear")
     generator = torch.Generator().manual_seed(1)
     latents, noise = torch.randn(2, 3, 4, 8, 8, generator=generator)
-    batch = Batch(latents, noise, torch.tensor([0, 500, 999]), torch.zeros(3, 12), torch.zeros(3))
+    batch = Batch(latents, noise, torch.tensor([0, 500, 999]), torch.zeros(3, 1, 1), torch.zeros(3, 12))
     # the velocity written out: v = sqrt(ᾱ) ε - sqrt(1 - ᾱ) x
     kept = noising.alphas_cumprod[batch.timesteps].reshape(3, 1, 1, 1)
     answers = {
@@ -210,15 +298,19 @@ def test_loss_is_zero_for_what_the_scheduler_asks(prediction_type):
         "v_prediction": kept.sqrt() * noise - (1 - kept).sqrt() * latents,
         "sample": latents,
     }
-    accelerator = Accelerator(cpu=True)
 
-    def answer(noisy, timesteps, text, added_cond_kwargs, return_dict):
-        expected = kept.sqrt() * latents + (1 - kept).sqrt() * noise
-        torch.testing.assert_close(noisy, expected)
-        assert added_cond_kwargs["image_embeds"][0].shape == (3, 1, 12)
-        return (answers[prediction_type],)
+    def answer(noisy):
+        torch.testing.assert_close(noisy, kept.sqrt() * latents + (1 - kept).sqrt() * noise)
+        return answers[prediction_type]
 
-    assert loop._loss(answer, noising, batch, None, accelerator) < 1e-10
+    assert Answering(answer).loss(None, noising, batch) < 1e-10
+
+
+def test_an_unknown_prediction_type_is_named():
+    noising = DDPMScheduler(prediction_type="flow")
+    batch = Batch(*torch.zeros(2, 1, 4, 8, 8), torch.tensor([0]), torch.zeros(1, 1, 1), torch.zeros(1, 12))
+    with pytest.raises(MethodError, match="unknown prediction type 'flow'"):
+        Answering(lambda noisy: noisy).loss(None, noising, batch)
 
 
 def test_captions_are_those_of_the_pipeline_kept_or_not(home):
