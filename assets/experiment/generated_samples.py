@@ -100,7 +100,7 @@ def draw_base(
     samples: pl.DataFrame,
     guidance: float,
 ) -> calls.Answers:
-    """`samples` with the `file` that the untouched base makes of prompt and noise, sampled as `experiment`."""
+    """`samples` with the `file` that the untouched base makes of them, sampled as `experiment` is."""
     asked = samples.select("prompt", "seed", pl.lit(None, dtype=pl.List(pl.Float64)).alias("aus"))
     found = _answers(context, store, profile, experiment.sample, {}, asked, guidance)
     return replace(found, frame=samples.with_columns(found.frame["file"]))
