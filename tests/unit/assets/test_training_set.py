@@ -107,8 +107,9 @@ def test_only_samples_that_reach_the_training_set_set_a_scale(samples, tmp_path)
     another split: both are dropped later, and would have set the scale of all others."""
     samples = samples.with_columns(pl.col("sample_id").str.replace("affectnet/", "later/")).sort("sample_id")
     store, recipe = Store(tmp_path / "home"), SimpleNamespace(recipe="paper")
-    profile = SimpleNamespace(chunk=8, split=PROFILE.split, corrections=recipe)
-    kept = materialised(samples, store).value
+    split = Split(validation=0.3, test=0, seed=1, looks_within=16)
+    profile = SimpleNamespace(chunk=8, split=split, corrections=recipe)
+    kept = materialised(samples, store, profile).value
     (lookalike, *_) = kept.filter(~pl.col("keep"), source="affectnet")["sample_id"]
     (uncaptioned, second, *_) = kept.filter("keep", source="affectnet")["sample_id"]
     identity = pl.col("sample_id")
@@ -140,7 +141,7 @@ def test_only_samples_that_reach_the_training_set_set_a_scale(samples, tmp_path)
 
 
 def test_that_all_are_in_one_split_is_said(samples, tmp_path):
-    two = SimpleNamespace(chunk=8, split=Split(validation=0.25, test=0, seed=0, looks_within=16))
+    two = SimpleNamespace(chunk=8, split=Split(validation=0.3, test=0, seed=1, looks_within=16))
     table = materialised(samples, Store(tmp_path), two).value
     said = training_set.every_split_has_samples(table, profile=two)
     assert said.passed and sum(said.metadata["samples"].value.values()) == table["keep"].sum()
