@@ -32,6 +32,11 @@ class Reason(StrEnum):
         member.kind, member.description = kind, description
         return member
 
+    @classmethod
+    def of(cls, code: str) -> Reason:
+        """The reason of that code. Raises KeyError for one that is none."""
+        return cls[code.upper()]
+
     # files and names
     MISSING_FILE = "missing_file", Kind.UNUSABLE, "A list or a label names a picture that is not there."
     UNREADABLE_FILE = "unreadable_file", Kind.UNUSABLE, "No permission, a broken link, or the disk's fault."

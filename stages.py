@@ -19,6 +19,10 @@ from reasons import Reason
 
 Columns = Mapping[str, dy.Column]
 
+SOURCES = ("affectnet", "disfa", "folder")
+WEB = ("affectnet", "folder")
+"""Web photographs; DISFA brings its labels along."""
+
 
 class Group(StrEnum):
     """The part of the graph that a stage belongs to."""
@@ -39,6 +43,8 @@ class Stage:
     table: str
     columns: Columns
     reads: tuple[str, ...] = ()
+    sources: tuple[str, ...] = SOURCES
+    """Of which raw data it may have rows."""
     optional: Columns = field(default_factory=dict)
     """Columns that some profiles' tables have."""
     chain: bool = True
@@ -133,8 +139,6 @@ def _per_au(
     }
 
 
-SOURCES = ("affectnet", "disfa", "folder")
-
 SAMPLE: Columns = {
     "sample_id": _key("Source and place of the picture in it; the same for ever."),
     "source": _text("The raw data set.", known=SOURCES),
@@ -204,13 +208,13 @@ PROMPT: Columns = {
     "kind": _text("The part of the protocol.", known=("individual", "combination", "no_au", "validation")),
     "prompt_index": _count("Number of the prompt in the protocol."),
     "prompt": _text("The prompt itself."),
+    "prompt_source": _text("Where it is from: the paper, ours, or a training caption."),
     **_per_au(
         "au{}", "Intensity of AU{} asked for; 0 where it is not prompted.", null=False, low=None, high=None
     ),
     "prompted": _text("The AUs asked for, as in 6+12; empty for none."),
     "seed": _count("Seed of the initial noise."),
     "partner_id": _text("The no-AU sample of the same prompt and noise.", null=True),
-    "key": _text("Hash of all that decides the picture."),
     "file": _text("The picture's name in the store."),
     "experiment": _key("Name in the profile."),
     "guidance": _number("Classifier-free guidance it was drawn with.", null=False),
@@ -223,6 +227,7 @@ STAGES: tuple[Stage, ...] = (
         "AffectNet: a row a line of its lists, or a crop.",
         RAW,
         reads=("raw.affectnet", "resolution.min_side"),
+        sources=("affectnet",),
     ),
     Stage(
         "raw_disfa",
@@ -230,9 +235,15 @@ STAGES: tuple[Stage, ...] = (
         "DISFA: a row a labelled frame; of frames without an active AU some are drawn.",
         RAW,
         reads=("raw.disfa", "disfa"),
+        sources=("disfa",),
     ),
     Stage(
-        "raw_folder", Group.DATA_SET, "A folder of portraits: a row a picture.", RAW, reads=("raw.folder",)
+        "raw_folder",
+        Group.DATA_SET,
+        "A folder of portraits: a row a picture.",
+        RAW,
+        reads=("raw.folder",),
+        sources=("folder",),
     ),
     Stage(
         "face_crop",
@@ -264,6 +275,7 @@ STAGES: tuple[Stage, ...] = (
         "Web photographs, and which are large enough.",
         {**SAMPLE, **PICTURE, **SIZE, **JUDGED},
         reads=("resolution", "corrections.recipe"),
+        sources=WEB,
     ),
     Stage(
         "overrides",
@@ -278,6 +290,7 @@ STAGES: tuple[Stage, ...] = (
             "reason": _text("Why."),
         },
         chain=False,
+        sources=WEB,
     ),
     Stage(
         "photorealism",
@@ -302,6 +315,7 @@ STAGES: tuple[Stage, ...] = (
             **JUDGED,
         },
         reads=("photorealism",),
+        sources=WEB,
     ),
     Stage(
         "au_annotation",
@@ -309,6 +323,7 @@ STAGES: tuple[Stage, ...] = (
         "Twelve intensities of every photograph as the estimator gave them.",
         {**SAMPLE, **PICTURE, **READ, **ESTIMATE, **MODEL, **JUDGED},
         reads=("au_estimator",),
+        sources=WEB,
     ),
     Stage(
         "disfa_readings",
@@ -317,6 +332,7 @@ STAGES: tuple[Stage, ...] = (
         {**SAMPLE, **SUBJECT, **PICTURE, **LABELS, **READ, "faces": ESTIMATE["faces"], **MODEL, **JUDGED},
         reads=("au_estimator", "reads_labelled_frames"),
         chain=False,
+        sources=("disfa",),
     ),
     Stage(
         "annotator_agreement",
@@ -359,6 +375,7 @@ STAGES: tuple[Stage, ...] = (
         },
         reads=("corrections.recipe", "split.shares", "split.seed"),
         chain=False,
+        sources=WEB,
     ),
     Stage(
         "au_corrections",
@@ -379,6 +396,7 @@ STAGES: tuple[Stage, ...] = (
             **_per_au("au{}_scaled", "AU{} normalised and amplified, on 0-5.", high=None),
             **_per_au("au{}_mapped", "AU{} through the calibrated map, on 0-5."),
         },
+        sources=WEB,
     ),
     Stage(
         "recipe_errors",
@@ -470,7 +488,7 @@ STAGES: tuple[Stage, ...] = (
             "faces": ESTIMATE["faces"],
             **MODEL,
         },
-        reads=("judge",),
+        reads=("judge", "evaluation.judge"),
     ),
     Stage(
         "clip_scores",

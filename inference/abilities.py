@@ -48,9 +48,9 @@ class Reading(NamedTuple):
     intensities: twelve values 0-5 in `facs.ACTION_UNITS` order; None where the estimator does not support
     the AU, all None when nothing was measured. faces: how many were found, None if they are not counted.
     reason_code, reason_detail: why nothing was measured, None when something was. face_box: of the face that
-    was read, left, top, right, bottom in pixels of the upright picture. head_pose: its pitch, yaw and roll in
-    degrees. clamped: AUs whose value lay outside 0-5 before. These three are None where the estimator does
-    not say.
+    was read, left, top, right, bottom as shares of the upright picture's width and height. head_pose: its
+    pitch, yaw and roll in degrees. clamped: AUs whose value lay outside 0-5 before. These three are None
+    where the estimator does not say.
     """
 
     intensities: tuple[float | None, ...]
@@ -99,6 +99,11 @@ class Annotator(Protocol):
 
     def needs(self) -> Iterator[Need]:
         """What must be there before it is asked, and the way to get it. Loads no model."""
+
+    @property
+    def side(self) -> int | None:
+        """The pixels of a picture's shorter side beyond which more are of no use; None: it is wanted whole.
+        Much larger pictures come shrunk to no less than twice that (`picture_files.decode`)."""
 
     def prepare(self, picture: Image.Image) -> Any:
         """What the model takes of an upright RGB picture, without the model: runs in threads ahead of it.

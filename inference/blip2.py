@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 PROMPT = "Question: {question} Answer:"
 ANSWER_TOKENS = 5
 CAPTION_TOKENS = 30
@@ -84,6 +84,11 @@ class Blip2:
         if self._batch_size is None:
             self._batch_size = devices.fitting(PICTURE_BYTES, self._loaded.device)
         return self._batch_size
+
+    @property
+    def side(self) -> int:
+        """The longer side of the vision tower's input."""
+        return max(self._processor.image_processor.size.values())
 
     @cached_property
     def prepare(self) -> Callable[[Image.Image], torch.Tensor]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 class Clip:
@@ -63,10 +63,19 @@ class Clip:
     @cached_property
     def prepare(self) -> Callable[[Image.Image], torch.Tensor]:
         """Picture → pixels [3, side, side], as the model's own processor makes them; safe in threads."""
+        images = self._processor
+        return lambda picture: images(picture, return_tensors="pt").pixel_values[0]
+
+    @property
+    def side(self) -> int:
+        """The longer side of what a picture is first resized to."""
+        return max(self._processor.size.values())
+
+    @cached_property
+    def _processor(self):
         from transformers import CLIPImageProcessorPil
 
-        images = CLIPImageProcessorPil.from_pretrained(self.folder, local_files_only=True)
-        return lambda picture: images(picture, return_tensors="pt").pixel_values[0]
+        return CLIPImageProcessorPil.from_pretrained(self.folder, local_files_only=True)
 
     @cached_property
     def _tokenizer(self):

@@ -26,6 +26,8 @@ class Landmarks:
     package or file whatever asks for them raises EstimatorUnavailable.
     """
 
+    side = mediapipe.SIDE
+
     def __init__(self, model: str | os.PathLike | None = None, batch_size: int = 32):
         self.model, self.batch_size = model, batch_size
         self.calls = 0

@@ -16,7 +16,7 @@ from inference.needs import Need
 from inference.weights import ModelNotFound, tree
 from store.hashing import fingerprint
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 PROMPT = "Question: {question} Answer:"
 PRECISIONS = ("mixed", "float32")
 SOURCES = (

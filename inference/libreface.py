@@ -17,7 +17,7 @@ from inference.environments import Worker, pins
 from inference.needs import Need
 from store.hashing import fingerprint, hash_file
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 WEIGHTS = Path("AU_Recognition") / "weights" / "resnet.pt"
 DECISIVE = ("libreface", "mediapipe", "opencv-python-headless", "pillow")
 

@@ -143,7 +143,7 @@ class Annotating:
             return [self.row(one) for one in self.ask(self.provider, batch)]
 
         model = self.provider
-        yield from images.rows_ahead(requests.to_dicts(), read, model.batch_size, model.prepare)
+        yield from images.rows_ahead(requests.to_dicts(), read, model.batch_size, model.prepare, model.side)
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,9 @@ class Encoding:
 
     def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
         waiting: list[dict[str, Any]] = []
-        rows = images.rows_ahead(requests.to_dicts(), self._encode, self.model.batch_size, self._prepare)
+        rows = images.rows_ahead(
+            requests.to_dicts(), self._encode, self.model.batch_size, self._prepare, self.size
+        )
         for row in rows:
             if "problem" in row:
                 yield row

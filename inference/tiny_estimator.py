@@ -68,6 +68,11 @@ class TinyEstimator:
         """Side of the network's input in pixels."""
         return json.loads((self.folder / "config.json").read_text())["image_size"]
 
+    @property
+    def side(self) -> int:
+        """The network's input."""
+        return self.size
+
     def prepare(self, picture: Image.Image) -> np.ndarray:
         """Picture → uint8 [size, size, 3]."""
         return images.as_array([images.resized(picture, self.size)])[0]

@@ -13,6 +13,8 @@ from typing import Any
 from dagster import AssetCheckSeverity, DagsterEventType
 from dagster._core.events.log import EventLogEntry
 
+from pipelines.runs import INTERRUPTED
+
 Say = Callable[[str], None]
 
 _WRAPPED = ("Dagster", "RetryRequested")
@@ -96,6 +98,9 @@ class Console:
         while error is not None and error.cause is not None and (error.cls_name or "").startswith(_WRAPPED):
             self.causes.add(error.cls_name)
             error = error.cause  # the stage's own words, not those of what it caught
+        if error is not None and error.cls_name == INTERRUPTED:
+            self.say(f"  {event.step_key} interrupted")
+            return
         self.say(f"  {event.step_key} FAILED: {error.message.strip() if error else event.message}")
         if self.verbose and error is not None:
             self.say(error.to_string())

@@ -28,6 +28,7 @@ from settings import nearest
 from settings.profile import Profile
 
 PROCESS_TAG = "fineface/process"
+INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 WATCH_SECONDS = 5.0
 UNFINISHED = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.NOT_STARTED]
@@ -58,6 +59,8 @@ class Outcome:
 
     succeeded: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    """Whether somebody asked it to stop: then nothing was begun after that."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,17 @@ def run(
                     tags={PROCESS_TAG: this_process()},
                 )
                 (outcome.succeeded if result.success else outcome.failed).append(name)
+                if _interrupted(result):
+                    outcome.interrupted = True
+                    return outcome
             if outcome.failed and phase is jobs.data_set:
                 break
     return outcome
+
+
+def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(error is not None and error.cls_name == INTERRUPTED for error in failures)
 
 
 def selected(found: dg.Definitions, select: str | None) -> set[dg.AssetKey]:

@@ -171,7 +171,7 @@ def contents(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Iterat
     for position, code, detail in (
         chosen.drop_nulls("fault").select("position", "fault", "damage").iter_rows()
     ):
-        yield position, Fault(Reason(code), detail)
+        yield position, Fault(Reason.of(code), detail)
     sound = chosen.filter(pl.col("fault").is_null())
     yield from _stored(paths, sound.filter("stored"))
     packed = set(sound.filter(~pl.col("stored"))["position"])

@@ -18,6 +18,7 @@ import answering
 
 ANSWER_TOKENS, CAPTION_TOKENS, BEAMS = 10, 30, 5  # LAVIS' own defaults
 PICTURE_BYTES = 256 << 20
+SIDE = 364  # the largest input of LAVIS' vision towers, in pixels
 YES = ("yes", "Yes", "YES", " yes", " Yes", " YES")
 NO = ("no", "No", "NO", " no", " No", " NO")
 LANGUAGE_MODELS = {"blip2_t5": "t5_model", "blip2_opt": "opt_model"}
@@ -62,7 +63,7 @@ def answer(
         rows, fits = devices.halving(ask, pictures, fits)
         return rows
 
-    yield from images.rows_ahead(requests, read, batch_size, model.prepare)
+    yield from images.rows_ahead(requests, read, batch_size, model.prepare, SIDE)
 
 
 class Blip2:

@@ -15,6 +15,7 @@ from typing import Any
 
 import answering
 
+SIDE = 512  # as `inference.mediapipe.SIDE`: the same detector looks for the face
 MAXIMUM_FACES = 5
 MAXIMUM = 5.0
 
@@ -29,7 +30,7 @@ def answer(
 
     reader = LibreFace(settings["weights"])
     log(f"LibreFace {version('libreface')} on {reader.device}")
-    yield from images.rows_ahead(requests, reader.read, settings["batch_size"], reader.align)
+    yield from images.rows_ahead(requests, reader.read, settings["batch_size"], reader.align, SIDE)
 
 
 class NoFace(Exception):
@@ -111,7 +112,9 @@ class LibreFace:
         angles = [float(pose[angle]) for angle in ("pitch", "yaw", "roll")]
         return {
             "faces": len(faces.boxes),
-            "face_box": faces.boxes[faces.largest],
+            "face_box": [
+                end / size for end, size in zip(faces.boxes[faces.largest], picture.size * 2, strict=True)
+            ],
             "head_pose": angles if all(map(math.isfinite, angles)) else None,
             "pixels": self.head.image_transform(self.seen.aligned.convert("RGB")),
         }

@@ -58,6 +58,8 @@ def run(
     if not outcome.failed:
         _results(place, now="results" in console.made)
     say(f"\n{console.total()}")
+    if outcome.interrupted:
+        fail(f"interrupted in {outcome.failed[-1]}. What was computed is kept; run again to go on.")
     if outcome.failed:
         fail(f"failed: {', '.join(outcome.failed)}. What was computed is kept; {_what_helps(console.causes)}")
 

@@ -1,4 +1,4 @@
-"""`fineface why`; the answer is made in `provenance.why`."""
+"""`fineface why`; the answer is found in `provenance.why`, its words in `provenance.story`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from pipelines.command.options import DEFAULT_HOME, Home, existing, say
 def why(
     sample_id: Annotated[str, typer.Argument(help="For example affectnet/3/ab12.jpg or disfa/SN001/00012.")],
     home: Home = DEFAULT_HOME,
+    as_json: Annotated[bool, typer.Option("--json", help="All of it, for machines.")] = False,
 ) -> None:
     """Where a sample's label came from: its row in every stage, and the samples that set its scale."""
-    import provenance.why
+    from provenance import story
+    from provenance.why import why as ask
     from store import Store
 
-    say(str(provenance.why.why(Store(existing(home)), sample_id)))
+    trail = ask(Store(existing(home)), sample_id)
+    say(trail.as_json() if as_json else story.render(trail))

@@ -18,7 +18,7 @@ from store.hashing import hash_file
 
 
 class Annotator:
-    name, fingerprint, batch_size = "m@1", "f", 2
+    name, fingerprint, batch_size, side = "m@1", "f", 2, None
 
     def prepare(self, picture):
         return picture

@@ -17,10 +17,11 @@ CODES = set(Reason) - {"link", "no_face"}
 
 def test_a_reason_is_its_code_with_a_kind_and_a_sentence():
     assert Reason.TOO_SMALL == "too_small" and f"{Reason.TOO_SMALL}" == "too_small"
-    assert Reason("too_small").kind == Kind.BY_RULE
+    assert Reason.of("too_small").kind == Kind.BY_RULE
     assert Reason.CORRUPT_IMAGE.kind == Kind.UNUSABLE
-    with pytest.raises(ValueError, match="'too small' is not a valid Reason"):
-        Reason("too small")
+    assert Reason.of("too_small") is Reason.TOO_SMALL
+    with pytest.raises(KeyError):
+        Reason.of("too small")
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -48,12 +49,9 @@ def produced() -> set[str]:
         if parts[0] in ("tests", "benchmarks", "reasons.py") or parts[0].startswith("."):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.Attribute)
-                and isinstance(node.value, ast.Name)
-                and node.value.id == "Reason"
-            ):
-                found.add(node.attr.lower())
+            match node:
+                case ast.Attribute(value=ast.Name(id="Reason"), attr=name) if name.isupper():
+                    found.add(name.lower())
     worker = (PROJECT / "inference" / "environments" / "libreface_worker.py").read_text(encoding="utf-8")
     return found | set(re.findall(r'"reason_code": "(\w+)"', worker))
 

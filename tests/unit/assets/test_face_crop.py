@@ -39,7 +39,7 @@ class Settings:
 class Detector:
     """Finds the white rectangle; remembers how many pictures it saw."""
 
-    name, fingerprint, batch_size = "rectangles", "white", 2
+    name, fingerprint, batch_size, side = "rectangles", "white", 2, None
     seen = 0
 
     def prepare(self, picture):

@@ -115,7 +115,7 @@ def test_an_engine_drives_the_model_and_gets_what_is_not_known(store):
 class Grey:
     """A provider: the shade of a grey picture."""
 
-    name, batch_size = "grey", 4
+    name, batch_size, side = "grey", 4, None
 
     def __init__(self, fingerprint="1"):
         self.fingerprint = fingerprint

@@ -199,3 +199,48 @@ def test_reading_ahead_decodes_while_the_model_reads_but_not_without_bounds(shad
         return batch
 
     assert len(list(images.read_ahead(shades, read, 8, prepare))) == 150
+
+
+def test_reading_ahead_is_bounded_by_bytes_and_large_pictures_come_in_smaller_batches(tmp_path, monkeypatch):
+    """Twenty pictures of 270 kB as RGB under a bound of 1 MB: three ahead, two in a batch; small ones by
+    number."""
+    for number in range(20):
+        Image.new("RGB", (300, 300), (number, 0, 0)).save(tmp_path / f"{number:02}.png")
+    paths = sorted(tmp_path.glob("*.png"))
+    prepared, seen, leads, batches = [], [], [], []
+
+    def prepare(picture):
+        prepared.append(picture)
+        return picture
+
+    def read(batch):
+        batches.append(len(batch))
+        return [picture.getpixel((0, 0))[0] for picture in batch]
+
+    def run():
+        prepared.clear(), seen.clear(), leads.clear(), batches.clear()
+        for answer in images.read_ahead(paths, read, 8, prepare, workers=4):
+            leads.append(len(prepared) - len(seen))
+            seen.append(answer)
+
+    run()
+    assert seen == list(range(20)) and batches == [8, 8, 4]
+    monkeypatch.setattr(images, "AHEAD_BYTES", 1_000_000)
+    run()
+    assert seen == list(range(20)) and set(batches) == {2}
+    assert max(leads) <= 2 + 3, "a batch and what may lie decoded ahead of it"
+    monkeypatch.setattr(images, "AHEAD_BYTES", 1)
+    run()
+    assert seen == list(range(20)) and set(batches) == {1}, "one at least, however large"
+
+
+def test_a_model_that_wants_fewer_pixels_gets_them(tmp_path):
+    random = np.random.default_rng(0)
+    large = Image.fromarray(random.integers(0, 255, (20, 30, 3), dtype=np.uint8)).resize((1200, 800))
+    large.save(tmp_path / "large.jpg", quality=95)
+    large.resize((300, 200)).save(tmp_path / "small.jpg", quality=95)
+    for side, sizes in ((None, [(1200, 800), (300, 200)]), (64, [(300, 200), (300, 200)])):
+        paths = [tmp_path / "large.jpg", tmp_path / "small.jpg"]
+        read = images.read_ahead(paths, lambda batch: [one.size for one in batch], 2, side=side)
+        assert list(read) == sizes
+    assert images.held_bytes({"pixels": np.zeros((3, 4), np.float32), "faces": 1}) == 48

@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-import provenance.why
 from pipelines import definitions, labels, profiles, runs
 from pipelines.command import app
+from provenance import story
+from provenance.why import why
 from store import Store
 
 SAMPLES = ["affectnet/3/smile.jpg", "affectnet/3/frown.jpg", "affectnet/4/wax.jpg"]
@@ -52,8 +53,8 @@ def test_a_label_is_a_row_with_author_time_and_reason(fineface, home):
     assert rows["verdict"].to_list() == ["drop", "undo"] and rows["author"][0] == "Ada" and rows["author"][1]
     shown = fineface("label", "--list").output
     assert shown.index("Ada: a wax figure") < shown.index("it moved")
-    story = str(provenance.why.why(Store(home), SAMPLES[2]))
-    assert "label: drop, by Ada on " in story and "UTC: a wax figure\n" in story
+    told = story.render(why(Store(home), SAMPLES[2]))
+    assert "label: drop, by Ada on " in told and "UTC: a wax figure\n" in told
 
 
 def test_why_says_that_a_label_is_not_applied_yet(fineface, home):

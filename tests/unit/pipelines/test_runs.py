@@ -7,12 +7,14 @@ import time
 from types import SimpleNamespace
 
 import dagster as dg
+import polars as pl
 import psutil
 import pytest
 from dagster import DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
 
 from pipelines import definitions, profiles, runs
+from store import Store
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +207,19 @@ def test_a_failed_stage_ends_the_run_by_name(tmp_path, instance):
     assert [entry.step_key for entry in failures] == ["raw_affectnet"]
     record = instance.get_runs()[0]
     assert record.status == DagsterRunStatus.FAILURE and isinstance(record, dg.DagsterRun)
+
+
+def test_an_interrupted_experiment_is_the_last(tmp_path, instance, monkeypatch):
+    """Somebody pressed Ctrl-C in the first of two: the second is not begun."""
+    from assets.experiment import trained_model
+
+    def interrupted(*_):
+        raise dg.DagsterExecutionInterruptedError
+
+    planned = runs.plan(profiles.load("miniature", tmp_path), tmp_path, "trained_model")
+    for table in ("training_set", "latents"):
+        Store(tmp_path).write(table, pl.DataFrame({"sample_id": ["a"]}))
+    monkeypatch.setattr(trained_model.gate, "refuse_on_failed", interrupted)
+    outcome = runs.run(planned, instance)
+    assert outcome.interrupted and outcome.failed == ["experiment fineface"]
+    assert not outcome.succeeded

@@ -2,9 +2,10 @@ import json
 
 import polars as pl
 import pytest
+from provenance.story import render
 
 import facs
-from provenance.why import UnknownSample, render, stages_of, why
+from provenance.why import Knot, Map, UnknownSample, stages_of, why
 from store import MissingTable, Store
 
 KEPT, DROPPED = "affectnet/1/a.jpg", "affectnet/1/b.jpg"
@@ -124,16 +125,20 @@ def test_a_calibrated_label_names_the_knots_around_its_reading(store):
     }
     store.write("au_statistics", pl.DataFrame(knots), {"run_id": "run-3"})
     step = why(store, KEPT)["au_statistics"]
-    assert step.setters == () and step.maps == (
-        "AU4: as read, no positive among 900 labelled frames",
-        "AU12: reading 3 becomes 3.5: 2 frames, disfa/SN002/00002 (2.5) to disfa/SN003/00003 (3.25)",
-        "AU12: reading 5 becomes 5: an anchor",
-    )
-    assert "  AU12: reading 5 becomes 5: an anchor" in str(why(store, KEPT)).splitlines()
+    below = Knot(3.0, 3.5, 2, 2.5, 3.25, "disfa/SN002/00002", "disfa/SN003/00003")
+    above = Knot(5.0, 5.0, 0, None, None, None, None)
+    assert step.setters == () and step.maps == (Map(4, 900, ()), Map(12, 42, (below, above)))
+    lines = render(why(store, KEPT)).splitlines()
+    for line in (
+        "  AU4: as read, no positive among 900 labelled frames",
+        "  AU12: reading 3 becomes 3.5: 2 frames, disfa/SN002/00002 (2.5) to disfa/SN003/00003 (3.25)",
+        "  AU12: reading 5 becomes 5: an anchor",
+    ):
+        assert line in lines
 
 
 def test_text_tells_the_whole_story(store):
-    text = str(why(store, KEPT))
+    text = render(why(store, KEPT))
     assert text.startswith(KEPT)
     for part in (
         "raw_affectnet, version 0 of 20",
@@ -161,7 +166,7 @@ def test_a_cropped_picture_leads_back_to_its_original_however_deep_it_lies(store
         "original_path": original,
     }
     store.write("face_crop", _table({**row, "original_hash": "aa", "crop_x": 5, "crop_side": 64}))
-    text = str(why(store, KEPT))
+    text = render(why(store, KEPT))
     assert text.index("raw_affectnet, version") < text.index("face_crop, version") < text.index("resolution,")
     assert f"original_path: {original}\n" in text and f"path: {original}#xywh=5,0,64,64\n" in text
     assert "original_hash: aa" in text and "crop_side: 64" in text
@@ -182,7 +187,7 @@ def test_a_disfa_frame_skips_the_stages_of_web_photographs(store):
     assert [step.stage for step in trail.steps] == [
         "raw_disfa", "face_crop", "disfa_readings", "captions", "training_set", "latents",
     ]  # fmt: skip
-    text = str(trail)
+    text = render(trail)
     assert "manual labels: AU12=3" in text
     assert "no row of this sample" in text
 
@@ -206,7 +211,7 @@ def test_newer_inputs_are_pointed_out(store):
     store.write("resolution", _table({"sample_id": KEPT, "width": 65}), {"run_id": "run-3"})
     step = why(store, KEPT)["au_annotation"]
     assert step.stale == {"resolution": (0, 1)}
-    assert "written from version 0 of resolution; that is at version 1 now" in str(why(store, KEPT))
+    assert "written from version 0 of resolution; that is at version 1 now" in render(why(store, KEPT))
 
 
 def test_an_old_version_is_explained_by_the_inputs_it_had(store):
@@ -228,3 +233,55 @@ def test_an_old_version_is_explained_by_the_inputs_it_had(store):
 def test_metadata_of_other_writers_does_not_break_the_trail(store, upstream):
     store.write("captions", _table({"sample_id": KEPT, "caption": "other"}), {"upstream": upstream})
     assert why(store, KEPT)["captions"].stale == {}
+
+
+def test_the_verdict_stands_on_top(store):
+    assert render(why(store, DROPPED)).splitlines()[:2] == [
+        DROPPED,
+        "DROPPED by resolution: too_small: width 48 < 64 (A side is shorter than the profile's minimum.)",
+    ]
+    kept = render(why(store, KEPT)).splitlines()[1]
+    assert kept == "KEPT: training_set holds it, split train"
+    assert why(store, KEPT).verdict.keep is True and why(store, DROPPED).verdict.stage == "resolution"
+
+
+def test_who_dropped_a_sample_is_named(store):
+    row = {"sample_id": KEPT, "keep": False, "model": "blip2@1", "reason_code": "not_photorealistic"}
+    store.write("photorealism", _table({**row, "reason_detail": "answered 'yes'"}))
+    assert (
+        render(why(store, KEPT))
+        .splitlines()[1]
+        .startswith(
+            "DROPPED by photorealism, by blip2@1: not_photorealistic: answered 'yes' (By BLIP-2's answers"
+        )
+    )
+
+
+def test_a_sample_that_is_on_its_way_is_not_settled(store):
+    other = "folder/a.png"
+    store.write("raw_folder", _table({"sample_id": other, "source": "folder"}))
+    trail = why(store, other)
+    assert trail.verdict.keep is None and trail.verdict.stage == "raw_folder"
+    assert render(trail).splitlines()[1].startswith("not settled yet: raw_folder kept it")
+
+
+def test_the_settings_behind_a_table_are_told(store):
+    settings = {"resolution": {"min_side": 64, "inclusive": True}}
+    row = {"sample_id": DROPPED, "width": 40, "keep": False, **TOO_SMALL}
+    store.write("resolution", _table(row), {"run_id": "run-9", "settings": settings})
+    trail = why(store, DROPPED)
+    assert trail["resolution"].settings == settings
+    text = render(trail)
+    assert '  settings: resolution {"inclusive": true, "min_side": 64}' in text
+    assert "settings {" not in text, "and not a second time among the commit's marks"
+
+
+def test_a_trail_is_json(store):
+    found = json.loads(why(store, DROPPED).as_json())
+    assert found["sample_id"] == DROPPED
+    assert found["verdict"] == {
+        "keep": False, "stage": "resolution", "reason_code": "too_small",
+        "reason_detail": "width 48 < 64", "model": None,
+    }  # fmt: skip
+    assert [step["stage"] for step in found["steps"]] == list(stages_of(DROPPED))
+    assert found["steps"][2]["row"]["width"] == 48
