@@ -205,10 +205,10 @@ RAW: Columns = {
 }
 PROMPT: Columns = {
     "sample_id": _key("Kind, prompt, AUs and noise of the picture."),
-    "kind": _text("The part of the protocol.", known=("individual", "combination", "no_au", "validation")),
+    "kind": _text("The part of the protocol.", known=("individual", "combination", "no_au", "base")),
     "prompt_index": _count("Number of the prompt in the protocol."),
     "prompt": _text("The prompt itself."),
-    "prompt_source": _text("Where it is from: the paper, ours, or a training caption."),
+    "prompt_source": _text("Who wrote it.", known=("paper", "ours", "training caption")),
     **_per_au(
         "au{}", "Intensity of AU{} asked for; 0 where it is not prompted.", null=False, low=None, high=None
     ),
@@ -472,11 +472,29 @@ STAGES: tuple[Stage, ...] = (
         reads=("base", "experiments", "evaluation.protocol"),
     ),
     Stage(
+        "guidance_curve",
+        Group.EXPERIMENT,
+        "What each guidance scale gives on the validation prompts, and which one is chosen.",
+        {
+            "experiment": _key("Name in the profile."),
+            "guidance": dy.Float64(primary_key=True, description="Classifier-free guidance scale."),
+            "au_mse_prompted": _number("AU-MSE over the AUs asked for; null where it was not tried.", low=0),
+            "au_mse_all": _number("AU-MSE over all twelve.", low=0),
+            "au_mse_worst_case": _number("The error that is chosen by.", low=0),
+            "clip_i": _number("Mean cosine to the no-AU partners.", low=-1.001, high=1.001),
+            "face_failure_rate": _number("Share of pictures without a face.", low=0, high=1),
+            "samples": _count("Validation samples.", null=True),
+            "admitted": dy.Bool(description="Whether it loses few enough faces."),
+            "chosen": dy.Bool(description="Whether the protocol's pictures are drawn with it."),
+        },
+        reads=("base", "evaluation", "experiments", "judge"),
+    ),
+    Stage(
         "generated_samples",
         Group.EXPERIMENT,
-        "A picture for every sample of the protocol and every no-AU partner.",
+        "A picture for every sample of the protocol and every no-AU partner, and the untouched base's.",
         PROMPT,
-        reads=("base", "evaluation", "experiments", "judge"),
+        reads=("base", "evaluation", "experiments"),
     ),
     Stage(
         "au_scores",
@@ -493,8 +511,14 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "clip_scores",
         Group.EXPERIMENT,
-        "CLIP-I of every sample: the cosine between its embedding and its no-AU partner's.",
-        {**PROMPT, **MODEL, "clip_i": _number("Cosine.", low=-1.001, high=1.001)},
+        "Cosines of every sample's CLIP embedding.",
+        {
+            **PROMPT,
+            **MODEL,
+            "clip_i": _number("With its no-AU partner's.", low=-1.001, high=1.001),
+            "clip_i_base": _number("With that of the untouched base's picture.", low=-1.001, high=1.001),
+            "clip_t": _number("With that of the prompt.", low=-1.001, high=1.001),
+        },
         reads=("evaluation.embedder",),
     ),
     Stage(

@@ -143,10 +143,16 @@ def _training(profile: Profile, store: Store, stages: Collection[str]) -> Iterat
     yield Need("latents of this base", problem * bool(others.height), "fineface run --select latents+")
 
 
-def _generated(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
-    """Base and judge (which chooses the guidance), and disk for the pictures."""
+def _guidance(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    """What draws the validation samples, and what measures them."""
     yield from _base(profile, store, stages)
     yield from _judge(profile, store, stages)
+    yield from _embedder(profile, store, stages)
+
+
+def _generated(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    """Base, and disk for the pictures."""
+    yield from _base(profile, store, stages)
     missing = [name for name in profile.experiments if f"generated_samples/{name}" not in store.stages()]
     pictures = 2 * SAMPLES * len(missing)  # each with its no-AU partner
     size = int(pictures * profile.base.size**2 * PNG_PIXEL_BYTES)
@@ -168,6 +174,7 @@ STAGES: dict[str, Needs] = {
     "captions": _captions,
     "latents": _base,
     "trained_model": _training,
+    "guidance_curve": _guidance,
     "generated_samples": _generated,
     "au_scores": _judge,
     "clip_scores": _embedder,

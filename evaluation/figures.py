@@ -73,6 +73,36 @@ def gains(results: pl.DataFrame) -> bytes:
         return _png(figure)
 
 
+def guidance_curves(curves: Mapping[str, pl.DataFrame]) -> bytes:
+    """AU error (prompted and all), CLIP-I and faces lost over guidance; a ring around the scale chosen.
+
+    `curves` holds a frame of `guidance.curve` an experiment.
+    """
+    panels_of = {
+        "au_mse_prompted": "AU-MSE prompted",
+        "au_mse_all": "AU-MSE all",
+        "clip_i": "CLIP-I",
+        "face_failure_rate": "faces lost, share",
+    }
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.6, 2.4), layout="constrained")
+        panels = figure.subplots(1, len(panels_of))
+        for panel, (column, title) in zip(panels, panels_of.items(), strict=True):
+            for i, (experiment, curve) in enumerate(curves.items()):
+                part = curve.drop_nulls(column)
+                style: dict[str, Any] = {"color": _colour(i), "label": experiment, "markersize": 3.5}
+                panel.plot(part["guidance"], part[column], marker="o", linewidth=1.4, **style)
+                best = part.filter("chosen")
+                ring = {"facecolors": "none", "edgecolors": _colour(i), "linewidths": 1.3}
+                panel.scatter(best["guidance"], best[column], s=70, **ring)
+            panel.set_title(title, fontsize=8.5, loc="left")
+            panel.margins(0.12)
+        panels[-1].set_ylim(bottom=-0.005)
+        figure.supxlabel("guidance scale", fontsize=8.5)
+        _legend_above(figure, panels[0])
+        return _png(figure)
+
+
 def per_au_bars(per_au: pl.DataFrame, metric: str = "au_mse_prompted", label: str | None = None) -> bytes:
     """One bar an AU and experiment with its 95 % interval. `per_au` is a frame of `tables.per_au`."""
     experiments = per_au["experiment"].unique(maintain_order=True).to_list()

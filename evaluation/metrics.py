@@ -194,6 +194,59 @@ def paired(first: Scores, second: Scores) -> tuple[Scores, Scores]:
     )
 
 
+def differences(frame: pl.DataFrame, kind: str) -> Scores:
+    """What changed from the no-AU partner, instead of what is measured: a judge that knows each face at rest.
+
+    `frame` is an au_scores frame with the samples of `kind` and their partners. `measured` becomes the
+    sample's minus the partner's, -5 to 5; where either has no face nothing was seen to change, so it is 0
+    and `face_found` is false. Raises ValueError for a sample whose partner is not there.
+    """
+    read = aus_read(frame)
+    samples = Scores.of(frame.filter(kind=kind), read)
+    partners = Scores.of(frame.filter(kind="no_au"), read)
+    place = {sample_id: row for row, sample_id in enumerate(partners.sample_id)}
+    named = frame.filter(kind=kind)["partner_id"].to_list()
+    if missing := [partner for partner in named if partner not in place]:
+        raise ValueError(f"no-AU sample {missing[0]} was not measured")
+    partner = partners.take(np.array([place[partner_id] for partner_id in named], dtype=int))
+    found = samples.face_found & partner.face_found
+    change = np.where(found[:, None], samples.measured - partner.measured, np.where(read, 0.0, np.nan))
+    return replace(samples, measured=change, face_found=found)
+
+
+def confusion_rate(changes: Scores) -> Sums:
+    """The share of samples in which an AU that was not asked for rises at least as much as the one that was.
+
+    `changes` is of `differences`, individual samples. Whichever other AU rises most is the neighbour that it
+    is confused with; a picture without a face, in which nothing rises, counts as confused. After the
+    structural confusion rate of PixelSmile (arXiv 2603.25728), which asks the same of whole expressions. An
+    AU that the judge does not read is not counted. Raises ValueError if a sample asks for more than one AU.
+    """
+    if (changes.prompted.sum(axis=1) != 1).any():
+        raise ValueError("confusion is defined on samples that ask for exactly one AU")
+    asked = np.where(changes.prompted & changes.valid, changes.measured, -np.inf).max(axis=1, initial=-np.inf)
+    others = np.where(~changes.prompted & changes.valid, changes.measured, -np.inf).max(
+        axis=1, initial=-np.inf
+    )
+    return Sums.of(others >= asked, np.isfinite(asked), changes.prompt)
+
+
+def monotone_share(scores: Scores) -> Sums:
+    """The share of sweeps (one prompt, one noise, one AU asked for) whose measured intensity never falls from
+    one asked-for intensity to the next, and is higher at the last than at the first.
+
+    A picture without a face is 0 in its sweep. An AU that the judge does not read is not counted.
+    """
+    prompts, position = np.unique(scores.prompt, return_inverse=True)
+    monotone, asked = np.zeros((2, len(prompts), 12))
+    for p, i in np.ndindex(len(prompts), 12):
+        sweep = np.flatnonzero((position == p) & scores.prompted[:, i])
+        steps = np.diff(scores.measured[sweep[np.argsort(scores.target[sweep, i], kind="stable")], i])
+        monotone[p, i] = steps.size > 0 and (steps >= 0).all() and steps.sum() > 0
+        asked[p, i] = sweep.size > 0
+    return Sums.of(monotone, (asked > 0) & scores.valid.any(axis=0), prompts)
+
+
 def aus_read(frame: pl.DataFrame) -> np.ndarray:
     """Which AUs the judge of an au_scores frame reads, bool [12]: those measured in any picture, and all
     twelve if there was no face in any.
@@ -221,6 +274,32 @@ def mean_cosine(frame: pl.DataFrame, column: str) -> Sums:
     if (np.abs(values[~np.isnan(values)]) > 1 + 1e-5).any():
         raise ValueError(f"{column} outside [-1, 1]")
     return Sums.of(values, ~np.isnan(values), frame["prompt_index"].to_numpy())
+
+
+def partner_cosines(embedded: pl.DataFrame, texts: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The samples of `embedded` with the columns of CLIP_METRICS that can be measured.
+
+    `embedded` has protocol columns and `embedding`: samples, their no-AU partners (for `clip_i`) and perhaps
+    the base's pictures (for `clip_i_base`). `texts` has `prompt` and `embedding` (for `clip_t`). Only rows
+    with a partner are kept, in order. Raises ValueError for one whose partner is not there.
+    """
+    samples = embedded.drop_nulls("partner_id")
+    by_id = embedded.select(pl.col("sample_id").alias("key"), pl.col("embedding").alias("other"))
+    references = {"clip_i": (pl.col("partner_id"), by_id)}
+    if not embedded.filter(kind="base").is_empty():
+        references["clip_i_base"] = (pl.col("partner_id").str.replace("^no_au/", "base/"), by_id)
+    if texts is not None:
+        by_prompt = texts.select(pl.col("prompt").alias("key"), pl.col("embedding").alias("other"))
+        references["clip_t"] = (pl.col("prompt"), by_prompt)
+    for metric, (key, others) in references.items():
+        pairs = samples.select("sample_id", "embedding", key.alias("key")).join(
+            others, on="key", how="left", maintain_order="left", validate="m:1"
+        )
+        if (missing := pairs.filter(pl.col("other").is_null())).height:
+            raise ValueError(f"nothing to compare sample {missing['sample_id'][0]} with for {metric}")
+        found = cosine(_rows(pairs["embedding"]), _rows(pairs["other"]))
+        samples = samples.with_columns(pl.Series(metric, found, dtype=pl.Float64))
+    return samples
 
 
 def cosine(embeddings: np.ndarray, partners: np.ndarray) -> np.ndarray:
@@ -292,6 +371,11 @@ def leakage(scores: Scores) -> np.ndarray:
         spread = np.nansum(x * x, axis=0)
         matrix[i, spread > 0] = np.nansum(x * y, axis=0)[spread > 0] / spread[spread > 0]
     return matrix
+
+
+def _rows(embeddings: pl.Series) -> np.ndarray:
+    """A list column → float array [N, d]."""
+    return np.array(embeddings.to_list(), dtype=np.float64).reshape(len(embeddings), -1)
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

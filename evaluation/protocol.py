@@ -30,7 +30,7 @@ _VALIDATION_INDEX = 100  # validation prompts count from here: no index, and so 
 SCHEMA = pl.Schema(
     {
         "sample_id": pl.String,
-        "kind": pl.String,  # individual | combination | validation | no_au
+        "kind": pl.String,  # individual | combination | validation | no_au | base
         "prompt_index": pl.Int64,
         "prompt": pl.String,
         "prompt_source": pl.String,  # paper | ours | training caption
@@ -149,15 +149,23 @@ def no_au_samples(protocol: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def validation_samples(name: str) -> pl.DataFrame:
+def base_samples(protocol: pl.DataFrame) -> pl.DataFrame:
+    """What the untouched base is to be drawn with: `no_au_samples`, of kind "base" and ids of their own."""
+    return no_au_samples(protocol).with_columns(
+        sample_id=pl.col("sample_id").str.replace("^no_au/", "base/"), kind=pl.lit("base")
+    )
+
+
+def validation_samples(name: str, count: int | None = None) -> pl.DataFrame:
     """The 60 samples on which guidance is chosen: 5 other prompts × 12 AUs, intensities 2 and 4 alternating.
+    `count` keeps the first so many prompts.
 
     Neither a prompt nor a seed is shared with `build(name, ...)`, whatever captions were drawn. Kind
     "validation"; in SCHEMA, sorted by sample_id.
     """
     asked = prompts(name)
     rows = []
-    for offset, prompt in enumerate(asked.validation_texts):
+    for offset, prompt in enumerate(asked.validation_texts[:count]):
         index = _VALIDATION_INDEX + offset
         for position, au in enumerate(facs.ACTION_UNITS):
             intensity = VALIDATION_INTENSITIES[(offset + position) % len(VALIDATION_INTENSITIES)]

@@ -87,6 +87,14 @@ def embeddings(settings: Mapping[str, Any]) -> Question:
     return Question("clip_embeddings", _here("embeddings", settings, _embed, _embedded), EMBEDDING)
 
 
+def text_embeddings(settings: Mapping[str, Any]) -> Question:
+    """Where a prompt lies in the space of an embedder: EMBEDDING, of length 1."""
+    from inference import abilities
+
+    model = EmbeddingTexts(abilities.build("embeddings", settings))
+    return Question("clip_text_embeddings", model, EMBEDDING, about=("prompt",))
+
+
 def faces(settings: Mapping[str, Any]) -> Question:
     """Where the largest face in a picture is: FACE."""
     return Question("faces", _here("faces", settings, _find, _found), FACE)
@@ -236,6 +244,26 @@ class Generating:
                 )
                 for key, picture in zip(batch["key"], made, strict=True):
                     yield {"key": key, "file": self.files.put(images.png(picture), ".png")}
+
+
+@dataclass(frozen=True)
+class EmbeddingTexts:
+    """An embedder in this process, asked about prompts."""
+
+    provider: Any
+
+    @property
+    def name(self) -> str:
+        return self.provider.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self.provider.fingerprint
+
+    def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        embeddings = self.provider.embed_texts(requests["prompt"].to_list())
+        for key, embedding in zip(requests["key"], embeddings, strict=True):
+            yield {"key": key, "embedding": embedding.tolist()}
 
 
 def _here(

@@ -24,7 +24,7 @@ def write_models(folder: Path) -> Path:
     """blip2, base, clip, estimator and second_estimator in `folder`: tiny and random, but never silent (every
     face has AUs).
     """
-    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
+    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     from inference.conv_estimator import ConvEstimator
@@ -33,7 +33,17 @@ def write_models(folder: Path) -> Path:
     tiny_blip2.save(folder / "blip2")
     tiny_diffusion.write_base(folder / "base")
     torch.manual_seed(3)
-    text = CLIPTextConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "base" / "tokenizer")
+    text = CLIPTextConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     vision = CLIPVisionConfig(
         hidden_size=16,
         intermediate_size=16,
@@ -44,6 +54,7 @@ def write_models(folder: Path) -> Path:
     )
     clip = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=12)
     CLIPModel(clip).save_pretrained(folder / "clip")
+    tokenizer.save_pretrained(folder / "clip")
     crop = {"height": SIZE, "width": SIZE}
     CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size=crop).save_pretrained(folder / "clip")
     for name in ("estimator", "second_estimator"):

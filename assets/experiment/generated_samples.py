@@ -1,4 +1,4 @@
-"""generated_samples: the protocol's pictures of one experiment, and the guidance they are drawn with."""
+"""generated_samples: the protocol's pictures of one experiment, drawn with the guidance that was chosen."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -31,31 +31,37 @@ def build(
     def generated_samples(
         context: dg.AssetExecutionContext,
         trained_model: pl.DataFrame,
+        guidance_curve: pl.DataFrame,
         training_set: pl.DataFrame,
         store: dg.ResourceParam[Store],
         profile: dg.ResourceParam[Any],
     ) -> dg.MaterializeResult:
-        """A picture for every sample of the protocol and every no-AU partner; `file` names it."""
-        from evaluation import protocol
+        """A picture for every sample of the protocol, every no-AU partner, and what the untouched base makes
+        of the same prompt and noise; `file` names it.
+        """
+        from evaluation import guidance, protocol
 
-        trained = trained_model.row(0, named=True)
-        chosen, made, reused = choose_guidance(context, store, profile, trained)
-        samples, guidance = protocol_samples(profile, training_set), float(chosen["guidance"][0])
-        wanted = pl.concat([samples, protocol.no_au_samples(samples)])
-        drawn = draw(context, store, profile, trained, wanted, guidance)
-        table = drawn.frame.with_columns(
-            pl.lit(context.partition_key).alias("experiment"), pl.lit(guidance).alias("guidance")
+        scale = guidance.chosen(guidance_curve)
+        samples = protocol_samples(profile, training_set)
+        own = pl.concat([samples, protocol.no_au_samples(samples)])
+        drawn = draw(context, store, profile, trained_model.row(0, named=True), own, scale)
+        experiment = profile.experiments[context.partition_key]
+        base = draw_base(context, store, profile, experiment, protocol.base_samples(samples), scale)
+        table = pl.concat([drawn.frame, base.frame]).with_columns(
+            experiment=pl.lit(context.partition_key), guidance=pl.lit(scale)
         )
         shown = pictures.spread(table.filter(kind="individual"))
         paths = [str(store.files(FILES).path(name)) for name in shown["file"]]
         titles = [f"AU{row['prompted']}={sum(row[c] for c in facs.COLUMNS):g}" for row in shown.to_dicts()]
         return stage.result(
             table,
-            model_calls=made + drawn.asked,
-            reused=reused + drawn.reused,
+            model_calls=drawn.asked + base.asked,
+            reused=drawn.reused + base.reused,
             protocol=protocol.version(samples),
-            guidance=guidance,
-            guidance_by_validation=stage.markdown(chosen),
+            prompts=stage.markdown(
+                samples.select("prompt_index", "prompt", "prompt_source").unique().sort("prompt_index")
+            ),
+            guidance=scale,
             sheet=stage.picture(pictures.contact_sheet(paths, titles), "individual samples"),
         )
 
@@ -74,31 +80,58 @@ def draw(
     its table, makes of each.
     """
     import methods.registry
-    from inference.generation import Generator
 
     experiment = profile.experiments[trained["experiment"]]
-    base, evaluation, sample = profile.base, profile.evaluation, experiment.sample
     load = None
     if trained["folder"] is not None:
         folder = store.home / trained["folder"]
         load = partial(methods.registry.load, settings=experiment.train, folder=folder)
+    model = {"install": load, "model_hash": trained["model_hash"], "arguments": experiment.sample.arguments}
+    worded = requests(samples, methods.registry.get(experiment.train.method).word)
+    found = _answers(context, store, profile, experiment.sample, model, worded, guidance)
+    return replace(found, frame=samples.with_columns(found.frame["file"]))
+
+
+def draw_base(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Any,
+    experiment: Any,
+    samples: pl.DataFrame,
+    guidance: float,
+) -> calls.Answers:
+    """`samples` with the `file` that the untouched base makes of them, sampled as `experiment` is."""
+    asked = samples.select("prompt", "seed", pl.lit(None, dtype=pl.List(pl.Float64)).alias("aus"))
+    found = _answers(context, store, profile, experiment.sample, {}, asked, guidance)
+    return replace(found, frame=samples.with_columns(found.frame["file"]))
+
+
+def _answers(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Any,
+    sample: Any,
+    model: Mapping[str, Any],
+    asked: pl.DataFrame,
+    guidance: float,
+) -> calls.Answers:
+    """`model` is what a Generator is told beside base and sampling: nothing for the base itself."""
+    from inference.generation import Generator
+
+    base, evaluation = profile.base, profile.evaluation
     generator = Generator(
         base.model,
         base.revision,
-        install=load,
-        model_hash=trained["model_hash"],
-        arguments=sample.arguments,
         size=base.size,
         steps=sample.steps or evaluation.steps,
         scheduler=sample.scheduler or evaluation.scheduler,
         precision=base.precision,
         batch_size=evaluation.batch_size,
+        **model,
     )
-    worded = requests(samples, methods.registry.get(experiment.train.method).word)
     question = questions.pictures(generator, store.files(FILES))
-    asked = worded.with_columns(pl.lit(float(guidance)).alias("guidance"))
-    found = calls.ask(context, store, question, asked, evaluation.chunk)
-    return replace(found, frame=samples.with_columns(found.frame["file"]))
+    asked = asked.with_columns(pl.lit(float(guidance)).alias("guidance"))
+    return calls.ask(context, store, question, asked, evaluation.chunk)
 
 
 def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
@@ -110,35 +143,6 @@ def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
         "seed",
         pl.Series("aus", vectors, dtype=pl.List(pl.Float64)),
     )
-
-
-def choose_guidance(
-    context: dg.AssetExecutionContext, store: Store, profile: Any, trained: Mapping[str, Any]
-) -> tuple[pl.DataFrame, int, int]:
-    """The profile's candidates by AU-MSE (prompted) on the validation samples, best first: guidance,
-    au_mse_prompted; calls, reused.
-
-    Validation prompts and seeds are none of the protocol's. The experiment's own guidance, or a single
-    candidate, is taken unseen.
-    """
-    from evaluation import metrics, protocol
-
-    settings = profile.evaluation
-    own = profile.experiments[trained["experiment"]].sample.guidance
-    candidates = [float(guidance) for guidance in (settings.guidance_candidates if own is None else [own])]
-    if len(candidates) == 1:
-        return pl.DataFrame({"guidance": candidates, "au_mse_prompted": [None]}), 0, 0
-    samples = _first_prompts(protocol.validation_samples(settings.protocol), profile)
-    found, calls_made, answers_known = [], 0, 0
-    for guidance in candidates:
-        drawn = draw(context, store, profile, trained, samples, guidance)
-        measured, made, reused = measure(context, store, profile, drawn.frame)
-        calls_made += drawn.asked + made
-        answers_known += drawn.reused + reused
-        sums = metrics.au_mse_prompted(metrics.Scores.of(measured))
-        found.append(float(sums.total.sum() / sums.count.sum()) if sums.n else float("inf"))
-    table = pl.DataFrame({"guidance": candidates, "au_mse_prompted": found})
-    return table.sort("au_mse_prompted", "guidance"), calls_made, answers_known
 
 
 def measure(
@@ -175,10 +179,3 @@ def protocol_samples(profile: Any, training_set: pl.DataFrame) -> pl.DataFrame:
 
     captions = protocol.training_captions(training_set)
     return protocol.build(profile.evaluation.protocol, captions, profile.evaluation.prompts)
-
-
-def _first_prompts(samples: pl.DataFrame, profile: Any) -> pl.DataFrame:
-    count = profile.evaluation.prompts
-    if count is None:
-        return samples
-    return samples.filter(pl.col("prompt_index").rank("dense") <= count)

@@ -17,7 +17,7 @@ def build(
 ) -> list[dg.AssetsDefinition]:
     """Both assets, with one partition an experiment."""
 
-    @stage.asset(code_version="2", partitions_def=experiments, kinds={"torch"}, pool="gpu")
+    @stage.asset(code_version="3", partitions_def=experiments, kinds={"torch"}, pool="gpu")
     def au_scores(
         context: dg.AssetExecutionContext,
         generated_samples: pl.DataFrame,
@@ -25,8 +25,10 @@ def build(
         profile: dg.ResourceParam[Any],
     ) -> dg.MaterializeResult:
         """The twelve intensities measured in every picture, no-AU partners included; null without a face."""
-        table, made, reused = measure(context, store, profile, generated_samples)
         from evaluation import metrics
+
+        own = generated_samples.filter(pl.col("kind") != "base")
+        table, made, reused = measure(context, store, profile, own)
 
         found = pl.any_horizontal(pl.col(f"measured_{column}").is_not_null() for column in facs.COLUMNS)
         return stage.result(
@@ -39,7 +41,7 @@ def build(
         )
 
     @stage.asset(
-        code_version="2",
+        code_version="3",
         partitions_def=experiments,
         kinds={"huggingface"},
         pool="gpu",
@@ -50,32 +52,31 @@ def build(
         store: dg.ResourceParam[Store],
         profile: dg.ResourceParam[Any],
     ) -> dg.MaterializeResult:
-        """CLIP-I of every sample: the cosine between its image embedding and its no-AU partner's."""
+        """Of every sample the cosine between its CLIP embedding and those of its no-AU partner (CLIP-I), of
+        the untouched base's picture (CLIP-I to the base), and of its prompt (CLIP-T).
+        """
         from evaluation import metrics
 
-        embedded, made, reused = _embed(context, store, profile, generated_samples)
-        partners = embedded.select(
-            pl.col("sample_id").alias("partner_id"), pl.col("embedding").alias("partner")
+        embedded, made, reused = embed(context, store, profile, generated_samples)
+        prompts = generated_samples.select("prompt").unique().sort("prompt")
+        question = questions.text_embeddings(profile.evaluation.embedder)
+        texts = calls.ask(context, store, question, prompts, profile.chunk)
+        table = metrics.partner_cosines(embedded, texts.frame)
+        means = table.select(pl.col(metrics.CLIP_METRICS).mean()).row(0, named=True)
+        return stage.result(
+            table.drop("embedding"), model_calls=made + texts.asked, reused=reused + texts.reused, **means
         )
-        pairs = embedded.drop_nulls("partner_id").join(
-            partners, on="partner_id", how="inner", maintain_order="left", validate="m:1"
-        )
-        cosine = metrics.cosine(_rows(pairs["embedding"]), _rows(pairs["partner"]))
-        table = pairs.drop("embedding", "partner").with_columns(pl.Series("clip_i", cosine))
-        return stage.result(table, model_calls=made, reused=reused, mean=float(table["clip_i"].mean()))
 
     return [au_scores, clip_scores]
 
 
-def _embed(context, store: Store, profile: Any, samples: pl.DataFrame) -> tuple[pl.DataFrame, int, int]:
+def embed(
+    context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
+) -> tuple[pl.DataFrame, int, int]:
+    """`samples` (with `file`) and the CLIP `embedding` of each picture, its model and fingerprint; calls,
+    reused.
+    """
     question = questions.embeddings(profile.evaluation.embedder)
     found = calls.ask(context, store, question, located(store, samples), profile.chunk)
     embedded = calls.readable(found.frame).select("embedding", "model", "fingerprint")
     return samples.hstack(embedded), found.asked, found.reused
-
-
-def _rows(embeddings: pl.Series):
-    """A list column → float array [N, d]."""
-    import numpy as np
-
-    return np.array(embeddings.to_list(), dtype=np.float64)

@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import polars as pl
 import pytest
 import tiny_protocol
@@ -11,13 +12,15 @@ from tiny_training import hold_out, write_dataset
 
 import facs
 import methods.registry
-from assets.experiment import generated_samples, trained_model
+from assets import calls
+from assets.experiment import generated_samples, guidance_curve, trained_model
 from assets.results.results import (
     every_experiment_has_the_same_judge,
     every_experiment_is_complete,
     judged_by,
 )
-from evaluation import metrics, protocol
+from evaluation import guidance, metrics, protocol
+from inference import questions
 from inference.asking import Answers
 from pipelines import profiles
 from store import Store
@@ -125,7 +128,7 @@ def test_experiments_that_differ_in_sampling_share_one_training(tmp_path, world)
     ]
     assert drawn[0].asked == drawn[1].asked == 1, "another scale is another picture"
     row = {"experiment": "b", **rows["b"]}
-    assert generated_samples.choose_guidance(context, store, profile, row)[0]["guidance"].to_list() == [3.0]
+    assert guidance_curve.candidates(context, store, profile, row)[0]["guidance"].to_list() == [3.0]
 
 
 CONTEXT = SimpleNamespace(log=SimpleNamespace(info=lambda text: None))
@@ -220,24 +223,60 @@ def test_results_of_two_judges_are_not_laid_side_by_side():
     assert not every_experiment_has_the_same_judge(results, same, other).passed
 
 
-def test_guidance_is_the_best_on_validation_prompts(profile, monkeypatch):
+def test_guidance_is_chosen_on_validation_prompts(profile, monkeypatch):
+    """By the judge's readings of pictures with AUs; CLIP sees them and their partners."""
     error = {2.0: 3.0, 4.0: 1.0}
     seen = []
 
     def draw(context, store, profile, trained, samples, guidance):
         seen.extend(samples["kind"].unique())
-        return Answers(samples.with_columns(pl.lit(guidance).alias("guidance")), 3, 4)
+        return Answers(samples.with_columns(guidance=pl.lit(guidance), file=pl.lit("x.png")), 3, 4)
 
     def measure(context, store, profile, samples):
         off = error[samples["guidance"][0]]
         measured = [(pl.col(column) + off).alias(f"measured_{column}") for column in facs.COLUMNS]
         return samples.with_columns(measured), 1, 2
 
-    monkeypatch.setattr(generated_samples, "draw", draw)
-    monkeypatch.setattr(generated_samples, "measure", measure)
-    table, made, reused = generated_samples.choose_guidance(CONTEXT, None, profile, UNTOUCHED)
-    assert table.rows() == [(4.0, 1.0), (2.0, 9.0)]
-    assert set(seen) == {"validation"} and (made, reused) == (8, 12)
+    def embed(context, store, profile, samples):
+        return samples.with_columns(embedding=pl.concat_list(pl.lit(3.0), pl.lit(4.0))), 5, 6
+
+    for name, replacement in (("draw", draw), ("measure", measure), ("embed", embed)):
+        monkeypatch.setattr(guidance_curve, name, replacement)
+    curve, made, reused = guidance_curve.candidates(CONTEXT, None, profile, UNTOUCHED)
+    assert curve.select("guidance", "au_mse_prompted", "clip_i", "samples").rows() == [
+        (2.0, 9.0, 1.0, 12),
+        (4.0, 1.0, 1.0, 12),
+    ]
+    assert guidance.chosen(curve) == 4.0
+    assert set(seen) == {"validation", "no_au"} and (made, reused) == (18, 24)
+
+
+def test_a_single_candidate_asks_no_model(profile):
+    evaluation = profile.evaluation.model_copy(update={"guidance_candidates": [7.5]})
+    alone = profile.model_copy(update={"evaluation": evaluation})
+    curve, made, reused = guidance_curve.candidates(CONTEXT, None, alone, UNTOUCHED)
+    assert guidance.chosen(curve) == 7.5 and (made, reused) == (0, 0)
+
+
+def test_the_base_draws_what_the_text_baseline_draws_without_aus(profile, tmp_path):
+    """So its pictures are made once, whoever asks for them."""
+    samples, store = protocol.build("miniature", (), 1).head(3), Store(tmp_path)
+    neutral, base = protocol.no_au_samples(samples), protocol.base_samples(samples)
+    first = generated_samples.draw(CONTEXT, store, profile, UNTOUCHED, neutral, 2.0)
+    again = generated_samples.draw_base(CONTEXT, store, profile, profile.experiments["fineface"], base, 2.0)
+    assert again.asked == 0 and again.frame["file"].to_list() == first.frame["file"].to_list()
+    assert set(again.frame["kind"]) == {"base"} and not set(base["sample_id"]) & set(neutral["sample_id"])
+
+
+def test_prompts_are_embedded_once_and_for_ever(profile, tmp_path):
+    store = Store(tmp_path)
+    prompts = pl.DataFrame({"prompt": ["a man", "a woman in the park", "a man"]})
+    question = questions.text_embeddings(profile.evaluation.embedder)
+    first, second = (calls.ask(CONTEXT, store, question, prompts, 16) for _ in range(2))
+    assert (first.asked, second.asked) == (2, 0) and second.frame.equals(first.frame)
+    one, other, again = (np.array(row) for row in first.frame["embedding"].to_list())
+    assert (one == again).all() and (one != other).any()
+    assert np.linalg.norm(one) == pytest.approx(1, abs=1e-6)
 
 
 def test_a_profile_may_use_the_first_prompts_only(tmp_path, world):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import facs
-from evaluation import metrics
+from evaluation import metrics, protocol
 from evaluation.bootstrap import Sums
 from evaluation.metrics import MEASURED, Scores
 
@@ -199,6 +199,33 @@ def test_cosine():
         metrics.cosine(a, b[:2])
 
 
+def embedded(rows: list[tuple]) -> pl.DataFrame:
+    return pl.DataFrame(
+        rows, schema=["sample_id", "kind", "partner_id", "prompt", "embedding"], orient="row"
+    ).with_columns(pl.col("partner_id").cast(pl.String))
+
+
+def test_cosines_to_partner_base_and_prompt_by_hand():
+    pictures = embedded(
+        [
+            ("individual/00/au01/1", "individual", "no_au/00/au01", "a man", [3.0, 4.0]),
+            ("individual/00/au01/2", "individual", "no_au/00/au01", "a man", [1.0, 0.0]),
+            ("no_au/00/au01", "no_au", None, "a man", [1.0, 0.0]),
+            ("base/00/au01", "base", None, "a man", [0.0, 1.0]),
+        ]
+    )
+    texts = pl.DataFrame({"prompt": ["a woman", "a man"], "embedding": [[1.0, 0.0], [-4.0, 3.0]]})
+    found = metrics.partner_cosines(pictures, texts)
+    assert found["sample_id"].to_list() == ["individual/00/au01/1", "individual/00/au01/2"]
+    assert found["clip_i"].to_list() == pytest.approx([0.6, 1.0])
+    assert found["clip_i_base"].to_list() == pytest.approx([0.8, 0.0])
+    assert found["clip_t"].to_list() == pytest.approx([0.0, -0.8])
+    without = metrics.partner_cosines(pictures.filter(pl.col("kind") != "base"))
+    assert "clip_i" in without.columns and not {"clip_i_base", "clip_t"} & set(without.columns)
+    with pytest.raises(ValueError, match="individual/00/au01/1 with for clip_i"):
+        metrics.partner_cosines(pictures.filter(pl.col("kind") != "no_au"))
+
+
 def test_clip_i_counts_what_is_there():
     frame = pl.DataFrame({"prompt_index": [0, 0, 1], "clip_i": [0.9, None, 0.7]})
     assert value(metrics.mean_cosine(frame, "clip_i")) == pytest.approx(0.8)
@@ -269,3 +296,89 @@ def test_spearman_within_sweeps_forgives_faces_that_answer_by_different_amounts(
     assert found.total.tolist() == pytest.approx([1, 1, -1, 0]) and found.count.tolist() == [1, 1, 1, 1]
     measured[:, place] = np.nan
     assert metrics.spearman_within(scores).n == 0
+
+
+def with_partners(asked: list[dict], measured: list[dict | None], at_rest: list[dict | None]) -> pl.DataFrame:
+    """Individual samples, one a prompt, each with a no-AU partner; None = no face."""
+    samples, partners = (
+        pl.DataFrame(
+            {
+                "sample_id": [f"{name}{i}" for i in range(len(found))],
+                "prompt_index": list(range(len(found))),
+                "kind": kind,
+                "partner_id": [f"rest{i}" if kind == "individual" else None for i in range(len(found))],
+                **dict(zip(facs.COLUMNS, zip(*map(facs.parse, aus), strict=True), strict=True)),
+                **dict(
+                    zip(
+                        MEASURED,
+                        zip(*[(None,) * 12 if f is None else facs.parse(f) for f in found], strict=True),
+                        strict=True,
+                    )
+                ),
+            },
+            schema_overrides={"partner_id": pl.String, **dict.fromkeys(MEASURED, pl.Float64)},
+        )
+        for name, kind, aus, found in (
+            ("s", "individual", asked, measured),
+            ("rest", "no_au", [{}] * len(at_rest), at_rest),
+        )
+    )
+    return pl.concat([samples, partners])
+
+
+def test_changes_by_hand():
+    # a face that smiles at rest, AU12 3, asked for 4, measured 5: the change is 2, the error 4 and not 1;
+    # a lost face changed nothing: error 9; a lost partner likewise: error 25
+    frame = with_partners(
+        [{12: 4}, {1: 3}, {4: 5}], [{12: 5, 6: 1}, None, {4: 5}], [{12: 3, 6: 2}, {1: 1}, None]
+    )
+    changes = metrics.differences(frame, "individual")
+    assert changes.measured[0, [4, 6]].tolist() == [-1, 2]
+    assert changes.face_found.tolist() == [True, False, False]
+    assert metrics.au_mse_prompted(changes).total.tolist() == [4, 9, 25]
+    with pytest.raises(ValueError, match="no-AU sample rest2 was not measured"):
+        metrics.differences(frame.head(5), "individual")
+
+
+def test_confusion_by_hand():
+    # AU1 rises by 2, AU2 by 1: not confused; AU1 by 1, AU2 by 3: confused, though AU1 is the higher one;
+    # nothing rises; no face; AU9 is not read by this judge, so asking for it is not counted
+    frame = with_partners(
+        [{1: 3}, {1: 3}, {1: 3}, {1: 3}, {9: 3}],
+        [{1: 3, 2: 1}, {1: 5, 2: 3}, {1: 1}, None, {1: 1}],
+        [{1: 1}, {1: 4}, {1: 1}, {}, {}],
+    ).with_columns(measured_au9=pl.lit(None, dtype=pl.Float64))
+    found = metrics.confusion_rate(metrics.differences(frame, "individual"))
+    assert found.total.tolist() == [0, 1, 1, 1, 0] and found.count.tolist() == [1, 1, 1, 1, 0]
+    with pytest.raises(ValueError, match="exactly one AU"):
+        metrics.confusion_rate(small([{1: 1, 2: 1}], [{}]))
+
+
+def test_monotone_by_hand():
+    # sweeps of AU12: rises; rises with a stay; never moves; falls once; loses a face in the end; in the start
+    sweeps = [(1, 2, 4), (1, 1, 2), (2, 2, 2), (1, 3, 2), (1, 2, None), (None, 2, 3)]
+    asked = [{12: v} for _ in sweeps for v in (1, 3, 5)]
+    measured = [None if v is None else {12: v} for sweep in sweeps for v in sweep]
+    scores = small(asked, measured, prompt=[p for p in range(len(sweeps)) for _ in range(3)])
+    assert metrics.monotone_share(scores).total.tolist() == [1, 1, 0, 0, 0, 1]
+    assert metrics.monotone_share(scores).count.tolist() == [1] * 6
+    assert metrics.monotone_share(scores.take(np.arange(18)[::-1])).total.tolist() == [1, 1, 0, 0, 0, 1], (
+        "whatever the order of the rows"
+    )
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_perfect_control_is_monotone_and_never_confused(seed):
+    part = INDIVIDUAL.filter(prompt_index=seed % 15)
+    rest = protocol.no_au_samples(part)
+    at_rest = np.random.default_rng(seed).uniform(0, 5, 12)
+    frame = pl.concat(
+        [
+            scored(part, part.select(facs.COLUMNS).to_numpy() + at_rest),
+            scored(rest, np.tile(at_rest, (rest.height, 1))),
+        ]
+    )
+    changes = metrics.differences(frame, "individual")
+    assert value(metrics.confusion_rate(changes)) == 0
+    assert value(metrics.monotone_share(changes)) == 1
+    assert value(metrics.au_mse_all(changes)) == pytest.approx(0, abs=1e-12)

@@ -97,6 +97,19 @@ def test_no_au_samples_of_a_part_are_only_those_it_needs(table):
     assert protocol.no_au_samples(protocol.no_au_samples(part)).height == 0
 
 
+def test_the_base_is_asked_for_the_noise_of_every_partner(table):
+    base, neutral = protocol.base_samples(table), protocol.no_au_samples(table)
+    assert base.select("prompt", "seed", *facs.COLUMNS).equals(
+        neutral.select("prompt", "seed", *facs.COLUMNS)
+    )
+    assert set(base["kind"]) == {"base"} and base["sample_id"][0] == "base/00/au01"
+
+
+def test_fewer_validation_prompts_may_be_used():
+    assert protocol.validation_samples("paper", 2)["prompt"].n_unique() == 2
+    assert protocol.validation_samples("paper", 15).height == 60
+
+
 @pytest.mark.parametrize("name", protocol.names())
 def test_validation_shares_neither_prompt_nor_noise(name):
     table, validation = tiny_protocol.build(name), protocol.validation_samples(name)

@@ -12,7 +12,7 @@ import tiny_protocol
 from PIL import Image
 
 import facs
-from evaluation import figures, funnel, grids, protocol, report, tables
+from evaluation import figures, funnel, grids, guidance, protocol, report, tables
 from evaluation.metrics import MEASURED
 
 PROTOCOL = tiny_protocol.build()
@@ -70,7 +70,18 @@ def opened(png: bytes) -> Image.Image:
     return Image.open(io.BytesIO(png)).convert("RGB")
 
 
+GUIDANCE = guidance.curve(
+    {
+        scale: protocol.validation_samples("miniature").with_columns(
+            *[(pl.col(column) * gain).alias(f"measured_{column}") for column in facs.COLUMNS],
+            clip_i=pl.lit(1 - scale / 100),
+        )
+        for scale, gain in ((3.0, 0.5), (5.0, 0.9))
+    }
+)
+
 CHARTS = {
+    "guidance": lambda: figures.guidance_curves({"fineface": GUIDANCE, "sd": GUIDANCE}),
     "gains": lambda: figures.gains(RESULTS),
     "per_au": lambda: figures.per_au_bars(tables.per_au(AU_SCORES)),
     "leakage": lambda: figures.leakage_heatmap(np.where(np.eye(12) > 0, 0.8, np.nan)),

@@ -8,10 +8,13 @@ import pytest
 import tiny_protocol
 
 import facs
-from evaluation import metrics, protocol, tables
+from curation import corrections
+from evaluation import metrics, protocol, tables, through_recipe
 from evaluation.metrics import MEASURED
 
 PROTOCOL = tiny_protocol.build()
+LABELLED = pl.DataFrame({name: [float(v) for v in range(6)] for name in facs.COLUMNS})
+FITTED = corrections.fit(LABELLED, "paper").statistics
 WITH_NEUTRAL = pl.concat([PROTOCOL, protocol.no_au_samples(PROTOCOL)])
 
 
@@ -36,7 +39,8 @@ def au_scores():
 @pytest.fixture(scope="module")
 def results(au_scores):
     clip_scores = {"fineface": clipped(au_scores["fineface"], 0.9), "sd": clipped(au_scores["sd"], 0.8)}
-    return tables.results(au_scores, clip_scores, competitor="sd")
+    recipe_scores = {name: through_recipe.apply(frame, "paper", FITTED) for name, frame in au_scores.items()}
+    return tables.results(au_scores, clip_scores, "sd", recipe_scores)
 
 
 def value(results: pl.DataFrame, experiment: str, kind: str, metric: str) -> dict:
@@ -83,6 +87,34 @@ def test_clip_i_only_where_it_was_measured(results):
     assert results.filter(experiment="raiser", metric="clip_i").is_empty()
 
 
+def test_what_needs_more_than_the_samples_is_left_out_without_it(au_scores):
+    alone = tables.results({"a": au_scores["fineface"].filter(pl.col("kind") != "no_au")})
+    assert not {"confusion_rate", "au_mse_prompted_change", "au_mse_prompted_recipe"} & set(alone["metric"])
+
+
+def test_a_method_that_raises_everything_changes_nothing_that_was_asked_for(results):
+    """Its partners are raised alike: the judge of changes sees faces without expression."""
+    assert value(results, "raiser", "individual", "au_mse_prompted_change")["value"] == pytest.approx(
+        11, abs=0.5
+    )
+    assert value(results, "fineface", "individual", "au_mse_prompted_change")["value"] < 0.5
+    assert value(results, "fineface", "individual", "confusion_rate")["value"] < 0.1
+    assert value(results, "raiser", "individual", "confusion_rate")["value"] > 0.8
+
+
+def test_through_the_recipe_stands_beside_as_read(results, au_scores):
+    found = value(results, "fineface", "individual", "au_mse_prompted_recipe")
+    assert found["n"] == 900
+    assert found["value"] != value(results, "fineface", "individual", "au_mse_prompted")["value"]
+    ratio = value(results, "fineface", "individual", "au_mse_prompted_recipe_ratio")["value"]
+    assert ratio == pytest.approx(
+        found["value"] / value(results, "sd", "individual", "au_mse_prompted_recipe")["value"]
+    )
+    recipe_scores = {name: through_recipe.apply(frame, "paper", FITTED) for name, frame in au_scores.items()}
+    bent = tables.per_au(au_scores, recipe_scores).filter(metric="au_mse_prompted_recipe")
+    assert bent.height == 36 and bent["value"].null_count() == 0
+
+
 def test_spearman_over_the_aus(results):
     assert value(results, "fineface", "individual", "spearman_mean")["value"] > 0.9
     assert value(results, "fineface", "individual", "aus_ordered")["value"] == 12
@@ -103,7 +135,7 @@ def test_an_au_that_never_changes_counts_as_unordered():
 def test_an_unsupported_au_is_null_and_not_in_the_mean(au_scores):
     blind = au_scores["fineface"].with_columns(measured_au9=pl.lit(None, dtype=pl.Float64))
     found = tables.per_au({"blind": blind}).filter(au=9)
-    assert found["value"].null_count() == found.height == 5
+    assert found["value"].null_count() == found.height == 6
     assert set(found["n"]) == {0}
     assert value(tables.results({"blind": blind}), "blind", "individual", "spearman_mean")["n"] == 11
 
@@ -154,7 +186,7 @@ def test_bad_comparisons_are_refused(au_scores):
 def test_per_au(au_scores):
     found = tables.per_au(au_scores)
     assert found.schema == tables.PER_AU
-    assert found.height == 3 * 12 * 5
+    assert found.height == 3 * 12 * 6
     fineface = found.filter(experiment="fineface")
     assert (fineface.filter(metric="au_mse_prompted")["value"] < 0.5).all()
     assert (fineface.filter(metric="au_mse_prompted")["n"] == 75).all()

@@ -29,12 +29,13 @@ STAGES = [
     "training_set",
     "latents",
     "trained_model",
+    "guidance_curve",
     "generated_samples",
     "au_scores",
     "clip_scores",
     "results",
 ]
-BY_EXPERIMENT = {"trained_model", "generated_samples", "au_scores", "clip_scores"}
+BY_EXPERIMENT = {"trained_model", "guidance_curve", "generated_samples", "au_scores", "clip_scores"}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,9 @@ def test_every_stage_is_there_in_order(graph):
         ("captions", "training_set"),
         ("training_set", "latents"),
         ("latents", "trained_model"),
-        ("trained_model", "generated_samples"),
+        ("trained_model", "guidance_curve"),
+        ("guidance_curve", "generated_samples"),
+        ("training_set", "generated_samples"),
         ("generated_samples", "au_scores"),
         ("clip_scores", "results"),
     ]:

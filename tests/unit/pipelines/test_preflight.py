@@ -69,7 +69,7 @@ def test_the_papers_scale_on_a_bare_machine_is_one_list_and_nothing_is_computed(
         assert f"missing  {what}" in done.output, what
     assert "→ fineface environment create libreface" in done.output
     assert "→ hf download Salesforce/blip2-opt-2.7b --revision " in done.output
-    assert "[au_annotation, generated_samples, au_scores]" in done.output
+    assert "[au_annotation, guidance_curve, au_scores]" in done.output
     assert not home.exists()
 
 
@@ -109,7 +109,7 @@ def test_a_table_that_is_there_is_not_missing(checked, tmp_path):
 def test_a_comparison_takes_the_experiments_that_there_are(checked, tmp_path):
     store = Store(tmp_path / "home")
     assert "trained_model/sd" in str(missing(checked("results")))
-    for stage in ("trained_model", "generated_samples", "au_scores", "clip_scores"):
+    for stage in ("trained_model", "guidance_curve", "generated_samples", "au_scores", "clip_scores"):
         store.write(f"{stage}/sd", pl.DataFrame({"experiment": ["sd"]}))
     assert "sd" not in str(missing(checked("results")))
 

@@ -42,7 +42,15 @@ def names(keys):
         ("results", {"results"}),
         (
             "latents+",
-            {"latents", "trained_model", "generated_samples", "au_scores", "clip_scores", "results"},
+            {
+                "latents",
+                "trained_model",
+                "guidance_curve",
+                "generated_samples",
+                "au_scores",
+                "clip_scores",
+                "results",
+            },
         ),
         (
             "+photorealism",
@@ -51,8 +59,11 @@ def names(keys):
                 *("overrides", "photorealism"),
             },
         ),
-        ("experiment", {"trained_model", "generated_samples", "au_scores", "clip_scores"}),
-        ("group:experiment and not key:trained_model", {"generated_samples", "au_scores", "clip_scores"}),
+        ("experiment", {"trained_model", "guidance_curve", "generated_samples", "au_scores", "clip_scores"}),
+        (
+            "group:experiment and not key:trained_model",
+            {"guidance_curve", "generated_samples", "au_scores", "clip_scores"},
+        ),
     ],
 )
 def test_selections(built, select, wanted):
@@ -61,7 +72,7 @@ def test_selections(built, select, wanted):
 
 
 def test_no_selection_is_everything(built):
-    assert len(runs.selected(built, None)) == 21
+    assert runs.selected(built, None) == built.resolve_asset_graph().get_all_asset_keys()
 
 
 @pytest.mark.parametrize("select", ["nonsense", "((", "group:nobody"])
