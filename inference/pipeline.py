@@ -148,7 +148,7 @@ def au_vectors(aus: Sequence[ActionUnits] | ActionUnits | torch.Tensor, rows: in
     """
     if aus is None:
         return torch.zeros(rows, len(ACTION_UNITS))
-    entries: Sequence[Any]
+    entries: Any
     if isinstance(aus, torch.Tensor):
         entries = aus.tolist() if aus.ndim > 1 else [aus.tolist()]
     elif isinstance(aus, Mapping) or (len(aus) > 0 and isinstance(aus[0], (int, float))):
