@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CAPTION = {"caption": pl.String}
 EMBEDDING = {"embedding": pl.List(pl.Float32)}
 LOOK = {"perceptual_hash": pl.String}
-READING = {
+READING: dict[str, pl.DataType | type[pl.DataType]] = {
     **dict.fromkeys(facs.COLUMNS, pl.Float64),
     "faces": pl.Int64,
     "face_box": pl.List(pl.Float64),

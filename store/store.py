@@ -15,7 +15,7 @@ from store.delta import Delta
 from store.errors import MissingTable, StoreError
 from store.files import Files
 from store.hashing import hash_frame
-from store.memo import Memo
+from store.memo import Columns, Memo
 from store.schema import storable
 
 RAW = "raw_"
@@ -143,7 +143,7 @@ class Store:
             stage for stage in found if (not under or stage.startswith(f"{under}/")) and _is_name(stage)
         )
 
-    def memo(self, name: str, schema: Mapping[str, pl.DataType] | None = None) -> Memo:
+    def memo(self, name: str, schema: Columns | None = None) -> Memo:
         """The memo `name`; `schema`: its result columns, see Memo."""
         return Memo(self.home / "memo" / _checked(name, "memo"), name, schema)
 

@@ -108,7 +108,7 @@ def faces_are_whole(face_crop: pl.DataFrame, profile: dg.ResourceParam[Any]) -> 
     """The framing cuts few of the faces whose boxes are known: what is trained on shows what was labelled."""
     cut = stage.kept(face_crop).select(framing.is_cut()).to_series()
     known, limit = len(cut) - cut.null_count(), profile.limits["cut_faces"]
-    share = float(cut.mean() or 0)
+    share = stage.share(cut.drop_nulls())
     return stage.check(
         share <= limit,
         dg.AssetCheckSeverity.WARN,

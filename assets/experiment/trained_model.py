@@ -227,7 +227,7 @@ def _pictures(folder: Path) -> dict[str, Any]:
     """The loss curves so far and the latest sample pictures, as metadata."""
     from evaluation import figures
 
-    found = {}
+    found: dict[str, Any] = {}
     table = losses(folder)
     if table.height:
         curves = {"training": table.select("step", "loss")}
