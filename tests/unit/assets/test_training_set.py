@@ -106,7 +106,7 @@ def test_only_samples_that_reach_the_training_set_set_a_scale(samples, tmp_path)
     """The highest AU15 is of a picture without a caption, the highest AU17 of one that looks like a frame in
     another split: both are dropped later, and would have set the scale of all others."""
     samples = samples.with_columns(pl.col("sample_id").str.replace("affectnet/", "later/")).sort("sample_id")
-    store, recipe = Store(tmp_path / "home"), SimpleNamespace(recipe="paper")
+    store, recipe = Store(tmp_path / "home", {"raw_folder": tmp_path}), SimpleNamespace(recipe="paper")
     split = Split(validation=0.3, test=0, seed=1, looks_within=16)
     profile = SimpleNamespace(chunk=8, split=split, corrections=recipe)
     kept = materialised(samples, store, profile).value
@@ -142,7 +142,7 @@ def test_only_samples_that_reach_the_training_set_set_a_scale(samples, tmp_path)
 
 def test_that_all_are_in_one_split_is_said(samples, tmp_path):
     two = SimpleNamespace(chunk=8, split=Split(validation=0.3, test=0, seed=1, looks_within=16))
-    table = materialised(samples, Store(tmp_path), two).value
+    table = materialised(samples, Store(tmp_path, {"raw_folder": tmp_path}), two).value
     said = training_set.every_split_has_samples(table, profile=two)
     assert said.passed and sum(said.metadata["samples"].value.values()) == table["keep"].sum()
     together = table.with_columns(pl.when("keep").then(pl.lit("train")).alias("split"))
