@@ -3,7 +3,7 @@ folder."""
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from os import PathLike, path
 from pathlib import Path
@@ -44,6 +44,8 @@ class Store:
 
     def __init__(self, home: str | PathLike, raw: Mapping[str, str | PathLike] | None = None) -> None:
         self.home = Path(path.abspath(home))
+        self.on_read: Callable[[str, int], None] | None = None
+        """Called with stage and version whenever a table is read: for who keeps account of what was."""
         self.raw = {kind: Path(path.abspath(folder)) for kind, folder in (raw or {}).items()}
         if odd := sorted(set("%[]#?\\") & set(str(self.home))):
             raise ValueError(f"a store cannot live in {self.home}: its path contains {' '.join(odd)}")
@@ -110,7 +112,10 @@ class Store:
     def scan(self, stage: str, version: int | None = None) -> pl.LazyFrame:
         """Like `read`, lazily. Errors of the data files then come from polars."""
         delta = self._stage(stage)
-        return delta.scan(self._existing(stage, version))
+        table = self._existing(stage, version)
+        if self.on_read is not None:
+            self.on_read(stage, table.version())
+        return delta.scan(table)
 
     def read_where(self, stage: str, predicate: pl.Expr, version: int | None = None) -> pl.DataFrame:
         """The rows of `stage` for which `predicate` holds. Raises like `read`."""

@@ -32,8 +32,6 @@ SCHEMA = {
     "final_loss": pl.Float64,
     "key": pl.String,
     "samples": pl.Int64,
-    "training_set_version": pl.Int64,
-    "latents_version": pl.Int64,
 }
 ADAPTERS = Path("files") / "adapters"
 PROJECT = Path(__file__).resolve().parents[2]
@@ -72,8 +70,6 @@ def build(
         row |= {
             "experiment": context.partition_key,
             "method": settings.method,
-            "training_set_version": store.version("training_set"),
-            "latents_version": store.version("latents"),
         }
         return stage.result(pl.DataFrame([row], schema=SCHEMA), **metadata)
 
