@@ -21,6 +21,10 @@ class CorruptFile(StoreError):
     """A content-named file whose bytes no longer match its name."""
 
 
+class Locked(StoreError):
+    """A lock that another process holds for longer than was to be waited."""
+
+
 class UnstorableColumn(StoreError, TypeError):
     """A column whose type no Delta table can hold, such as an all-null column without a type."""
 

@@ -1,11 +1,8 @@
 """trained_model: one experiment's trained model, made by a subprocess and kept under all that decides it."""
 
-import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +15,9 @@ from assets import child, gate, retries, stage
 from assets.calls import LOG_SHARE
 from settings.base import identity
 from store import Store
+from store.file_system import draft
 from store.hashing import fingerprint, hash_folder, hash_frame
+from store.lock import sole
 
 if TYPE_CHECKING:
     from training.job import TrainingJob
@@ -96,7 +95,7 @@ def _trained(
         )
     )
     folder = store.home / ADAPTERS / key
-    with _sole(folder):
+    with sole(folder / "lock"):
         known = (folder / "output" / RESULT_FILE).exists()
         if not known:
             _write_samples(samples, store, folder / SAMPLES_FILE)
@@ -141,15 +140,6 @@ def training_samples(training_set: pl.DataFrame, latents: pl.DataFrame, split: s
     )
 
 
-@contextmanager
-def _sole(folder: Path) -> Iterator[None]:
-    """One process at a time in `folder`, which is made; a second waits. A dead one holds nothing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _write_samples(samples: pl.DataFrame, store: Store, path: Path) -> None:
     """The table of samples at `path`, unless there are none or a killed run left it; shards are named
     relative to its folder.
@@ -158,10 +148,8 @@ def _write_samples(samples: pl.DataFrame, store: Store, path: Path) -> None:
         return
     files = store.files("latents")
     places = [os.path.relpath(files.path(name), path.parent) for name in samples["file"]]
-    samples.with_columns(pl.Series("file", places, dtype=pl.String)).write_parquet(
-        draft := path.with_suffix(".part")
-    )
-    draft.replace(path)
+    with draft(path) as half:
+        samples.with_columns(pl.Series("file", places, dtype=pl.String)).write_parquet(half)
 
 
 def _job(profile: Any, settings: Any) -> "TrainingJob":

@@ -49,13 +49,13 @@ def test_upstream_is_what_the_store_was_asked_for(world, tmp_path, asked, monkey
     home = tmp_path / "home"
     profile = profiles.load(str(world.profile), home)
     with runs.instance(home) as opened:
-        assert not runs.run(profile, home, opened).failed
+        assert not runs.run(runs.plan(profile, home), opened).failed
     store = Store(home)
     sample = store.read("photorealism").filter("keep")["sample_id"][0]
     labels.add(store, sample, "photorealism", "drop", "Ada", "a wax figure")
     asked["seen"].clear()
     with runs.instance(home) as opened:
-        assert not runs.run(profile, home, opened, select="photorealism").failed
+        assert not runs.run(runs.plan(profile, home, "photorealism"), opened).failed
     seen = asked.pop("seen")
     assert seen
     for stage in store.stages():
