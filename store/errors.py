@@ -21,6 +21,10 @@ class CorruptFile(StoreError):
     """A content-named file whose bytes no longer match its name."""
 
 
+class HomeError(StoreError, ValueError):
+    """A home that cannot be used: its path cannot be addressed, or it cannot be written to."""
+
+
 class Locked(StoreError):
     """A lock that another process holds for longer than was to be waited."""
 

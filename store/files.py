@@ -74,6 +74,11 @@ class Files:
         return self.path(digest + suffix)
 
 
+def is_name(name: str) -> bool:
+    """Whether a file so called is one of ours."""
+    return _NAME.fullmatch(name) is not None
+
+
 def _holds(path: Path, data: bytes) -> bool:
     # A crash of the machine may leave a short file, a disk a damaged one; writing it again heals it.
     try:

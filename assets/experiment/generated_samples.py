@@ -13,6 +13,7 @@ from assets import calls, pictures, stage
 from assets.data_set.au_annotation import annotate
 from inference import questions
 from store import Store
+from store.trained import intact
 
 FILES = "generated"
 
@@ -85,6 +86,7 @@ def draw(
     load = None
     if trained["folder"] is not None:
         folder = store.home / trained["folder"]
+        intact(folder.parents[1])
         load = partial(methods.registry.load, settings=experiment.train, folder=folder)
     model = {"install": load, "model_hash": trained["model_hash"], "arguments": experiment.sample.arguments}
     worded = requests(samples, methods.registry.get(experiment.train.method).word)

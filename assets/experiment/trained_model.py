@@ -16,8 +16,9 @@ from assets.calls import LOG_SHARE
 from settings.base import identity
 from store import Store
 from store.file_system import draft
-from store.hashing import fingerprint, hash_folder, hash_frame
+from store.hashing import fingerprint, hash_frame
 from store.lock import sole
+from store.trained import intact
 
 if TYPE_CHECKING:
     from training.job import TrainingJob
@@ -103,12 +104,13 @@ def _trained(
             _write_samples(held_out, store, folder / HELD_OUT_FILE)
             job.write(folder / JOB)
             _run(context, folder, settings.steps)
-    result = json.loads((folder / "output" / RESULT_FILE).read_text())
     model = folder / "output" / MODEL_FOLDER
+    weights = intact(folder, model)
+    result = json.loads((folder / "output" / RESULT_FILE).read_text())
     row = {
         "folder": model.relative_to(store.home).as_posix(),
         "model_hash": fingerprint(
-            weights=hash_folder(model, ["**/*.safetensors"]),
+            weights=weights,
             code=settings.code_version,
             settings=identity(settings),
         ),
