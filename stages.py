@@ -534,7 +534,7 @@ STAGES: tuple[Stage, ...] = (
             "high": _number("Upper end.", nan=True),
             "n": _count("Samples it is a mean of."),
         },
-        reads=("evaluation", "experiments", "judge"),
+        reads=("base", "au_estimator", "evaluation", "experiments", "judge"),
         chain=False,
     ),
 )
