@@ -81,7 +81,7 @@ def materialised(
             thresholds={"cartoon": 0.5, "real": 0.5},
             chosen={"provider": "blip2"},
         ),
-        au_estimator=SimpleNamespace(chosen={"provider": "conv"}),
+        au_estimator=SimpleNamespace(provider="conv", chosen={"provider": "conv"}, rival=None),
     )
     rooms = (raw, face_crop, resolution, photorealism, au_annotation)
     return dg.materialize(
