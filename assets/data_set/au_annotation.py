@@ -23,7 +23,7 @@ def au_annotation(
     profile: dg.ResourceParam[Any],
 ) -> dg.MaterializeResult:
     """AU intensities 0-5 of the photographs; null where the estimator does not support an AU."""
-    photographs = stage.kept(photorealism).select("sample_id", "source", "path", "content_hash")
+    photographs = stage.kept(photorealism).select("sample_id", "source", "file_kind", "file", "content_hash")
     read, made, reused = annotate(context, store, profile.au_estimator, photographs, profile.chunk)
     limit = profile.au_estimator.rival
     read = frames.quarantine(
@@ -35,7 +35,8 @@ def au_annotation(
     table = read.select(
         "sample_id",
         "source",
-        "path",
+        "file_kind",
+        "file",
         "content_hash",
         *(column for column in questions.READING if column not in reasons.COLUMNS),
         "model",
@@ -48,15 +49,15 @@ def au_annotation(
         model_calls=made,
         reused=reused,
         blind_spots=BLIND_SPOTS.get(profile.au_estimator.provider, "none known"),
-        **pictures.sheets(table),
+        **pictures.sheets(store.located(table)),
     )
 
 
 def annotate(
     context: dg.AssetExecutionContext, store: Store, estimator: Any, images: pl.DataFrame, chunk: int
 ) -> tuple[pl.DataFrame, int, int]:
-    """`images` (path, content_hash) with what `estimator`, a section of the profile, reads in them: the
-    columns of READING, `model`, `fingerprint`; calls, reused.
+    """`images` with what `estimator`, a section of the profile, reads in them: the columns of READING,
+    `model`, `fingerprint`; calls, reused.
     """
     found = calls.ask(context, store, questions.action_units(estimator.chosen), images, chunk)
     return found.frame, found.asked, found.reused

@@ -34,13 +34,13 @@ class Estimator:
 def annotated(tmp_path, monkeypatch, rival, provider="mediapipe", shares=(0, 49, 50, 90, 255)):
     monkeypatch.setattr(abilities, "build", lambda ability, settings: Estimator())
     paths = [write(tmp_path / f"{share:03}.png", picture(share)) for share in shares]
-    rows = [(path.stem, "folder", str(path), hash_file(path), True) for path in paths]
-    names = ["sample_id", "source", "path", "content_hash", "keep"]
+    rows = [(path.stem, "folder", "raw_here", path.name, hash_file(path), True) for path in paths]
+    names = ["sample_id", "source", "file_kind", "file", "content_hash", "keep"]
     estimator = SimpleNamespace(provider=provider, chosen={"provider": provider}, rival=rival)
     return au_annotation.au_annotation(
         dg.build_asset_context(),
         pl.DataFrame(rows, schema=names, orient="row"),
-        store=Store(tmp_path / "home"),
+        store=Store(tmp_path / "home", {"raw_here": tmp_path}),
         profile=SimpleNamespace(au_estimator=estimator, chunk=8),
     )
 

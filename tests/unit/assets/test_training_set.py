@@ -33,10 +33,10 @@ def samples(tmp_path) -> pl.DataFrame:
         picture.save(web)
         picture.resize((64, 64)).save(frame, quality=80)
         rows += [
-            (f"affectnet/{seed}", "affectnet", None, str(web), hash_file(web)),
-            (f"disfa/SN00{seed}/1", "disfa", f"SN00{seed}", str(frame), hash_file(frame)),
+            (f"affectnet/{seed}", "affectnet", None, "raw_folder", web.name, hash_file(web)),
+            (f"disfa/SN00{seed}/1", "disfa", f"SN00{seed}", "raw_folder", frame.name, hash_file(frame)),
         ]
-    names = ("sample_id", "source", "subject", "path", "content_hash")
+    names = ("sample_id", "source", "subject", "file_kind", "file", "content_hash")
     table = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row").sort("sample_id")
     return table.with_columns(
         caption=pl.lit("a face"),
@@ -61,7 +61,7 @@ def materialised(samples: pl.DataFrame, store: Store, profile=PROFILE) -> dg.Mat
 
 
 def test_a_copy_in_another_split_is_dropped_and_each_pair_is_shown(samples, tmp_path):
-    store = Store(tmp_path / "home")
+    store = Store(tmp_path / "home", {"raw_folder": tmp_path})
     result = materialised(samples, store)
     table = result.value
     frames = table.filter(source="disfa")
@@ -79,7 +79,7 @@ def test_a_copy_in_another_split_is_dropped_and_each_pair_is_shown(samples, tmp_
 
 
 def test_pictures_are_hashed_once(samples, tmp_path, monkeypatch):
-    store = Store(tmp_path / "home")
+    store = Store(tmp_path / "home", {"raw_folder": tmp_path})
     first = materialised(samples, store).value
     monkeypatch.setattr(PerceptualHash, "prepare", lambda *_: pytest.fail("hashed again"))
     assert materialised(samples, store).value.equals(first)
@@ -88,17 +88,17 @@ def test_pictures_are_hashed_once(samples, tmp_path, monkeypatch):
 def test_without_comparison_by_look_no_picture_is_read(samples, tmp_path):
     profile = SimpleNamespace(chunk=8, split=Split(**SPLIT, looks_within=None), au_estimator=LABELLER)
     gone = samples.with_columns(path=pl.lit("/nowhere/") + pl.col("sample_id"))
-    result = materialised(gone, Store(tmp_path / "home"), profile)
+    result = materialised(gone, Store(tmp_path / "home", {"raw_folder": tmp_path}), profile)
     assert result.value["keep"].all() and result.metadata["duplicates"] == "none"
 
 
 def test_a_picture_that_does_not_decode_is_dropped(samples, tmp_path):
-    path = samples["path"][0]
+    path = tmp_path / samples["file"][0]
     with open(path, "r+b") as file:
         file.truncate(300)
-    here = pl.col("path") == path
+    here = pl.col("file") == path.name
     cut = pl.when(here).then(pl.lit(hash_file(path))).otherwise("content_hash").alias("content_hash")
-    table = materialised(samples.with_columns(cut), Store(tmp_path / "home")).value
+    table = materialised(samples.with_columns(cut), Store(tmp_path / "home", {"raw_folder": tmp_path})).value
     (dropped,) = table.filter(sample_id=samples["sample_id"][0]).rows(named=True)
     assert not dropped["keep"] and dropped["reason_code"] == "corrupt_image"
     assert "truncated" in dropped["reason_detail"]
@@ -108,7 +108,7 @@ def test_only_samples_that_reach_the_training_set_set_a_scale(samples, tmp_path)
     """The highest AU15 is of a picture without a caption, the highest AU17 of one that looks like a frame in
     another split: both are dropped later, and would have set the scale of all others."""
     samples = samples.with_columns(pl.col("sample_id").str.replace("affectnet/", "later/")).sort("sample_id")
-    store, recipe = Store(tmp_path / "home"), SimpleNamespace(recipe="paper")
+    store, recipe = Store(tmp_path / "home", {"raw_folder": tmp_path}), SimpleNamespace(recipe="paper")
     split = Split(validation=0.3, test=0, seed=1, looks_within=16)
     profile = SimpleNamespace(chunk=8, split=split, corrections=recipe, au_estimator=LABELLER)
     kept = materialised(samples, store, profile).value
@@ -145,7 +145,7 @@ def test_only_samples_that_reach_the_training_set_set_a_scale(samples, tmp_path)
 def test_that_all_are_in_one_split_is_said(samples, tmp_path):
     split = Split(validation=0.3, test=0, seed=1, looks_within=16)
     two = SimpleNamespace(chunk=8, split=split, au_estimator=LABELLER)
-    table = materialised(samples, Store(tmp_path), two).value
+    table = materialised(samples, Store(tmp_path / "home", {"raw_folder": tmp_path}), two).value
     said = training_set.every_split_has_samples(table, profile=two)
     assert said.passed and sum(said.metadata["samples"].value.values()) == table["keep"].sum()
     together = table.with_columns(pl.when("keep").then(pl.lit("train")).alias("split"))
