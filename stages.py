@@ -534,7 +534,7 @@ STAGES: tuple[Stage, ...] = (
             "high": _number("Upper end.", nan=True),
             "n": _count("Samples it is a mean of."),
         },
-        reads=("evaluation", "experiments", "judge"),
+        reads=("evaluation", "experiments", "judge", "base", "au_estimator"),
         chain=False,
     ),
 )

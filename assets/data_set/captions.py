@@ -1,6 +1,5 @@
 """captions: what each picture shows, in words, from BLIP-2 or from the text file beside it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -30,7 +29,9 @@ def captions(
     samples = samples.join(
         raw_folder.select("sample_id", "raw_caption"), on="sample_id", how="left", maintain_order="left"
     ).sort("sample_id")
-    captioned, made, reused = PROVIDERS[profile.captions.provider](context, store, profile, samples)
+    captioned, made, reused = WITHOUT_A_MODEL.get(profile.captions.provider, _written)(
+        context, store, profile, samples
+    )
     empty = pl.col("caption").fill_null("").str.strip_chars() == ""
     table = captioned.select(
         *COLUMNS,
@@ -67,11 +68,7 @@ def _sidecar(
     return table, 0, 0
 
 
-PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {
-    "blip2": _written,
-    "lavis": _written,
-    "sidecar": _sidecar,
-}
+WITHOUT_A_MODEL = {"sidecar": _sidecar}
 
 
 @dg.asset_check(asset=captions, blocking=True)
