@@ -166,7 +166,7 @@ ESTIMATE: Columns = {
     "face_box": dy.List(
         dy.Float64(nullable=True),
         nullable=True,
-        description="Of the face that was read: left, top, right, bottom in pixels.",
+        description="Of the face that was read: left, top, right, bottom, as shares of width and height.",
     ),
     "head_pose": dy.List(
         dy.Float64(nullable=True), nullable=True, description="Its pitch, yaw and roll in degrees."
@@ -201,6 +201,7 @@ RAW: Columns = {
     "landmarks": _text("AffectNet's landmarks as listed.", null=True),
     **LABELS,
     "raw_caption": _text("The text beside the picture.", null=True),
+    "caption_fault": _text("Why that text is no caption.", null=True),
     **JUDGED,
 }
 PROMPT: Columns = {
@@ -358,6 +359,13 @@ STAGES: tuple[Stage, ...] = (
         chain=False,
     ),
     Stage(
+        "captions",
+        Group.DATA_SET,
+        "What each picture shows, in words.",
+        {**SAMPLE, **PICTURE, "caption": _text("One line of text.", null=True), **MODEL, **JUDGED},
+        reads=("captions",),
+    ),
+    Stage(
         "au_statistics",
         Group.DATA_SET,
         "What the recipe was fitted to, and the samples that set it.",
@@ -370,10 +378,11 @@ STAGES: tuple[Stage, ...] = (
             "minimum_sample_id": _text("The sample that set the smallest.", null=True),
             "maximum_sample_id": _text("The sample that set the largest.", null=True),
             "samples": _count("Values it was fitted to."),
+            "next_maximum": _number("Largest value of all samples but the one that set it."),
             "reading": _number("Of a knot of a calibrated map: the reading.", low=0),
             "intensity": _number("And what it becomes.", low=0),
         },
-        reads=("corrections.recipe", "split.shares", "split.seed"),
+        reads=("corrections.recipe", "split"),
         chain=False,
         sources=WEB,
     ),
@@ -411,13 +420,6 @@ STAGES: tuple[Stage, ...] = (
             "positives": _count("Of these, manually labelled as present."),
         },
         chain=False,
-    ),
-    Stage(
-        "captions",
-        Group.DATA_SET,
-        "What each picture shows, in words.",
-        {**SAMPLE, **PICTURE, "caption": _text("One line of text.", null=True), **MODEL, **JUDGED},
-        reads=("captions",),
     ),
     Stage(
         "training_set",

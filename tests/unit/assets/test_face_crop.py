@@ -201,7 +201,7 @@ def test_all_later_stages_see_the_same_part_and_manual_labels_stay_with_it(store
     assert large.select("path", "width", "keep").rows() == [(seen["affectnet/0"], 100, True)]
     words = captions(
         dg.build_asset_context(),
-        au_corrections=large.clear(),
+        au_annotation=large.clear(),
         face_crop=table,
         raw_folder=NONE,
         store=store,

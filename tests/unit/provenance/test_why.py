@@ -92,8 +92,8 @@ def _fill(store):
 def test_trail_follows_the_stages_in_order(store):
     trail = why(store, KEPT)
     assert [step.stage for step in trail.steps] == [
-        "raw_affectnet", "face_crop", "resolution", "photorealism", "au_annotation", "au_statistics",
-        "au_corrections", "captions", "training_set", "latents",
+        "raw_affectnet", "face_crop", "resolution", "photorealism", "au_annotation", "captions",
+        "au_statistics", "au_corrections", "training_set", "latents",
     ]  # fmt: skip
     assert trail["raw_affectnet"].row["origin"] == "training.csv:2"
     assert trail["raw_affectnet"].metadata["code_version"] == "c1"
