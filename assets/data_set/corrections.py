@@ -2,7 +2,7 @@
 intensities, and how far each recipe lies from manual labels.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import polars as pl
@@ -132,4 +132,5 @@ def final_intensities_in_range(
     top = facs.MAXIMUM if recipes.named(profile.corrections.recipe).bounded else float("inf")
     values = pl.concat([kept[column] for column in facs.COLUMNS]).drop_nulls()
     outside = int((~values.is_between(0, top)).sum())
-    return stage.check(outside == 0, outside=outside, highest=float(values.max() or 0), kept=kept.height)
+    highest = float(cast(float, values.max() or 0))
+    return stage.check(outside == 0, outside=outside, highest=highest, kept=kept.height)

@@ -126,7 +126,7 @@ def every_experiment_is_complete(
 
     identity = ["sample_id", "prompt", "seed"]
     wanted = set(protocol_samples(profile, training_set).select(identity).iter_rows())
-    counts = {}
+    counts: dict[str, Any] = {}
     incomplete = []
     for experiment in results["experiment"].unique().sort():
         measured = au_scores.filter(
@@ -155,4 +155,5 @@ def every_experiment_has_the_same_judge(
         for name, table in (("au_scores", au_scores), ("clip_scores", clip_scores))
     }
     several = any(len(models) > 1 for models in found.values())
-    return stage.check(not several, **{name: ", ".join(models) for name, models in found.items()})
+    said: dict[str, Any] = {name: ", ".join(models) for name, models in found.items()}
+    return stage.check(not several, **said)
