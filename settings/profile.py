@@ -208,6 +208,11 @@ class Base(Settings):
     size: int = Field(ge=8, description="Side of its square pictures, in pixels.")
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     batch_size: Annotated[int, OPERATIONAL] = Field(16, ge=1, description="Images encoded a forward pass.")
+    knows_expressions: Annotated[bool, OPERATIONAL] = Field(
+        True,
+        description="Whether it was shown captions that name expressions; if not, the report says that its "
+        "numbers with AUs as words are a floor.",
+    )
 
 
 class Evaluation(Settings):
