@@ -187,18 +187,34 @@ def load(unet: UNet2DConditionModel, folder: Path | str) -> AdapterConfig:
             f"{record['cross_attention_dim']}, this base has {width}"
         )
     au, lora = _read_tensors(folder / WEIGHTS_FILE), _read_tensors(folder / LORA_FILE)
-    _check_shapes(_au_shapes(unet, config), au, folder / WEIGHTS_FILE)
-    _check_shapes(_lora_shapes(unet, config), lora, folder / LORA_FILE)
+    install_trained(unet, config, au, lora, folder)
     _warn_of_another_base(unet, record, folder)
+    return config
 
+
+def install_trained(
+    unet: UNet2DConditionModel,
+    config: AdapterConfig,
+    au: Mapping[str, torch.Tensor],
+    lora: Mapping[str, torch.Tensor],
+    folder: Path,
+) -> None:
+    """Install an adapter of the given weights, frozen: `au` by the names of `adapter_parameters`, `lora` as
+    `unet.….lora_A.weight`, both read from `folder`.
+
+    Raises AdapterError, and leaves the UNet plain, where it is not plain or tensors do not fit it.
+    """
+    if unet.encoder_hid_proj is not None:
+        raise AdapterError(_NOT_PLAIN)
+    _check_shapes(_au_shapes(unet, config), au, folder)
+    _check_shapes(_lora_shapes(unet, config), lora, folder)
     install(unet, config)
     with torch.no_grad():
         for name, parameter in _au_parameters(unet).items():
             parameter.copy_(au[name])
-    lora = {name.removeprefix("unet."): value for name, value in lora.items()}
-    set_peft_model_state_dict(unet, lora, adapter_name=LORA_NAME)
+    updates = {name.removeprefix("unet."): value for name, value in lora.items()}
+    set_peft_model_state_dict(unet, updates, adapter_name=LORA_NAME)
     unet.requires_grad_(False)
-    return config
 
 
 def read_record(folder: Path | str) -> dict:
@@ -272,11 +288,11 @@ def _lora_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str,
     return shapes
 
 
-def _check_shapes(wanted: Mapping[str, tuple], found: Mapping[str, torch.Tensor], path: Path) -> None:
+def _check_shapes(wanted: Mapping[str, tuple], found: Mapping[str, torch.Tensor], folder: Path) -> None:
     shapes = {name: tuple(value.shape) for name, value in found.items()}
     wrong = sorted(n for n in wanted.keys() | shapes.keys() if wanted.get(n) != shapes.get(n))
     if wrong:
-        raise AdapterError(f"{path}: {len(wrong)} tensors do not fit this base, the first is {wrong[0]}")
+        raise AdapterError(f"{folder}: {len(wrong)} tensors do not fit this base, the first is {wrong[0]}")
 
 
 def _lora_config(config: AdapterConfig) -> LoraConfig:

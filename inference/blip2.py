@@ -88,7 +88,7 @@ class Blip2:
     @property
     def side(self) -> int:
         """The longer side of the vision tower's input."""
-        return max(self._processor.image_processor.size.values())
+        return max(dict(self._processor.image_processor.size).values())
 
     @cached_property
     def prepare(self) -> Callable[[Image.Image], torch.Tensor]:

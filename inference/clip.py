@@ -69,7 +69,7 @@ class Clip:
     @property
     def side(self) -> int:
         """The longer side of what a picture is first resized to."""
-        return max(self._processor.size.values())
+        return max(dict(self._processor.size).values())
 
     @cached_property
     def _processor(self):

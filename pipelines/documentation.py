@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import stages
+from pipelines.profiles import keys
 from reasons import Reason
 from stages import Columns, Stage
 
@@ -24,7 +25,12 @@ def tables() -> str:
     return "\n".join([PREFACE, *(line for stage in stages.STAGES for line in _stage(stage)), *_reasons(), ""])
 
 
-PAGES = {"tables.md": tables}
+def profiles() -> str:
+    """docs/profiles.md: its text, and every key of the settings."""
+    return keys.page(DOCS / "profiles.md")
+
+
+PAGES = {"tables.md": tables, "profiles.md": profiles}
 
 
 def _stage(stage: Stage) -> list[str]:

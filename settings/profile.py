@@ -59,7 +59,7 @@ class Resolution(Settings):
 class _Annotator(Settings):
     """Who has one of the abilities of `inference.abilities`; a provider may leave some of these to itself."""
 
-    provider: str
+    provider: str = Field(description="Who is asked.")
     model: str | None = Field(None, description="Hub id, local folder or file; null: the provider's own.")
     revision: str | None = Field(None, description="Revision of a hub id.")
     precision: Literal["float32", "bfloat16", "float16"] | None = Field(
@@ -78,14 +78,14 @@ class _Annotator(Settings):
 class _Blip(_Annotator):
     """BLIP-2 through transformers, in this environment."""
 
-    provider: Literal["blip2"]
+    provider: Literal["blip2"] = Field(description="Who is asked.")
     model: str = Field(description="Hub id or local folder of a Blip2ForConditionalGeneration.")
 
 
 class _Lavis(_Annotator):
     """BLIP-2 through LAVIS, in an environment of its own."""
 
-    provider: Literal["lavis"]
+    provider: Literal["lavis"] = Field(description="Who is asked.")
     model: str = Field(
         pattern=r"^blip2_(t5|opt)/[\w.-]+$",
         description="Name and type in LAVIS' model zoo, as in blip2_t5/pretrain_flant5xl.",
@@ -131,14 +131,14 @@ class LavisPhotorealism(_Lavis, _Questions):
 class VouchedPhotorealism(Settings):
     """A person says that all photographs are real; recorded with every row, no model asked."""
 
-    provider: Literal["vouched"]
+    provider: Literal["vouched"] = Field(description="Who is asked.")
     by: str = Field(min_length=1, description="Who vouches.")
 
 
 class AUEstimator(_Annotator):
     """Who reads the action units off a picture."""
 
-    provider: Literal["conv", "mediapipe", "libreface"]
+    provider: Literal["conv", "mediapipe", "libreface"] = Field(description="Who is asked.")
 
 
 class Corrections(Settings):
@@ -177,7 +177,7 @@ class LavisCaptions(_Lavis):
 class SidecarCaptions(Settings):
     """Captions from the `.txt` file beside each image."""
 
-    provider: Literal["sidecar"]
+    provider: Literal["sidecar"] = Field(description="Who is asked.")
 
 
 class Split(Settings):
@@ -206,7 +206,9 @@ class Base(Settings):
     model: str = Field(description="Hub id or local folder of a StableDiffusionPipeline.")
     revision: str | None = Field(None, description="Revision of a hub id.")
     size: int = Field(ge=8, description="Side of its square pictures, in pixels.")
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Number format in which pictures are encoded and drawn."
+    )
     batch_size: Annotated[int, OPERATIONAL] = Field(16, ge=1, description="Images encoded a forward pass.")
     knows_expressions: Annotated[bool, OPERATIONAL] = Field(
         True,
@@ -270,14 +272,16 @@ class Profile(Settings):
     resolution: Resolution
     photorealism: Annotated[
         BlipPhotorealism | LavisPhotorealism | VouchedPhotorealism, Field(discriminator="provider")
-    ]
+    ] = Field(description="Which pictures are photographs (paper, supplement: two questions to BLIP-2).")
     au_estimator: AUEstimator
     second_au_estimator: AUEstimator | None = Field(
         None, description="An independent one, to check the labels and perhaps to judge; null: none."
     )
     corrections: Corrections
     disfa: Disfa = Disfa()
-    captions: Annotated[BlipCaptions | LavisCaptions | SidecarCaptions, Field(discriminator="provider")]
+    captions: Annotated[BlipCaptions | LavisCaptions | SidecarCaptions, Field(discriminator="provider")] = (
+        Field(description="The text that goes with each picture in training.")
+    )
     split: Split = Split()
     base: Base
     experiments: dict[str, Experiment] = Field(min_length=1, description="Named experiments, the partitions.")

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from functools import reduce
 from typing import Any
 
-from settings.base import plain
+from settings.base import operational, plain
 
-ALWAYS = frozenset({"chunk"})
-"""How many pictures go between two writes decides nothing: every stage may ask."""
+CHUNK = "chunk"
+"""Operational, and asked for by nearly every stage."""
 
 
 class Undeclared(LookupError):
@@ -17,14 +17,17 @@ class Undeclared(LookupError):
 
 
 class View:
-    """`settings` as `who` sees it: the names in `reads` ("section", "section.key", or a property)."""
+    """`settings` as `who` sees it: the names in `reads` ("section", "section.key", or a property), and what
+    changes no result.
+    """
 
     def __init__(self, settings: Any, reads: Iterable[str], who: str, inside: str = "") -> None:
         self._settings, self._reads, self._who, self._inside = settings, frozenset(reads), who, inside
 
     def __getattr__(self, name: str) -> Any:
         path = self._inside + name
-        if path in self._reads | ALWAYS:
+        field = getattr(type(self._settings), "model_fields", {}).get(name)
+        if path in self._reads or path == CHUNK or (field is not None and operational(field)):
             return getattr(self._settings, name)
         if any(read.startswith(f"{path}.") for read in self._reads):
             return View(getattr(self._settings, name), self._reads, self._who, f"{path}.")

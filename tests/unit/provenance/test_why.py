@@ -2,9 +2,9 @@ import json
 
 import polars as pl
 import pytest
-from provenance.story import render
 
 import facs
+from provenance.story import render
 from provenance.why import Knot, Map, UnknownSample, stages_of, why
 from store import MissingTable, Store
 
