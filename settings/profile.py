@@ -92,7 +92,7 @@ class _Lavis(_Annotator):
     )
     revision: None = Field(None, description="Always null: the content of the weights is recorded.")
     weights: Path = Field(description="Local folder of the files that LAVIS would download, by their names.")
-    precision: Literal["mixed", "float32"] = Field(
+    precision: Literal["mixed", "float32"] = Field(  # type: ignore[assignment]
         "mixed", description="mixed: as LAVIS runs on a GPU; float32: everywhere."
     )
 

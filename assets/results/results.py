@@ -197,5 +197,5 @@ def every_experiment_has_the_same_judge(
         for name, table in (("au_scores", au_scores), ("clip_scores", clip_scores))
     }
     several = any(len(models) > 1 for models in found.values())
-    told: dict[str, Any] = {name: ", ".join(models) for name, models in found.items()}
-    return stage.check(not several, **told)
+    said: dict[str, Any] = {name: ", ".join(models) for name, models in found.items()}
+    return stage.check(not several, **said)

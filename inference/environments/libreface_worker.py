@@ -49,7 +49,7 @@ class LibreFace:
         import PIL.Image
         import torchvision
 
-        PIL.Image.ANTIALIAS = PIL.Image.Resampling.LANCZOS
+        PIL.Image.ANTIALIAS = PIL.Image.Resampling.LANCZOS  # type: ignore[attr-defined]
         plain = torchvision.models.resnet18
         torchvision.models.resnet18 = lambda **_: plain(weights=None)
         import libreface.detect_mediapipe_image as alignment
