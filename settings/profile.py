@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from settings import providers
 from settings.base import OPERATIONAL, Settings
 from settings.experiment import Experiment
 
@@ -138,7 +139,15 @@ class VouchedPhotorealism(Settings):
 class AUEstimator(_Annotator):
     """Who reads the action units off a picture."""
 
-    provider: Literal["conv", "mediapipe", "libreface"] = Field(description="Who is asked.")
+    provider: str = Field(
+        description="Who is asked: mediapipe, libreface, or a class of the project's own (module:Class)."
+    )
+
+    @field_validator("provider")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        providers.place("action_units", value)
+        return value
 
 
 class Labeller(AUEstimator):
@@ -222,6 +231,11 @@ class Base(Settings):
         "float32", description="Number format in which pictures are encoded and drawn."
     )
     batch_size: Annotated[int, OPERATIONAL] = Field(16, ge=1, description="Images encoded a forward pass.")
+    knows_expressions: Annotated[bool, OPERATIONAL] = Field(
+        True,
+        description="Whether it was shown captions that name expressions; if not, the report says that its "
+        "numbers with AUs as words are a floor.",
+    )
 
 
 class Evaluation(Settings):
