@@ -9,6 +9,7 @@ import facs
 import reasons
 from assets import calls, pictures, stage
 from inference import questions
+from settings.profile import Profile
 from store import Store
 
 
@@ -17,7 +18,7 @@ def au_annotation(
     context: dg.AssetExecutionContext,
     photorealism: pl.DataFrame,
     store: dg.ResourceParam[Store],
-    profile: dg.ResourceParam[Any],
+    profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
     """AU intensities 0-5 of the photographs; null where the estimator does not support an AU."""
     photographs = stage.kept(photorealism).select("sample_id", "source", "file_kind", "file", "content_hash")
@@ -55,7 +56,7 @@ def something_was_measured(au_annotation: pl.DataFrame) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(asset=au_annotation)
-def most_have_a_face(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+def most_have_a_face(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Profile]) -> dg.AssetCheckResult:
     """The share of photographs without a face stays below the profile's limit."""
     corrupt = au_annotation["reason_code"].is_in(calls.UNREAD).fill_null(False)
     share = stage.share(~au_annotation.filter(~corrupt)["keep"])
