@@ -87,7 +87,11 @@ def materialised(
         resolution=SimpleNamespace(min_side=64, inclusive=True),
         corrections=SimpleNamespace(recipe="paper"),
         photorealism=JUDGED_BY[provider],
-        au_estimator=SimpleNamespace(chosen={"provider": "miniature.estimator:TinyEstimator"}),
+        au_estimator=SimpleNamespace(
+            provider="miniature.estimator:TinyEstimator",
+            chosen={"provider": "miniature.estimator:TinyEstimator"},
+            rival=None,
+        ),
     )
     rooms = (raw, face_crop, resolution, photorealism, au_annotation)
     return dg.materialize(
