@@ -143,8 +143,12 @@ SAMPLE: Columns = {
     "sample_id": _key("Source and place of the picture in it; the same for ever."),
     "source": _text("The raw data set.", known=SOURCES),
 }
+FILE: Columns = {
+    "file_kind": _text("Where it lies: a raw data set, or a kind of stored files.", null=True),
+    "file": _text("The picture's name there; null where there is none.", null=True),
+}
 PICTURE: Columns = {
-    "path": _text("The picture that this stage sees.", null=True),
+    **FILE,
     "content_hash": _text("Hash of what is seen of it, by which answers are remembered.", null=True),
 }
 SIZE: Columns = {
@@ -186,7 +190,7 @@ JUDGED: Columns = {
 }
 RAW: Columns = {
     **SAMPLE,
-    "path": _text("The picture; null where there is none.", null=True),
+    **FILE,
     "origin": _text("Raw file and its line or frame.", null=True),
     "content_hash": _text("Hash of the file's bytes.", null=True),
     **SIZE,
@@ -216,6 +220,7 @@ PROMPT: Columns = {
     "prompted": _text("The AUs asked for, as in 6+12; empty for none."),
     "seed": _count("Seed of the initial noise."),
     "partner_id": _text("The no-AU sample of the same prompt and noise.", null=True),
+    "file_kind": _text("The kind of stored files that it is one of."),
     "file": _text("The picture's name in the store."),
     "experiment": _key("Name in the profile."),
     "guidance": _number("Classifier-free guidance it was drawn with.", null=False),
@@ -254,7 +259,7 @@ STAGES: tuple[Stage, ...] = (
             **SAMPLE,
             **PICTURE,
             **SIZE,
-            "original_path": _text("The picture it is a part of.", null=True),
+            "original_file": _text("The picture it is a part of.", null=True),
             "original_hash": _text("That picture's content hash.", null=True),
             "framing": _text("Which part is seen.", known=("squash", "centre", "face")),
             "crop_x": _count("Left edge of the square that is seen, in pixels; null: all of it.", null=True),
@@ -447,8 +452,9 @@ STAGES: tuple[Stage, ...] = (
         {
             **SAMPLE,
             "content_hash": _text("Hash of what is seen of the picture."),
-            "file": _text("A shard's name in the store."),
-            "row": _count("Its row in the shard."),
+            "file_kind": FILE["file_kind"],
+            "file": _text("A shard's name in the store.", null=True),
+            "row": _count("Its row in the shard.", null=True),
             **MODEL,
             **JUDGED,
         },

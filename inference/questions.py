@@ -114,7 +114,7 @@ def latents(model: Autoencoder, size: int, files: Files) -> Question:
         Encoding(model, size, files),
         PLACE,
         settings={"size": size},
-        files={"file": files.kind},
+        stored=files.kind,
         at_once=SHARD,
     )
 
@@ -126,7 +126,7 @@ def pictures(generator: Generator, files: Files) -> Question:
         Generating(generator, files),
         PICTURE,
         about=("prompt", "aus", "seed", "guidance"),
-        files={"file": files.kind},
+        stored=files.kind,
     )
 
 

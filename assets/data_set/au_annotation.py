@@ -20,12 +20,13 @@ def au_annotation(
     profile: dg.ResourceParam[Any],
 ) -> dg.MaterializeResult:
     """AU intensities 0-5 of the photographs; null where the estimator does not support an AU."""
-    photographs = stage.kept(photorealism).select("sample_id", "source", "path", "content_hash")
+    photographs = stage.kept(photorealism).select("sample_id", "source", "file_kind", "file", "content_hash")
     read, made, reused = annotate(context, store, profile.au_estimator, photographs, profile.chunk)
     table = read.select(
         "sample_id",
         "source",
-        "path",
+        "file_kind",
+        "file",
         "content_hash",
         *(column for column in questions.READING if column not in reasons.COLUMNS),
         "model",
@@ -33,14 +34,14 @@ def au_annotation(
         pl.col("reason_code").is_null().alias("keep"),
         *reasons.COLUMNS,
     )
-    return stage.result(table, model_calls=made, reused=reused, **pictures.sheets(table))
+    return stage.result(table, model_calls=made, reused=reused, **pictures.sheets(store.located(table)))
 
 
 def annotate(
     context: dg.AssetExecutionContext, store: Store, estimator: Any, images: pl.DataFrame, chunk: int
 ) -> tuple[pl.DataFrame, int, int]:
-    """`images` (path, content_hash) with what `estimator`, a section of the profile, reads in them: the
-    columns of READING, `model`, `fingerprint`; calls, reused.
+    """`images` with what `estimator`, a section of the profile, reads in them: the columns of READING,
+    `model`, `fingerprint`; calls, reused.
     """
     found = calls.ask(context, store, questions.action_units(estimator.chosen), images, chunk)
     return found.frame, found.asked, found.reused

@@ -12,7 +12,7 @@ from inference import questions
 from reasons import Reason
 from store import Store
 
-COLUMNS = ("sample_id", "source", "path", "content_hash")
+COLUMNS = ("sample_id", "source", "file_kind", "file", "content_hash")
 
 
 @stage.asset(code_version="2", kinds={"polars", "huggingface"}, pool="gpu")

@@ -32,7 +32,7 @@ def photorealism(
     profile: dg.ResourceParam[Any],
 ) -> dg.MaterializeResult:
     """Which pictures are photographs: asked of BLIP-2, or vouched for by a person. Overrides win."""
-    pictures_in = stage.kept(resolution).select("sample_id", "source", "path", "content_hash")
+    pictures_in = stage.kept(resolution).select("sample_id", "source", "file_kind", "file", "content_hash")
     judged, made, reused = PROVIDERS[profile.photorealism.provider](context, store, profile, pictures_in)
     table = overrides.apply(judged, people.read(store), "photorealism").select(
         *pictures_in.columns,
@@ -46,7 +46,7 @@ def photorealism(
         reused=reused,
         overruled=table["override"].count(),
         **_borderline(table, profile, store),
-        **pictures.sheets(table),
+        **pictures.sheets(store.located(table)),
     )
 
 
@@ -71,7 +71,7 @@ def _borderline(table: pl.DataFrame, profile: Any, store: Store) -> dict[str, An
     if table["cartoon_score"].is_null().all():
         return {}
     settings = profile.photorealism
-    close = rule.borderline(table, settings.thresholds)
+    close = store.located(rule.borderline(table, settings.thresholds))
     page = audit.write(store.home / "photorealism.html", close, settings.questions, settings.thresholds)
     shown = close.head(pictures.SHOWN)
     titles = shown.select(

@@ -40,7 +40,7 @@ def training_set(
         }
     )
     return stage.result(
-        table, splits=stage.markdown(splits), action_units=stage.markdown(active), **_described(table)
+        table, splits=stage.markdown(splits), action_units=stage.markdown(active), **_described(store, table)
     )
 
 
@@ -58,7 +58,7 @@ def put_together(
     them."""
     subjects = raw_folder.select("sample_id", "subject")
     web = stage.kept(photographs).join(subjects, on="sample_id", how="left", maintain_order="left")
-    seen = face_crop.select("sample_id", "path", "content_hash", "keep", *reasons.COLUMNS)
+    seen = face_crop.select("sample_id", "file_kind", "file", "content_hash", "keep", *reasons.COLUMNS)
     disfa = raw_disfa.drop(*seen.columns[1:]).join(seen, on="sample_id", maintain_order="left")
     captioned, within = stage.kept(captions), profile.split.looks_within
     return rule.assemble(
@@ -77,13 +77,14 @@ def _hashes(
 ) -> pl.DataFrame:
     """`content_hash` and `perceptual_hash` of each content, or why it does not decode."""
     contents = samples.unique("content_hash", keep="first", maintain_order=True).select(
-        "path", "content_hash"
+        "file_kind", "file", "content_hash"
     )
     return calls.ask(context, store, questions.looks(), contents, chunk).frame
 
 
-def _described(table: pl.DataFrame) -> dict[str, Any]:
+def _described(store: Store, table: pl.DataFrame) -> dict[str, Any]:
     """How many pictures were found twice, and each beside the one that it repeats."""
+    table = store.located(table)
     twin = table.select("sample_id", "source", "path", "split").rename(lambda name: f"{name}_of")
     found = table.drop_nulls("duplicate_of").join(twin, left_on="duplicate_of", right_on="sample_id_of")
     if found.is_empty():

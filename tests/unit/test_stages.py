@@ -20,7 +20,7 @@ def table(name: str, *rows: dict) -> pl.DataFrame:
     return pl.DataFrame([{**dict.fromkeys(schema), **row} for row in rows], schema=schema)
 
 
-KEPT = {"sample_id": "folder/a.png", "source": "folder", "keep": True, "path": "a", "content_hash": "h"}
+KEPT = {"sample_id": "folder/a.png", "source": "folder", "keep": True, "file": "a", "content_hash": "h"}
 
 
 def test_the_graph_is_what_is_declared(tmp_path):

@@ -42,7 +42,7 @@ def frames():
         "keep": [True] * count + [False],
     }
     return pl.DataFrame(rows, schema={name: SCHEMA[name] for name in rows}).with_columns(
-        pl.lit(None, dtype=pl.String).alias(name) for name in ("path", *reasons.COLUMNS)
+        pl.lit(None, dtype=pl.String).alias(name) for name in ("file_kind", "file", *reasons.COLUMNS)
     )
 
 

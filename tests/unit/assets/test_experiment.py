@@ -52,7 +52,8 @@ def test_only_kept_training_rows_are_trained_on_and_unsupported_aus_as_zero():
         {"sample_id": "d", "content_hash": "hd", "caption": None, "split": None, "keep": False, **ZEROS},
     ]
     latents = pl.DataFrame({"sample_id": ["a", "b", "c"], "file": ["f", "f", "g"], "row": [1, 0, 0]})
-    found = trained_model.training_samples(pl.DataFrame(rows), latents, "train")
+    pictures = pl.DataFrame(rows).with_columns(file_kind=pl.lit("raw_x"), file=pl.lit("x.png"))
+    found = trained_model.training_samples(pictures, latents, "train")
     assert found.columns == ["sample_id", "content_hash", "caption", *facs.COLUMNS, "file", "row"]
     assert found.select("sample_id", "au9", "au12", "file", "row").rows() == [
         ("a", 0.0, 4.0, "f", 1),
@@ -197,7 +198,11 @@ def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
         return images.with_columns(pl.lit(value).alias(name) for name, value in (read | who).items()), 1, 0
 
     monkeypatch.setattr(generated_samples, "annotate", annotate)
-    samples = protocol.build("miniature", (), 1).head(2).with_columns(file=pl.lit("0" * 32 + ".png"))
+    samples = (
+        protocol.build("miniature", (), 1)
+        .head(2)
+        .with_columns(file_kind=pl.lit("generated"), file=pl.lit("0" * 32 + ".png"))
+    )
     for judge, wanted in (("labeller", profile.au_estimator), ("second", profile.second_au_estimator)):
         evaluation = profile.evaluation.model_copy(update={"judge": judge})
         judging = profile.model_copy(update={"evaluation": evaluation})

@@ -32,10 +32,10 @@ def samples(tmp_path) -> pl.DataFrame:
         picture.save(web)
         picture.resize((64, 64)).save(frame, quality=80)
         rows += [
-            (f"affectnet/{seed}", "affectnet", None, str(web), hash_file(web)),
-            (f"disfa/SN00{seed}/1", "disfa", f"SN00{seed}", str(frame), hash_file(frame)),
+            (f"affectnet/{seed}", "affectnet", None, "raw_folder", web.name, hash_file(web)),
+            (f"disfa/SN00{seed}/1", "disfa", f"SN00{seed}", "raw_folder", frame.name, hash_file(frame)),
         ]
-    names = ("sample_id", "source", "subject", "path", "content_hash")
+    names = ("sample_id", "source", "subject", "file_kind", "file", "content_hash")
     table = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row").sort("sample_id")
     return table.with_columns(
         caption=pl.lit("a face"),
@@ -60,7 +60,7 @@ def materialised(samples: pl.DataFrame, store: Store, profile=PROFILE) -> dg.Mat
 
 
 def test_a_copy_in_another_split_is_dropped_and_each_pair_is_shown(samples, tmp_path):
-    store = Store(tmp_path / "home")
+    store = Store(tmp_path / "home", {"raw_folder": tmp_path})
     result = materialised(samples, store)
     table = result.value
     frames = table.filter(source="disfa")
@@ -77,7 +77,7 @@ def test_a_copy_in_another_split_is_dropped_and_each_pair_is_shown(samples, tmp_
 
 
 def test_pictures_are_hashed_once(samples, tmp_path, monkeypatch):
-    store = Store(tmp_path / "home")
+    store = Store(tmp_path / "home", {"raw_folder": tmp_path})
     first = materialised(samples, store).value
     monkeypatch.setattr(PerceptualHash, "prepare", lambda *_: pytest.fail("hashed again"))
     assert materialised(samples, store).value.equals(first)
@@ -86,17 +86,17 @@ def test_pictures_are_hashed_once(samples, tmp_path, monkeypatch):
 def test_without_comparison_by_look_no_picture_is_read(samples, tmp_path):
     profile = SimpleNamespace(chunk=8, split=Split(**SPLIT, looks_within=None))
     gone = samples.with_columns(path=pl.lit("/nowhere/") + pl.col("sample_id"))
-    result = materialised(gone, Store(tmp_path / "home"), profile)
+    result = materialised(gone, Store(tmp_path / "home", {"raw_folder": tmp_path}), profile)
     assert result.value["keep"].all() and result.metadata["duplicates"] == "none"
 
 
 def test_a_picture_that_does_not_decode_is_dropped(samples, tmp_path):
-    path = samples["path"][0]
+    path = tmp_path / samples["file"][0]
     with open(path, "r+b") as file:
         file.truncate(300)
-    here = pl.col("path") == path
+    here = pl.col("file") == path.name
     cut = pl.when(here).then(pl.lit(hash_file(path))).otherwise("content_hash").alias("content_hash")
-    table = materialised(samples.with_columns(cut), Store(tmp_path / "home")).value
+    table = materialised(samples.with_columns(cut), Store(tmp_path / "home", {"raw_folder": tmp_path})).value
     (dropped,) = table.filter(sample_id=samples["sample_id"][0]).rows(named=True)
     assert not dropped["keep"] and dropped["reason_code"] == "corrupt_image"
     assert "truncated" in dropped["reason_detail"]
