@@ -210,6 +210,11 @@ class Base(Settings):
         "float32", description="Number format in which pictures are encoded and drawn."
     )
     batch_size: Annotated[int, OPERATIONAL] = Field(16, ge=1, description="Images encoded a forward pass.")
+    knows_expressions: Annotated[bool, OPERATIONAL] = Field(
+        True,
+        description="Whether it was shown captions that name expressions; if not, the report says that its "
+        "numbers with AUs as words are a floor.",
+    )
 
 
 class Evaluation(Settings):
