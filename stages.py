@@ -564,10 +564,7 @@ STAGES: tuple[Stage, ...] = (
             "high": _number("Upper end.", nan=True),
             "n": _count("Samples it is a mean of."),
         },
-        reads=(
-            *("name", "title", "notice", "au_estimator", "corrections.recipe"),
-            *("base", "evaluation", "experiments", "judge"),
-        ),
+        reads=("au_estimator", "base", "corrections.recipe", "evaluation", "experiments", "judge"),
         chain=False,
     ),
 )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from settings import providers
 from settings.base import OPERATIONAL, Settings
 from settings.experiment import Experiment
 
@@ -138,7 +139,15 @@ class VouchedPhotorealism(Settings):
 class AUEstimator(_Annotator):
     """Who reads the action units off a picture."""
 
-    provider: Literal["conv", "mediapipe", "libreface"] = Field(description="Who is asked.")
+    provider: str = Field(
+        description="Who is asked: mediapipe, libreface, or a class of the project's own (module:Class)."
+    )
+
+    @field_validator("provider")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        providers.place("action_units", value)
+        return value
 
 
 class Corrections(Settings):

@@ -1,6 +1,5 @@
 """captions: what each picture shows, in words, from BLIP-2 or from the text file beside it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -33,7 +32,9 @@ def captions(
         how="left",
         maintain_order="left",
     ).sort("sample_id")
-    captioned, made, reused = PROVIDERS[profile.captions.provider](context, store, profile, samples)
+    captioned, made, reused = WITHOUT_A_MODEL.get(profile.captions.provider, _written)(
+        context, store, profile, samples
+    )
     empty = pl.col("caption").fill_null("").str.strip_chars() == ""
     table = captioned.select(
         *COLUMNS,
@@ -72,11 +73,7 @@ def _sidecar(
     return table, 0, 0
 
 
-PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {
-    "blip2": _written,
-    "lavis": _written,
-    "sidecar": _sidecar,
-}
+WITHOUT_A_MODEL = {"sidecar": _sidecar}
 
 
 @dg.asset_check(asset=captions, blocking=True)

@@ -81,7 +81,7 @@ def materialised(
             thresholds={"cartoon": 0.5, "real": 0.5},
             chosen={"provider": "blip2"},
         ),
-        au_estimator=SimpleNamespace(chosen={"provider": "conv"}),
+        au_estimator=SimpleNamespace(chosen={"provider": "miniature.estimator:TinyEstimator"}),
     )
     rooms = (raw, face_crop, resolution, photorealism, au_annotation)
     return dg.materialize(
@@ -131,4 +131,4 @@ def test_a_file_that_is_gone_fails_the_stage_instead(portraits, tmp_path, monkey
     table = pl.DataFrame(rows, schema=["sample_id", "path", "content_hash"], orient="row")
     profile = SimpleNamespace(captions=SimpleNamespace(chosen={"provider": "blip2"}), chunk=8)
     with pytest.raises(ImageError, match=r"x\.jpg"):
-        captions.PROVIDERS["blip2"](dg.build_asset_context(), Store(tmp_path / "home"), profile, table)
+        captions._written(dg.build_asset_context(), Store(tmp_path / "home"), profile, table)
