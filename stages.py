@@ -167,6 +167,9 @@ READ = _per_au("au{}", "Intensity of AU{} as read, 0-5; null where it is not sup
 FINAL = _per_au("au{}", "Final intensity of AU{}; 0-5 where the recipe is bounded.", high=None)
 ESTIMATE: Columns = {
     "faces": _count("Faces found; null where they are not counted.", null=True),
+    "rival": _number(
+        "Area of the second largest face as a share of the largest one's; null where unknown.", low=0, high=1
+    ),
     "face_box": dy.List(
         dy.Float64(nullable=True),
         nullable=True,
@@ -443,7 +446,7 @@ STAGES: tuple[Stage, ...] = (
             "duplicate_distance": _count("In how many bits the looks differ.", null=True),
             **JUDGED,
         },
-        reads=("split",),
+        reads=("split", "au_estimator.provider"),
     ),
     Stage(
         "latents",

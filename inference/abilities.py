@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from inference.needs import Need
 
 
+BLIND_SPOTS: dict[str, str] = {
+    "mediapipe": "AU9 has no channel and is null; AU4 and AU5 are weak; crying is read as a smile (AU12)",
+    "libreface": "AU15, AU17 and AU20 are ranked rather than measured (DISFA+: correlations .59, .61, .24), "
+    "AU6 is read low; DISFA was among its training data",
+}
+"""What labels of a provider of "action_units" do not show, said wherever they are used."""
+
+
 class EstimatorUnavailable(RuntimeError):
     """An estimator's package, environment or model file is not there; the message says what to install."""
 
@@ -38,7 +46,8 @@ class Reading(NamedTuple):
     the AU, all None when nothing was measured. faces: how many were found, None if they are not counted.
     reason_code, reason_detail: why nothing was measured, None when something was. face_box: of the face that
     was read, left, top, right, bottom as shares of the upright picture's width and height. head_pose: its
-    pitch, yaw and roll in degrees. clamped: AUs whose value lay outside 0-5 before. These three are None
+    pitch, yaw and roll in degrees. clamped: AUs whose value lay outside 0-5 before. rival: the
+    area of the second largest face as a share of the largest one's, 0 without a second. These four are None
     where the estimator does not say.
     """
 
@@ -49,6 +58,7 @@ class Reading(NamedTuple):
     head_pose: tuple[float, float, float] | None = None
     clamped: tuple[int, ...] | None = None
     reason_detail: str | None = None
+    rival: float | None = None
 
 
 def unmeasured(reason: Reason = Reason.NO_FACE, faces: int | None = 0) -> Reading:

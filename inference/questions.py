@@ -29,6 +29,7 @@ LOOK = {"perceptual_hash": pl.String}
 READING: dict[str, pl.DataType | type[pl.DataType]] = {
     **dict.fromkeys(facs.COLUMNS, pl.Float64),
     "faces": pl.Int64,
+    "rival": pl.Float64,
     "face_box": pl.List(pl.Float64),
     "head_pose": pl.List(pl.Float64),
     "clamped": pl.List(pl.Int64),

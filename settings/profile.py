@@ -150,6 +150,18 @@ class AUEstimator(_Annotator):
         return value
 
 
+class Labeller(AUEstimator):
+    """Who reads the action units that photographs are labelled with."""
+
+    rival: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Photographs with a second face of at least this share of the largest one's area are "
+        "dropped; null: the largest is read.",
+    )
+
+
 class Corrections(Settings):
     """The statistical corrections of the web photographs' intensities."""
 
@@ -282,7 +294,7 @@ class Profile(Settings):
     photorealism: Annotated[
         BlipPhotorealism | LavisPhotorealism | VouchedPhotorealism, Field(discriminator="provider")
     ] = Field(description="Which pictures are photographs (paper, supplement: two questions to BLIP-2).")
-    au_estimator: AUEstimator
+    au_estimator: Labeller
     second_au_estimator: AUEstimator | None = Field(
         None, description="An independent one, to check the labels and perhaps to judge; null: none."
     )

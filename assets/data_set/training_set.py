@@ -11,6 +11,7 @@ from assets import calls, pictures, stage
 from curation import duplicates
 from curation import training_set as rule
 from inference import questions
+from inference.abilities import BLIND_SPOTS
 from store import Store
 
 
@@ -40,7 +41,11 @@ def training_set(
         }
     )
     return stage.result(
-        table, splits=stage.markdown(splits), action_units=stage.markdown(active), **_described(store, table)
+        table,
+        splits=stage.markdown(splits),
+        action_units=stage.markdown(active),
+        blind_spots=BLIND_SPOTS.get(profile.au_estimator.provider, "none known"),
+        **_described(store, table),
     )
 
 

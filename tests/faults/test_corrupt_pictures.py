@@ -81,7 +81,11 @@ def materialised(
             thresholds={"cartoon": 0.5, "real": 0.5},
             chosen={"provider": "blip2"},
         ),
-        au_estimator=SimpleNamespace(chosen={"provider": "miniature.estimator:TinyEstimator"}),
+        au_estimator=SimpleNamespace(
+            provider="miniature.estimator:TinyEstimator",
+            chosen={"provider": "miniature.estimator:TinyEstimator"},
+            rival=None,
+        ),
     )
     rooms = (raw, face_crop, resolution, photorealism, au_annotation)
     return dg.materialize(
