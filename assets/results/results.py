@@ -42,6 +42,7 @@ def results(
     recipe_scores, recipe = through_recipe(au_scores, labels, au_statistics, profile)
     found = tables.results(scores, by_experiment(clip_scores, profile.experiments), competitor, recipe_scores)
     settings = {name: experiment.model_dump() for name, experiment in profile.experiments.items()}
+    now = datetime.now(UTC)
     over_seeds = seeds.over_seeds(found, seeds.groups(settings))
     path = report.write(
         store.home / REPORT,
@@ -50,7 +51,7 @@ def results(
             notice=profile.notice,
             judge=f"{judge} {recipe}",
             floors=floors(trained_model, profile),
-            subtitle=f"profile {profile.name}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, run {context.run_id}",
+            subtitle=f"profile {Path(profile.name).name}, {now:%Y-%m-%d %H:%M} UTC, run {context.run_id}",
             results=found,
             au_scores=scores,
             recipe_scores=recipe_scores,
