@@ -167,6 +167,9 @@ READ = _per_au("au{}", "Intensity of AU{} as read, 0-5; null where it is not sup
 FINAL = _per_au("au{}", "Final intensity of AU{}; 0-5 where the recipe is bounded.", high=None)
 ESTIMATE: Columns = {
     "faces": _count("Faces found; null where they are not counted.", null=True),
+    "rival": _number(
+        "Area of the second largest face as a share of the largest one's; null where unknown.", low=0, high=1
+    ),
     "face_box": dy.List(
         dy.Float64(nullable=True),
         nullable=True,
@@ -443,7 +446,7 @@ STAGES: tuple[Stage, ...] = (
             "duplicate_distance": _count("In how many bits the looks differ.", null=True),
             **JUDGED,
         },
-        reads=("split",),
+        reads=("split", "au_estimator.provider"),
     ),
     Stage(
         "latents",
@@ -528,6 +531,28 @@ STAGES: tuple[Stage, ...] = (
         reads=("evaluation.embedder",),
     ),
     Stage(
+        "comparisons",
+        Group.RESULTS,
+        "Each experiment beside the competitor: which differences stand.",
+        {
+            "first": _key("The experiment."),
+            "second": _key("The competitor."),
+            "kind": _key("The part of the protocol."),
+            "metric": _key("Which measure; evaluation.md defines them."),
+            "first_value": _number("The experiment's value."),
+            "second_value": _number("The competitor's."),
+            "difference": _number("The first less the second."),
+            "low": _number("Lower end of its 95 % interval over prompts."),
+            "high": _number("Upper end."),
+            "prompts": _count("Prompts that are exchanged."),
+            "p": _number("Of the paired permutation test.", low=0, high=1),
+            "p_holm": _number("After Holm's correction over the table.", low=0, high=1),
+            "better": _text("Who is better, where the difference stands.", null=True),
+        },
+        reads=("evaluation", "experiments"),
+        chain=False,
+    ),
+    Stage(
         "results",
         Group.RESULTS,
         "Every measure of every experiment with its 95 % interval.",
@@ -540,7 +565,7 @@ STAGES: tuple[Stage, ...] = (
             "high": _number("Upper end.", nan=True),
             "n": _count("Samples it is a mean of."),
         },
-        reads=("evaluation", "experiments", "judge"),
+        reads=("au_estimator", "base", "corrections.recipe", "evaluation", "experiments", "judge"),
         chain=False,
     ),
 )

@@ -190,7 +190,7 @@ def _write_picture(folder: Path, sample: _Sample, defect: str = "") -> None:
 
 
 def _truth_table(rows: list[dict]) -> pl.DataFrame:
-    columns = {"path": pl.String} | dict.fromkeys(COLUMNS, pl.Float32)
+    columns: dict[str, type[pl.DataType]] = {"path": pl.String, **dict.fromkeys(COLUMNS, pl.Float32)}
     columns |= {
         "style": pl.String,
         "caption": pl.String,

@@ -124,7 +124,7 @@ def draw_identity(rng: np.random.Generator) -> Identity:
         mouth_half_width=rng.uniform(12.8, 14.8),
         lip_scale=rng.uniform(1.0, 1.25) if woman else rng.uniform(0.8, 1.0),
         lip_redness=rng.uniform(0.6, 1.0) if woman else rng.uniform(0.0, 0.25),
-        skin_tint=tuple(int(v) for v in rng.normal(0.0, 4.0, 3)),
+        skin_tint=(int((tint := rng.normal(0.0, 4.0, 3))[0]), int(tint[1]), int(tint[2])),
     )
 
 

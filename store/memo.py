@@ -150,7 +150,8 @@ class Memo:
         if missing.is_empty():
             return self._result(found, missing, 0)
         started, chunks = time.monotonic(), 0
-        left, gathered = set(missing["key"]), []
+        left = set(missing["key"])
+        gathered: list[Mapping[str, Any]] = []
 
         def append() -> None:
             nonlocal chunks
@@ -167,7 +168,7 @@ class Memo:
             if _is_power(chunks):
                 self.compact()
 
-        with closing(answer(missing)) as stream:
+        with closing(answer(missing)) as stream:  # type: ignore[type-var]
             try:
                 for given in stream:
                     gathered.append(given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import typer
@@ -128,7 +129,7 @@ def train_blip2(work: Path = _work, models: Path = _models, steps: int = 1200) -
 
 def _captioned(work: Path) -> tuple[world.Pictures, world.Pictures]:
     """Photographs and cartoons with captions: to train on, and of unseen people."""
-    shares = {"cartoons": 0.35, "photographed": 0.3}
+    shares: dict[str, Any] = {"cartoons": 0.35, "photographed": 0.3}
     return (
         world.pictures(work, "captioned", 30_000, seed=3, **shares),
         world.pictures(work, "unseen-captioned", 2000, seed=901, **shares),

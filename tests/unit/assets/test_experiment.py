@@ -1,6 +1,7 @@
 """What an experiment is trained on, and how its prompts and guidance come about."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,10 +16,14 @@ import methods.registry
 from assets import calls
 from assets.experiment import generated_samples, guidance_curve, trained_model
 from assets.results.results import (
+    _told,
     every_experiment_has_the_same_judge,
     every_experiment_is_complete,
+    floors,
     judged_by,
+    through_recipe,
 )
+from curation import corrections
 from evaluation import guidance, metrics, protocol
 from inference import questions
 from inference.asking import Answers
@@ -214,6 +219,37 @@ def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
     assert judged_by(table, others).startswith(
         "A second estimator judges, not the labeller. It does not read AU9"
     )
+
+
+def test_readings_go_through_the_recipe_only_where_the_labeller_judges(profile):
+    samples = protocol.build("miniature", (), 1).head(2)
+    read = samples.with_columns(
+        *[pl.lit(2.0).alias(name) for name in metrics.MEASURED],
+        experiment=pl.lit("fineface"),
+        fingerprint=pl.lit("j"),
+    )
+    table = pl.DataFrame({name: [0.0, 4.0, 4.0] for name in facs.COLUMNS}).with_columns(au12=1.0)
+    statistics = corrections.fit(table, "paper").statistics
+    own, others = pl.DataFrame({"fingerprint": ["j"]}), pl.DataFrame({"fingerprint": ["l"]})
+    found, said = through_recipe(read, own, statistics, profile)
+    assert found["fineface"]["measured_au1"][0] == pytest.approx((2 / 4) ** 1.8 * 5)
+    assert found["fineface"]["measured_au12"][0] == 2.0 and "“paper”" in said
+    found, said = through_recipe(read, others, statistics, profile)
+    assert found is None and "fitted to the labeller’s readings" in said
+
+
+def test_only_an_untrained_model_on_a_base_without_words_is_a_floor(profile):
+    trained = pl.DataFrame({"experiment": ["fineface", "sd"], "folder": ["files/adapters/x", None]})
+    assert floors(trained, profile) == []
+    naive = profile.model_copy(update={"base": profile.base.model_copy(update={"knows_expressions": False})})
+    assert floors(trained, naive) == ["sd"]
+    assert floors(trained, profiles.load("miniature", Path("home"))) == ["sd"]
+
+
+def test_the_reports_settings_name_no_path_of_the_machine(profile):
+    told = {**_told(profile.evaluation), **_told(profile.base), **_told(profile.au_estimator)}
+    assert told["clip"] == "clip" and told["model"] == "estimator" and told["guidance_candidates"] == [2, 4]
+    assert "/" not in str(told)
 
 
 def test_results_of_two_judges_are_not_laid_side_by_side():

@@ -18,7 +18,8 @@ from store import Store
 from store.hashing import hash_file
 
 SPLIT = {"validation": 0.25, "test": 0.25, "seed": 0}
-PROFILE = SimpleNamespace(chunk=8, split=Split(**SPLIT, looks_within=16))
+LABELLER = SimpleNamespace(provider="mediapipe")
+PROFILE = SimpleNamespace(chunk=8, split=Split(**SPLIT, looks_within=16), au_estimator=LABELLER)
 
 
 @pytest.fixture
@@ -70,6 +71,7 @@ def test_a_copy_in_another_split_is_dropped_and_each_pair_is_shown(samples, tmp_
     assert 0 < frames["keep"].sum() < 10
     assert "| disfa | affectnet | perceptual | True |" in result.metadata["duplicates"].value
     assert "data:image/png;base64" in result.metadata["sheet_duplicates"].value
+    assert "AU9 has no channel" in result.metadata["blind_spots"]
     for check in dg.load_asset_checks_from_modules([training_set]):
         asked = ("no_lookalike_in_two_splits", "every_split_has_samples")
         given = {"profile": PROFILE} if check.check_key.name in asked else {}
@@ -84,7 +86,7 @@ def test_pictures_are_hashed_once(samples, tmp_path, monkeypatch):
 
 
 def test_without_comparison_by_look_no_picture_is_read(samples, tmp_path):
-    profile = SimpleNamespace(chunk=8, split=Split(**SPLIT, looks_within=None))
+    profile = SimpleNamespace(chunk=8, split=Split(**SPLIT, looks_within=None), au_estimator=LABELLER)
     gone = samples.with_columns(path=pl.lit("/nowhere/") + pl.col("sample_id"))
     result = materialised(gone, Store(tmp_path / "home", {"raw_folder": tmp_path}), profile)
     assert result.value["keep"].all() and result.metadata["duplicates"] == "none"
@@ -108,7 +110,7 @@ def test_only_samples_that_reach_the_training_set_set_a_scale(samples, tmp_path)
     samples = samples.with_columns(pl.col("sample_id").str.replace("affectnet/", "later/")).sort("sample_id")
     store, recipe = Store(tmp_path / "home", {"raw_folder": tmp_path}), SimpleNamespace(recipe="paper")
     split = Split(validation=0.3, test=0, seed=1, looks_within=16)
-    profile = SimpleNamespace(chunk=8, split=split, corrections=recipe)
+    profile = SimpleNamespace(chunk=8, split=split, corrections=recipe, au_estimator=LABELLER)
     kept = materialised(samples, store, profile).value
     (lookalike, *_) = kept.filter(~pl.col("keep"), source="affectnet")["sample_id"]
     (uncaptioned, second, *_) = kept.filter("keep", source="affectnet")["sample_id"]

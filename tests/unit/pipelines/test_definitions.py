@@ -33,6 +33,7 @@ STAGES = [
     "generated_samples",
     "au_scores",
     "clip_scores",
+    "comparisons",
     "results",
 ]
 BY_EXPERIMENT = {"trained_model", "guidance_curve", "generated_samples", "au_scores", "clip_scores"}

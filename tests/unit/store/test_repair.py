@@ -1,4 +1,4 @@
-"""A home that rotted: it is noticed when read, what can be made again is set aside, nothing else is touched."""
+"""A home that rotted: it is noticed when read, what can be made anew is set aside, the rest left alone."""
 
 import json
 
