@@ -143,8 +143,9 @@ def test_only_samples_that_reach_the_training_set_set_a_scale(samples, tmp_path)
 
 
 def test_that_all_are_in_one_split_is_said(samples, tmp_path):
-    two = SimpleNamespace(chunk=8, split=Split(validation=0.3, test=0, seed=1, looks_within=16))
-    table = materialised(samples, Store(tmp_path, {"raw_folder": tmp_path}), two).value
+    split = Split(validation=0.3, test=0, seed=1, looks_within=16)
+    two = SimpleNamespace(chunk=8, split=split, au_estimator=LABELLER)
+    table = materialised(samples, Store(tmp_path / "home", {"raw_folder": tmp_path}), two).value
     said = training_set.every_split_has_samples(table, profile=two)
     assert said.passed and sum(said.metadata["samples"].value.values()) == table["keep"].sum()
     together = table.with_columns(pl.when("keep").then(pl.lit("train")).alias("split"))
