@@ -168,6 +168,7 @@ def test_clipping_limits_the_gradient_that_the_optimiser_sees(finished, tmp_path
 def test_half_precision_trains_float32_parameters(finished, tmp_path):
     job = changed(finished[0], output=str(tmp_path), precision="bfloat16", steps=2, sample_every=2)
     loop.train(job)
+    assert torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32
     for name in ("adapter", "pytorch_lora_weights"):
         tensors = load_file(tmp_path / f"model/{name}.safetensors")
         assert {t.dtype for t in tensors.values()} == {torch.float32}
