@@ -151,9 +151,7 @@ class Generator:
                 # No other LoRA will be loaded. In float32, whatever the precision: in bfloat16 most of a
                 # small update would be rounded back to the weights that it is added to.
                 pipe.unet.fuse_lora()
-        pipe.unet = torch.nn.Module.to(
-            pipe.unet, precision
-        )  # diffusers' own `to` warns of parts it lacks here
+        torch.nn.Module.to(pipe.unet, precision)  # diffusers' own `to` warns of parts that it does not have
         return pipe.to(devices.pick(self.device))
 
 
