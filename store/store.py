@@ -183,6 +183,18 @@ class Store:
         """The memo `name`; `schema`: its result columns, see Memo."""
         return Memo(self.home / "memo" / _checked(name, "memo"), name, schema)
 
+    def about(self, content_hash: str) -> dict[str, pl.DataFrame]:
+        """All that memos know of the picture with that hash, or the part of one, by memo; the memos that know
+        nothing are left out. `memo(name).forget(pl.col("content_hash") == …)` removes it."""
+        found = {}
+        for log in sorted((self.home / "memo").glob("*/_delta_log")):
+            known = self.memo(log.parent.name).read()
+            if "content_hash" in known.columns:
+                rows = known.filter(content_hash=content_hash)
+                if rows.height:
+                    found[log.parent.name] = rows
+        return found
+
     def cache(self, name: str, schema: Mapping[str, pl.DataType] | None = None) -> Memo:
         """A memo of what is true on this machine only, such as which file has which content."""
         return Memo(self.home / "cache" / _checked(name, "cache"), name, schema)
