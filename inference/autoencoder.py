@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference import devices, images, weights
+from inference import devices, images
+from inference.pretrained import Pretrained
 from store.hashing import fingerprint
 
 if TYPE_CHECKING:
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 CODE_VERSION = "3"
 
 
-class Autoencoder:
+class Autoencoder(Pretrained):
     """The `vae` of a Stable Diffusion base, from a hub id or a local folder."""
+
+    subfolder = "vae"
 
     def __init__(
         self,
@@ -29,20 +31,8 @@ class Autoencoder:
         batch_size: int = 8,
         device: str = "auto",
     ):
-        self.base, self.revision = str(base), revision
-        self.precision = devices.check_precision(precision)
-        self.batch_size, self.device = batch_size, device
-        self.calls = 0
-
-    @cached_property
-    def folder(self) -> Path:
-        """The VAE's files on this machine."""
-        return weights.resolve(self.base, self.revision, subfolder="vae")
-
-    @property
-    def name(self) -> str:
-        """The base as tables name it."""
-        return weights.name(self.base, self.folder)
+        super().__init__(base, revision, precision, device)
+        self.batch_size = batch_size
 
     @cached_property
     def fingerprint(self) -> str:
@@ -50,7 +40,7 @@ class Autoencoder:
         return fingerprint(
             kind="autoencoder",
             code=CODE_VERSION,
-            **weights.identity(self.base, self.revision, self.folder),
+            **self.identity,
             precision=self.precision,
         )
 
@@ -92,5 +82,5 @@ class Autoencoder:
         # Convolutions answer in channels-last order, and safetensors writes memory as it lies.
         moments = np.ascontiguousarray(np.concatenate(rows))
         if not np.isfinite(moments).all():
-            raise FloatingPointError(f"the VAE of {self.base} gave no finite moments in {self.precision}")
+            raise FloatingPointError(f"the VAE of {self.model} gave no finite moments in {self.precision}")
         return moments

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inference import devices, needs, weights
+from inference import devices
 from inference.abilities import Answer
-from inference.needs import Need
+from inference.pretrained import Pretrained
 from store.hashing import fingerprint
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ NO = (" no", "no", " No", "No", " NO", "NO")
 PICTURE_BYTES = 128 << 20
 
 
-class Blip2:
+class Blip2(Pretrained):
     """`Blip2ForConditionalGeneration` from a hub id or a local folder; OPT and T5 language models alike.
 
     The Q-Former does not see the prompt, so an image passes the vision tower and the Q-Former once for all
@@ -45,21 +44,8 @@ class Blip2:
         device: str = "auto",
         beams: int = 1,
     ):
-        self.model, self.revision = str(model), revision
-        self.precision = devices.check_precision(precision)
-        self.device, self.beams = device, beams
-        self._batch_size = batch_size
-        self.calls = 0
-
-    @cached_property
-    def folder(self) -> Path:
-        """The model's files on this machine."""
-        return weights.resolve(self.model, self.revision)
-
-    @property
-    def name(self) -> str:
-        """The model as tables name it."""
-        return weights.name(self.model, self.folder)
+        super().__init__(model, revision, precision, device)
+        self.beams, self._batch_size = beams, batch_size
 
     @cached_property
     def fingerprint(self) -> str:
@@ -67,16 +53,12 @@ class Blip2:
         return fingerprint(
             kind="blip2",
             code=CODE_VERSION,
-            **weights.identity(self.model, self.revision, self.folder),
+            **self.identity,
             precision=self.precision,
             beams=self.beams,
             tokens=[ANSWER_TOKENS, CAPTION_TOKENS],
             template=PROMPT,
         )
-
-    def needs(self) -> Iterator[Need]:
-        """Its weights, and memory for them."""
-        return needs.model(self.model, self.revision, self.precision)
 
     @property
     def batch_size(self) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inference import devices, needs, weights
-from inference.needs import Need
+from inference import devices
+from inference.pretrained import Pretrained
 from store.hashing import fingerprint
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 CODE_VERSION = "2"
 
 
-class Clip:
+class Clip(Pretrained):
     """`CLIPModel` from a hub id or a local folder."""
 
     def __init__(
@@ -31,20 +30,8 @@ class Clip:
         batch_size: int = 64,
         device: str = "auto",
     ):
-        self.model, self.revision = str(model), revision
-        self.precision = devices.check_precision(precision)
-        self.batch_size, self.device = batch_size, device
-        self.calls = 0
-
-    @cached_property
-    def folder(self) -> Path:
-        """The model's files on this machine."""
-        return weights.resolve(self.model, self.revision)
-
-    @property
-    def name(self) -> str:
-        """The model as tables name it."""
-        return weights.name(self.model, self.folder)
+        super().__init__(model, revision, precision, device)
+        self.batch_size = batch_size
 
     @cached_property
     def fingerprint(self) -> str:
@@ -52,13 +39,9 @@ class Clip:
         return fingerprint(
             kind="clip",
             code=CODE_VERSION,
-            **weights.identity(self.model, self.revision, self.folder),
+            **self.identity,
             precision=self.precision,
         )
-
-    def needs(self) -> Iterator[Need]:
-        """Its weights, and memory for them."""
-        return needs.model(self.model, self.revision, self.precision)
 
     @cached_property
     def prepare(self) -> Callable[[Image.Image], torch.Tensor]:

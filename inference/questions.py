@@ -119,36 +119,10 @@ def pictures(generator: Generator, files: Files) -> Question:
     )
 
 
-@dataclass(frozen=True)
-class Annotating:
-    """A provider in this process: pictures are decoded and prepared in threads ahead of it."""
-
-    provider: Any
-    ask: Callable[[Any, list], Sequence[Any]]
-    row: Callable[[Any], dict[str, Any]]
-
-    @property
-    def name(self) -> str:
-        return self.provider.name
-
-    @property
-    def fingerprint(self) -> str:
-        return self.provider.fingerprint
-
-    def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
-        def read(batch: list) -> list[dict[str, Any]]:
-            return [self.row(one) for one in self.ask(self.provider, batch)]
-
-        model = self.provider
-        yield from images.rows_ahead(requests.to_dicts(), read, model.batch_size, model.prepare, model.side)
-
-
-@dataclass(frozen=True)
-class Foreign:
-    """A model in an environment of its own, where `worker` answers for it. An engine starts that."""
+class _Named:
+    """What answers for `model`, under the name and fingerprint of that."""
 
     model: Any
-    worker: Worker
 
     @property
     def name(self) -> str:
@@ -157,26 +131,42 @@ class Foreign:
     @property
     def fingerprint(self) -> str:
         return self.model.fingerprint
+
+
+@dataclass(frozen=True)
+class Annotating(_Named):
+    """A provider in this process: pictures are decoded and prepared in threads ahead of it."""
+
+    model: Any
+    ask: Callable[[Any, list], Sequence[Any]]
+    row: Callable[[Any], dict[str, Any]]
+
+    def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        def read(batch: list) -> list[dict[str, Any]]:
+            return [self.row(one) for one in self.ask(self.model, batch)]
+
+        model = self.model
+        yield from images.rows_ahead(requests.to_dicts(), read, model.batch_size, model.prepare, model.side)
+
+
+@dataclass(frozen=True)
+class Foreign(_Named):
+    """A model in an environment of its own, where `worker` answers for it. An engine starts that."""
+
+    model: Any
+    worker: Worker
 
     def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
         raise NotImplementedError(f"{self.name} answers in the environment {self.worker.environment} only")
 
 
 @dataclass(frozen=True)
-class Encoding:
+class Encoding(_Named):
     """Pictures encoded by an autoencoder, in shards of SHARD (the last is smaller), one after another."""
 
     model: Autoencoder
     size: int
     files: Files
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    @property
-    def fingerprint(self) -> str:
-        return self.model.fingerprint
 
     def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
         waiting: list[dict[str, Any]] = []
@@ -236,21 +226,13 @@ class Generating:
 
 
 @dataclass(frozen=True)
-class EmbeddingTexts:
+class EmbeddingTexts(_Named):
     """An embedder in this process, asked about prompts."""
 
-    provider: Any
-
-    @property
-    def name(self) -> str:
-        return self.provider.name
-
-    @property
-    def fingerprint(self) -> str:
-        return self.provider.fingerprint
+    model: Any
 
     def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
-        embeddings = self.provider.embed_texts(requests["prompt"].to_list())
+        embeddings = self.model.embed_texts(requests["prompt"].to_list())
         for key, embedding in zip(requests["key"], embeddings, strict=True):
             yield {"key": key, "embedding": embedding.tolist()}
 

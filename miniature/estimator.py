@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facs import ACTION_UNITS
-from inference import devices, images, needs, weights
+from inference import devices, images
 from inference.abilities import Reading, unmeasured
-from inference.needs import Need
+from inference.pretrained import Pretrained
 from store.hashing import fingerprint
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 CODE_VERSION = "2"
 
 
-class TinyEstimator:
+class TinyEstimator(Pretrained):
     """Twelve intensities and "no face" from a small convolutional network saved in the folder `model`.
 
     A picture of another size is resized to the network's, squashed if it is no square.
@@ -39,29 +38,13 @@ class TinyEstimator:
         batch_size: int = 128,
         device: str = "auto",
     ):
-        self.model, self.revision = str(model), revision
-        self.batch_size, self.device = batch_size, device
-        self.calls = 0
-
-    @cached_property
-    def folder(self) -> Path:
-        """The model's files on this machine."""
-        return weights.resolve(self.model, self.revision)
-
-    @property
-    def name(self) -> str:
-        """The model as tables name it."""
-        return weights.name(self.model, self.folder)
+        super().__init__(model, revision, device=device)
+        self.batch_size = batch_size
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of weights (on the hub also id and revision) and code version. Loads no model."""
-        identity = weights.identity(self.model, self.revision, self.folder)
-        return fingerprint(kind="conv", code=CODE_VERSION, **identity)
-
-    def needs(self) -> Iterator[Need]:
-        """Its weights, and memory for them."""
-        return needs.model(self.model, self.revision)
+        return fingerprint(kind="conv", code=CODE_VERSION, **self.identity)
 
     @cached_property
     def size(self) -> int:

@@ -26,6 +26,7 @@ from pipelines import definitions, jobs
 from pipelines.profiles import ProfileError
 from settings import nearest
 from settings.profile import Profile
+from store.file_system import make_folder
 
 PROCESS_TAG = "fineface/process"
 INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
@@ -88,8 +89,7 @@ def instance(home: Path) -> Iterator[DagsterInstance]:
 
 def dagster_home(home: Path) -> Path:
     """`home/dagster` with its dagster.yaml; also put into the environment, for child processes."""
-    folder = home / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(home / "dagster")
     config = folder / "dagster.yaml"
     if not config.exists():
         config.write_text(DAGSTER_YAML, encoding="utf-8")

@@ -12,7 +12,6 @@ from typing import Any
 import polars as pl
 from deltalake import DeltaTable
 
-from store import file_system
 from store.delta import MEND, Delta
 from store.errors import CorruptTable, HomeError, MissingTable, StoreError
 from store.files import Files
@@ -51,14 +50,6 @@ class Store:
         self.raw = {kind: Path(path.abspath(folder)) for kind, folder in (raw or {}).items()}
         if odd := sorted(set("%[]#?\\") & set(str(self.home))):
             raise HomeError(f"a store cannot live in {self.home}: its path contains {' '.join(odd)}")
-
-    def check_writable(self) -> None:
-        """Raises HomeError for a home that cannot be made or written to."""
-        try:
-            file_system.write(self.home / ".writable", b"").unlink()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise HomeError(f"the home {self.home} cannot be written to: {reason}") from error
 
     def __repr__(self) -> str:
         return f"Store({str(self.home)!r})"

@@ -235,5 +235,5 @@ def test_models_can_be_sent_to_another_process_before_they_are_loaded(store):
     import pickle
 
     question = questions.captions({"provider": "blip2", "model": "nowhere"})
-    assert pickle.loads(pickle.dumps(question.model)).provider.model == "nowhere"
+    assert pickle.loads(pickle.dumps(question.model)).model.model == "nowhere"
     assert json.dumps(question.settings) == "{}"
