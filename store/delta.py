@@ -16,6 +16,7 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from store import file_system
 from store.errors import CorruptTable, StoreError
 from store.file_system import make_folder
 
@@ -50,14 +51,14 @@ class Delta:
     def open(self, version: int | None = None) -> DeltaTable | None:
         """The table at `version` (default: latest), None if it was never written. Raises CorruptTable."""
         log = self.folder / "_delta_log"
-        if not log.is_dir() or not any(p.suffix in (".json", ".parquet") for p in log.iterdir()):
+        if not any(path.suffix in (".json", ".parquet") for path in file_system.find(log, "*")):
             return None
         with self._readable():
             try:
                 return DeltaTable(self.folder.as_uri(), version=version)
             except TableNotFoundError:
                 # A writer killed in its very first commit leaves a log folder without a commit.
-                if not any(log.glob("0*.json")) and not any(log.glob("0*.parquet")):
+                if not file_system.find(log, "0*.json") and not file_system.find(log, "0*.parquet"):
                     return None
                 raise
 
@@ -79,7 +80,7 @@ class Delta:
         short."""
         files = []
         for path, size in self._listed(table):
-            found = path.stat().st_size if path.exists() else None
+            found = file_system.size(path)
             if found != size:
                 state = "is missing" if found is None else f"has {found} bytes, not {size}"
                 raise CorruptTable(f"{self.what} cannot be read: {path} {state}; {MEND}")
@@ -147,8 +148,8 @@ class Delta:
     def drop_broken_files(self, table: DeltaTable) -> list[str]:
         """Removes absent and shortened data files from the log; their names."""
         for path, size in self._listed(table):
-            if path.exists() and path.stat().st_size != size:
-                path.unlink()
+            if file_system.size(path) != size:
+                file_system.remove(path)
         with self._readable():
             return list(table.repair()["files_removed"])
 

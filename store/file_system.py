@@ -4,6 +4,7 @@ what lies elsewhere would be reached through the same few functions.
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,9 +44,39 @@ def write(path: Path, content: bytes | str) -> Path:
     return path
 
 
-def size(path: Path) -> int | None:
-    """Bytes of a regular file; None where there is none."""
+def read(path: Path) -> bytes:
+    """The bytes of a file. Raises OSError (FileNotFoundError) where that cannot be."""
+    return path.read_bytes()
+
+
+def state(path: Path) -> tuple[int, int] | None:
+    """Bytes and time of change (nanoseconds) of a regular file; None where there is none."""
     try:
-        return path.stat().st_size if path.is_file() else None
+        found = path.stat()
     except OSError:
         return None
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+
+
+def size(path: Path) -> int | None:
+    """Bytes of a regular file; None where there is none."""
+    found = state(path)
+    return None if found is None else found[0]
+
+
+def find(folder: Path, pattern: str) -> list[Path]:
+    """What in `folder` matches a glob pattern, sorted, links left out; nothing where there is no folder."""
+    return sorted(path for path in folder.glob(pattern) if not path.is_symlink())
+
+
+def remove(path: Path) -> bool:
+    """Remove a file; whether it was there."""
+    there = size(path) is not None
+    path.unlink(missing_ok=True)
+    return there
+
+
+def move(folder: Path, target: Path) -> None:
+    """Move a folder to where nothing is yet."""
+    make_folder(target.parent)
+    folder.rename(target)

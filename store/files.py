@@ -34,10 +34,7 @@ class Files:
 
     def remove(self, name: str) -> bool:
         """Removes the file `name`; whether it was there."""
-        path = self.path(name)
-        there = path.is_file()
-        path.unlink(missing_ok=True)
-        return there
+        return file_system.remove(self.path(name))
 
     def path(self, name: str) -> Path:
         """Where the file `name` lies, whether or not it exists. Raises ValueError for what is not a name."""
@@ -47,13 +44,13 @@ class Files:
 
     def has(self, name: str) -> bool:
         """Whether the file `name` is stored."""
-        return self.path(name).is_file()
+        return file_system.size(self.path(name)) is not None
 
     def read(self, name: str) -> bytes:
         """The bytes of the file `name`, checked against the name. Raises MissingFile, CorruptFile."""
         path = self.path(name)
         try:
-            data = path.read_bytes()
+            data = file_system.read(path)
         except FileNotFoundError:
             raise MissingFile(f"{self.kind}: no file {name} at {path}") from None
         if hash_bytes(data) != name[:32]:
@@ -82,6 +79,6 @@ def is_name(name: str) -> bool:
 def _holds(path: Path, data: bytes) -> bool:
     # A crash of the machine may leave a short file, a disk a damaged one; writing it again heals it.
     try:
-        return path.stat().st_size == len(data) and path.read_bytes() == data
+        return file_system.size(path) == len(data) and file_system.read(path) == data
     except OSError:
         return False

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from store import file_system
 from store.errors import StoreError
-from store.file_system import make_folder
 from store.files import Files, is_name
 from store.store import Store
 from store.trained import intact
@@ -30,8 +30,7 @@ def repair(store: Store) -> list[str]:
             done.extend(mend())
         except (StoreError, ValueError, OSError) as error:
             target = aside / folder.relative_to(store.home)
-            make_folder(target.parent)
-            folder.rename(target)
+            file_system.move(folder, target)
             done.append(f"{folder.relative_to(store.home)} was set aside in {target}: {error}")
 
     for folder in _folders(store.home / "memo", "_delta_log") + _folders(store.home / "cache", "_delta_log"):
@@ -51,7 +50,7 @@ def repair(store: Store) -> list[str]:
             return []
 
         attempt(store.home / "tables" / stage, check)
-    for kind in sorted((store.home / "files").glob("*")):
+    for kind in file_system.find(store.home / "files", "*"):
         done += _unsound(store.files(kind.name), kind)
     for folder in _folders(store.home / "files" / "adapters", "output"):
 
@@ -65,12 +64,11 @@ def repair(store: Store) -> list[str]:
 
 def _folders(above: Path, mark: str) -> list[Path]:
     """The folders directly in `above` that hold `mark`; no links."""
-    found = sorted(above.iterdir()) if above.is_dir() else []
-    return [folder for folder in found if not folder.is_symlink() and (folder / mark).is_dir()]
+    return [folder for folder in file_system.find(above, "*") if file_system.find(folder, mark)]
 
 
 def _unsound(files: Files, folder: Path) -> list[str]:
-    names = [path.name for path in folder.glob("??/*") if is_name(path.name) and not path.is_symlink()]
+    names = [path.name for path in file_system.find(folder, "??/*") if is_name(path.name)]
     lost = files.lost(names)
     for name in lost:
         files.remove(name)

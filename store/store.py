@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 from deltalake import DeltaTable
 
+from store import file_system
 from store.delta import MEND, Delta
 from store.errors import CorruptTable, HomeError, MissingTable, StoreError
 from store.files import Files
@@ -125,7 +126,7 @@ class Store:
 
     def _sound(self, delta: Delta, table: DeltaTable) -> bool:
         """Whether a version holds what its commit says, seen when a process reads its files first."""
-        states = tuple((str(file), *_state(file)) for file in delta.files(table))
+        states = tuple((str(file), file_system.state(file)) for file in delta.files(table))
         if states not in _SEEN:
             # the history of a table that was opened at an old version numbers its commits wrongly
             history = delta.history(delta.open() or table)
@@ -165,7 +166,7 @@ class Store:
     def stages(self, under: str | None = None) -> list[str]:
         """Names of the stages written so far, sorted; `under="adapter"`: only `adapter/…`."""
         root = self.home / "tables"
-        found = (log.parent.relative_to(root).as_posix() for log in root.glob("**/_delta_log"))
+        found = (log.parent.relative_to(root).as_posix() for log in file_system.find(root, "**/_delta_log"))
         return sorted(
             stage for stage in found if (not under or stage.startswith(f"{under}/")) and _is_name(stage)
         )
@@ -178,7 +179,7 @@ class Store:
         """All that memos know of the picture with that hash, or the part of one, by memo; the memos that know
         nothing are left out. `memo(name).forget(pl.col("content_hash") == …)` removes it."""
         found = {}
-        for log in sorted((self.home / "memo").glob("*/_delta_log")):
+        for log in file_system.find(self.home / "memo", "*/_delta_log"):
             known = self.memo(log.parent.name).read()
             if "content_hash" in known.columns:
                 rows = known.filter(content_hash=content_hash)
@@ -250,7 +251,7 @@ class Store:
     def _stage(self, stage: str) -> Delta:
         folder = self.home / "tables" / _checked(stage, "stage")
         for parent in folder.relative_to(self.home / "tables").parents[:-1]:
-            if (self.home / "tables" / parent / "_delta_log").exists():
+            if file_system.find(self.home / "tables" / parent, "_delta_log"):
                 raise StoreError(f"stage {stage!r} would lie inside the table of stage {parent.as_posix()!r}")
         return Delta(folder, f"stage {stage!r}", _KEEP_ALL)
 
@@ -280,11 +281,6 @@ class Store:
 
 _SEEN: set[tuple[Any, ...]] = set()
 """Data files (name, size, time) that were sound when they were read."""
-
-
-def _state(file: Path) -> tuple[int, int]:
-    status = file.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 def _checked(name: str, what: str) -> str:

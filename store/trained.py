@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from store import file_system
 from store.errors import CorruptFile
-from store.file_system import write
 from store.hashing import hash_folder
 
 WEIGHTS, RESULT = "weights.hash", "output/result.json"
@@ -17,18 +17,19 @@ def intact(folder: Path, model: Path | None = None) -> str | None:
     Raises CorruptFile for weights that differ from it, and for a result that cannot be read.
     """
     result, noted = folder / RESULT, folder / WEIGHTS
-    if not result.is_file():
+    if file_system.size(result) is None:
         return None
     try:
-        json.loads(result.read_text())
-        if model is None and not noted.is_file():
+        json.loads(file_system.read(result))
+        note = file_system.read(noted).decode() if file_system.size(noted) is not None else ""
+        if model is None and not note:
             return None
-        named, _, expected = noted.read_text().partition(" ") if noted.is_file() else ("", "", "")
+        named, _, expected = note.partition(" ")
         found = hash_folder(folder / named if named else model or folder, ["**/*.safetensors"])
     except (OSError, ValueError) as error:
         raise CorruptFile(f"{folder} cannot be read ({error}); 'fineface repair' sets it aside") from error
-    if model is not None and not noted.is_file():
-        write(noted, f"{model.relative_to(folder)} {found}")
+    if model is not None and not note:
+        file_system.write(noted, f"{model.relative_to(folder)} {found}")
     elif found != expected:
         raise CorruptFile(
             f"the weights in {folder} have changed since they were trained; "

@@ -1,14 +1,17 @@
 """Files written whole, closed to others, never through a link; the lock that a dead process does not hold."""
 
+import ast
 import os
 import signal
 import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+import store as store_room
 from store import Store, file_system
 from store.errors import Locked
 from store.lock import sole
@@ -72,3 +75,24 @@ def test_a_file_is_removed_once(tmp_path):
     files = Store(tmp_path).files("x")
     name = files.put(b"1")
     assert files.remove(name) and not files.remove(name) and not files.has(name)
+
+
+def test_the_store_reaches_its_own_files_through_this_seam_alone():
+    """Hashing reads raw data too, and a lock is the system's; all else goes through `store.file_system`."""
+    touching = {
+        *("exists", "is_file", "is_dir", "stat", "lstat", "unlink", "mkdir", "rmdir", "iterdir", "glob"),
+        *("rglob", "read_bytes", "read_text", "write_bytes", "write_text", "rename", "replace", "touch"),
+    }
+    for path in Path(store_room.__file__).parent.glob("*.py"):
+        if path.name in ("file_system.py", "lock.py", "hashing.py", "hash_cache.py"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        methods = [call for call in called if isinstance(call, ast.Attribute)]
+        direct = [
+            f"{path.name}:{call.lineno} {ast.unparse(call)}"
+            for call in methods
+            if call.attr in touching and not ast.unparse(call).startswith(("file_system.", "pl."))
+        ]
+        opened = [call for call in called if isinstance(call, ast.Name) and call.id == "open"]
+        assert not direct and not opened, direct
