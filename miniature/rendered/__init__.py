@@ -1,1 +1,1 @@
-"""The rendered world: people, photographs and expressions on the head rig, as pictures. Every draw is seeded."""
+"""The rendered world: people, photographs and expressions on the head rig, as pictures."""

@@ -17,7 +17,9 @@ def paint(person: Person, width: int, height: int) -> np.ndarray:
     across, up = np.meshgrid(x, z)
     kind = person.background
     if kind == "park":
-        light = _bands(up, (-0.6, (92, 128, 60)), (-0.10, (104, 146, 70)), (0.02, (58, 104, 52)), (0.30, (150, 198, 226)))
+        light = _bands(
+            up, (-0.6, (92, 128, 60)), (-0.10, (104, 146, 70)), (0.02, (58, 104, 52)), (0.30, (150, 198, 226))
+        )
         rng = np.random.default_rng(person.pattern)
         for _ in range(5):
             middle_x, middle_z, size = rng.uniform(-0.6, 0.6), rng.uniform(0.05, 0.4), rng.uniform(0.08, 0.16)
@@ -25,8 +27,8 @@ def paint(person: Person, width: int, height: int) -> np.ndarray:
             light = light + (linear((44, 92, 44)) - light) * 0.8 * blob
     elif kind == "beach":
         light = _bands(
-            up, (-0.6, (226, 206, 160)), (-0.16, (222, 200, 150)), (-0.10, (60, 132, 178)), (0.06, (84, 156, 200)),
-            (0.10, (176, 214, 240)), (0.5, (128, 186, 236))
+            up, (-0.6, (226, 206, 160)), (-0.16, (222, 200, 150)), (-0.10, (60, 132, 178)),
+            (0.06, (84, 156, 200)), (0.10, (176, 214, 240)), (0.5, (128, 186, 236))
         )  # fmt: skip
     elif kind == "studio":
         glow = np.exp(-(across**2 + (up - 0.1) ** 2) / 0.35)[..., None]

@@ -19,7 +19,8 @@ _OF_REGION = np.array([SKIN, EYE, EYE, CAVITY, MOUTH, TONGUE], np.uint8)
 _MIDDLE_Z = 0.1075
 """Height of the frame's middle on the reference head, metres."""
 _SHUT = -0.0006
-"""Metres between the edges of the lips at rest: a little less than touching, so that no light falls through."""
+"""Metres between the edges of the lips at rest: a little more than touching, so that no light
+falls through."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Figure:
     materials: np.ndarray
     """uint8 [F], see MATERIALS."""
     fields: np.ndarray
-    """float32 [V, 7]: reference coordinates (3), hair (above 0.5 it covers the skin), lash, open air, back."""
+    """float32 [V, 7]: reference coordinates (3), hair (above 0.5 it covers the skin), lash, open air,
+    and on sheets that are not the head a coordinate across them."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def build(person: Person, intensities, asymmetry=None, blink: float = 0.0) -> Fi
 
 @functools.cache
 def _may_be_seen() -> np.ndarray:
-    """Rows of the rig's triangles that a camera in front can see or that can keep light from such: half of all."""
+    """Rows of the rig's triangles that a camera in front can see: about half of all."""
     rig = head.load()
     corners = rig.neutral[rig.triangles]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -183,9 +185,11 @@ def _may_be_seen() -> np.ndarray:
 
 @functools.cache
 def _lips() -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the rig's vertices at the edges of the upper and of the lower lip that meet, near the middle."""
+    """Rows of the rig's vertices where the upper and the lower lip meet, near the middle."""
     rig = head.load()
-    parting = rig.motion_basis[2 * LIPS_PART].reshape(-1, 3) + rig.motion_basis[2 * LIPS_PART + 1].reshape(-1, 3)
+    parting = rig.motion_basis[2 * LIPS_PART].reshape(-1, 3) + rig.motion_basis[2 * LIPS_PART + 1].reshape(
+        -1, 3
+    )
     x, y, z = rig.neutral.T
     near = (np.abs(x) < 0.012) & (np.abs(z - 0.0735) < 0.006) & (y < -0.140)
     upper = np.flatnonzero(near & (parting[:, 2] > 0.002))

@@ -183,7 +183,9 @@ def _features(x: np.ndarray, z: np.ndarray) -> dict[str, np.ndarray]:
         "lip_line": line,
         "moustache": np.clip(moustache * stubble, 0, 1) * keep_lips,
         "beard": np.clip(jaw * stubble, 0, 1) * keep_lips,
-        "blush": np.clip(_blob(ax, z, 0.046, 0.113, 0.017, 0.014) + 0.6 * _blob(ax, z, 0, 0.108, 0.013, 0.010), 0, 1),
+        "blush": np.clip(
+            _blob(ax, z, 0.046, 0.113, 0.017, 0.014) + 0.6 * _blob(ax, z, 0, 0.108, 0.013, 0.010), 0, 1
+        ),
         "shadow": np.clip(sockets, 0, 1),
         "pores": np.clip(0.4 * pores / pores.std() + 0.5 * blotches / blotches.std(), -1, 1),
         "strands": np.clip(0.5 * strands / strands.std(), -1, 1),

@@ -20,8 +20,8 @@ GAINS: dict[int, float] = {
     25: 1.5,
     26: 0.72,
 }
-"""Strength of an AU's face units at intensity 5. Above 1 is more than a modeller's full expression: at 64 px one
-pixel is 3 mm, and a brow that rises by 5 mm would be hard to read."""
+"""Strength of an AU's face units at intensity 5. Above 1 is more than a modeller's full expression:
+at 64 px one pixel is 3 mm, and a brow that rises by 5 mm would be hard to read."""
 EXPONENT = 0.85
 """Strength rises as (intensity / 5) ** EXPONENT: a trace is seen, and the last step is the smallest."""
 HIGHEST = 6.0

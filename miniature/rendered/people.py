@@ -1,4 +1,4 @@
-"""Who is in a rendered picture and what differs between two pictures of one person. No geometry, no colours."""
+"""Who is in a rendered picture, and what differs between two pictures of one person. No geometry."""
 
 from __future__ import annotations
 
@@ -126,7 +126,8 @@ def draw_person(rng: np.random.Generator, **fixed: str) -> Person:
     Sexes, skins and ages are drawn alike (.4 young, .35 middle, .25 old). Raises TypeError for another name.
     """
     unknown = set(fixed) - {
-        "gender", "age", "skin", "hair", "hair_style", "clothing", "clothing_colour", "background", "wall_colour"
+        "gender", "age", "skin", "hair", "hair_style",
+        "clothing", "clothing_colour", "background", "wall_colour",
     }  # fmt: skip
     if unknown:
         raise TypeError(f"a person has no word {', '.join(sorted(unknown))} to set")

@@ -1,4 +1,4 @@
-"""One call from person, shot and intensities to pixels. Geometry, light and paint come from the other modules."""
+"""One call from person, shot and intensities to pixels. Geometry, light and paint come from elsewhere."""
 
 from __future__ import annotations
 
@@ -64,7 +64,14 @@ def posed(built: Figure, shot: Shot) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
+    cy, sy, cp, sp, cr, sr = (
+        np.cos(yaw),
+        np.sin(yaw),
+        np.cos(pitch),
+        np.sin(pitch),
+        np.cos(roll),
+        np.sin(roll),
+    )
     about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     about_y = np.array([[cr, 0, sr], [0, 1, 0], [-sr, 0, cr]])
@@ -76,7 +83,9 @@ def _shadow(caster: Caster, vertices: np.ndarray, normals: np.ndarray, key: np.n
     on_head = len(head.load().mean)
     spread = np.random.default_rng(9).normal(0, 0.10, (len(vertices), 3)).astype(np.float32)
     facing = normals @ key
-    asked = np.flatnonzero((facing > -0.1) & (normals[:, 1] < 0.3))  # the rest is dark by its normal, or unseen
+    asked = np.flatnonzero(
+        (facing > -0.1) & (normals[:, 1] < 0.3)
+    )  # the rest is dark by its normal, or unseen
     blocked = np.zeros(len(vertices), np.float32)
     blocked[asked] = caster.blocked(
         vertices[asked] + np.float32(0.0025) * normals[asked], key + spread[asked]

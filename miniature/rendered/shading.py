@@ -1,4 +1,4 @@
-"""Colours of what the rays met: skin, hair, eyes, mouth and cloth under a key light, a fill and a rim light."""
+"""Colours of what the rays met: skin, hair, eyes, mouth and cloth under a key, a fill and a rim light."""
 
 from __future__ import annotations
 
@@ -84,9 +84,7 @@ def colours(
     shine = np.zeros(len(x), np.float32)
     is_skin = material == figures.SKIN
     rows = np.flatnonzero(is_skin)
-    albedo[rows], shine[rows], hairy = _skin(
-        person, intensities, value[rows, :3], hair[rows], lash[rows], fine
-    )
+    albedo[rows], shine[rows] = _skin(person, intensities, value[rows, :3], hair[rows], lash[rows], fine)
     for code, colour in (
         (figures.CAVITY, linear(SKINS[person.skin]) * np.float32([0.9, 0.55, 0.5])),
         (figures.MOUTH, linear((92, 26, 26))),
@@ -97,7 +95,9 @@ def colours(
     eye = np.flatnonzero(material == figures.EYE)
     albedo[eye] = _eye(person, shot, x[eye], z[eye])
     curtain = np.flatnonzero(material == figures.CURTAIN)
-    albedo[curtain] = _strands(person, back[curtain] + 0.12 * person.curl * np.sin(60 * z[curtain]) * 0.1, z[curtain], fine)
+    albedo[curtain] = _strands(
+        person, back[curtain] + 0.12 * person.curl * np.sin(60 * z[curtain]) * 0.1, z[curtain], fine
+    )
     cloth = np.flatnonzero(material == figures.CLOTH)
     albedo[cloth] = _cloth(person, x[cloth], back[cloth])
 
@@ -106,7 +106,14 @@ def colours(
     facing_lit = np.clip(facing, 0, 1) * lit
     # Skin lets light through: the terminator is wide, and redder than the rest.
     wrapped = np.clip((facing + 0.30) / 1.30, 0, 1) ** 1.4 * (0.35 + 0.65 * lit)
-    key = np.stack([0.45 * wrapped + 0.55 * facing_lit, 0.22 * wrapped + 0.78 * facing_lit, 0.15 * wrapped + 0.85 * facing_lit], axis=1)
+    key = np.stack(
+        [
+            0.45 * wrapped + 0.55 * facing_lit,
+            0.22 * wrapped + 0.78 * facing_lit,
+            0.15 * wrapped + 0.85 * facing_lit,
+        ],
+        axis=1,
+    )
     key[~is_skin] = (0.25 * np.clip(facing + 0.3, 0, 1) + 0.75 * facing_lit)[~is_skin, None]
     sky = (0.72 + 0.28 * normal[:, 2]) * air**1.3
     rim = np.clip(normal @ lights.rim, 0, 1) * 0.28 * air
@@ -125,7 +132,7 @@ def colours(
 
 
 def _skin(person: Person, intensities, place, hair, lash, fine):
-    """Albedo [N, 3], shine [N] and where hair covers, for places on the head."""
+    """Albedo [N, 3] and shine [N] of places on the head."""
     x, y, z = place.T
     paint = markings.at(x, z)
     in_front = np.clip((-0.035 - y) / 0.02, 0, 1).astype(np.float32)
@@ -141,7 +148,9 @@ def _skin(person: Person, intensities, place, hair, lash, fine):
     raised_cheek = folds[ACTION_UNITS.index(6)]
     flush = paint[:, get["blush"]] * (0.18 * person.blush + 0.10 * raised_cheek)
     albedo *= 1 + flush[:, None] * np.float32([0.35, -0.55, -0.40])
-    albedo *= 1 - paint[:, get["shadow"], None] * np.float32([0.10, 0.16, 0.14]) * (1.6 if person.age == "old" else 1.0)
+    albedo *= 1 - paint[:, get["shadow"], None] * np.float32([0.10, 0.16, 0.14]) * (
+        1.6 if person.age == "old" else 1.0
+    )
     albedo *= 1 + (0.05 * fine + 0.03) * paint[:, get["pores"], None]
     albedo *= 1 - 0.45 * person.freckles * paint[:, get["freckles"], None] * np.float32([0.5, 0.8, 0.9])
 
@@ -177,7 +186,7 @@ def _skin(person: Person, intensities, place, hair, lash, fine):
     strands = _strands(person, across, z, fine)
     albedo += (strands - albedo) * cover[:, None]
     oil = 1.0 - 0.75 * cover + 0.8 * paint[:, get["lips"]] * (0.4 + person.lip_colour)
-    return albedo, oil.astype(np.float32), cover
+    return albedo, oil.astype(np.float32)
 
 
 def _brow_tone(person: Person) -> float:
@@ -213,7 +222,9 @@ def _eye(person: Person, shot: Shot, x: np.ndarray, z: np.ndarray) -> np.ndarray
     white_redder = white * np.float32([1.0, 0.86, 0.84])
     corner = np.clip((np.abs(from_axis_x) - 0.007) / 0.006, 0, 1)[:, None]
     colour = white + (white_redder - white) * corner
-    iris = linear(IRISES[person.iris]) * (0.75 + 0.5 * np.clip(-from_axis_z / 0.006, -1, 1))[:, None].astype(np.float32)
+    iris = linear(IRISES[person.iris]) * (0.75 + 0.5 * np.clip(-from_axis_z / 0.006, -1, 1))[:, None].astype(
+        np.float32
+    )
     in_iris = np.clip((0.0062 - radius) / 0.0007, 0, 1)[:, None]
     rim = np.clip(1 - np.abs(radius - 0.0057) / 0.0010, 0, 1)[:, None]
     pupil = np.clip((0.0027 - radius) / 0.0005, 0, 1)[:, None]

@@ -50,22 +50,26 @@ MIDLINE_BLEND = 0.008
 """Units without a side are cut in two halves that fade into each other over about this many metres."""
 
 # Changes of shape that tell people apart; both sides of a paired one ({}) move together.
-SHAPES = (
-    "{}-cheek-volume-incr {}-cheek-bones-incr {}-cheek-inner-incr {}-cheek-trans-up "
-    "chin-height-incr chin-prominent-incr chin-bones-incr chin-width-incr chin-cleft-incr chin-jaw-drop-incr "
-    "chin-prognathism-incr {}-ear-scale-incr {}-ear-wing-incr {}-ear-lobe-incr "
-    "eyebrows-angle-up eyebrows-trans-up eyebrows-trans-forward {}-eye-corner1-up {}-eye-corner2-up "
-    "{}-eye-height1-incr {}-eye-height2-incr {}-eye-height3-incr {}-eye-scale-incr {}-eye-bag-incr "
-    "{}-eye-eyefold-up {}-eye-eyefold-angle-up {}-eye-epicanthus-out {}-eye-trans-up {}-eye-trans-out "
-    "{}-eye-push1-out {}-eye-push2-out forehead-temple-incr forehead-trans-forward forehead-nubian-incr "
-    "head-fat-incr head-scale-horiz-incr head-scale-vert-incr head-age-incr "
-    "mouth-scale-horiz-incr mouth-cupidsbow-incr mouth-lowerlip-height-incr mouth-lowerlip-volume-incr "
-    "mouth-upperlip-height-incr mouth-upperlip-volume-incr mouth-angles-up mouth-trans-up "
-    "mouth-trans-forward mouth-philtrum-volume-incr mouth-laugh-lines-out neck-double-incr "
-    "nose-nostrils-width-incr nose-flaring-incr nose-curve-convex nose-scale-vert-incr nose-scale-horiz-incr "
-    "nose-point-width-incr nose-width1-incr nose-width2-incr nose-width3-incr nose-trans-forward "
-    "nose-trans-up nose-hump-incr nose-point-up nose-base-up nose-volume-incr"
-).split()
+# fmt: off
+SHAPES = [
+    "{}-cheek-volume-incr", "{}-cheek-bones-incr", "{}-cheek-inner-incr", "{}-cheek-trans-up",
+    "chin-height-incr", "chin-prominent-incr", "chin-bones-incr", "chin-width-incr", "chin-cleft-incr",
+    "chin-jaw-drop-incr", "chin-prognathism-incr", "{}-ear-scale-incr", "{}-ear-wing-incr",
+    "{}-ear-lobe-incr", "eyebrows-angle-up", "eyebrows-trans-up", "eyebrows-trans-forward",
+    "{}-eye-corner1-up", "{}-eye-corner2-up", "{}-eye-height1-incr", "{}-eye-height2-incr",
+    "{}-eye-height3-incr", "{}-eye-scale-incr", "{}-eye-bag-incr", "{}-eye-eyefold-up",
+    "{}-eye-eyefold-angle-up", "{}-eye-epicanthus-out", "{}-eye-trans-up", "{}-eye-trans-out",
+    "{}-eye-push1-out", "{}-eye-push2-out", "forehead-temple-incr", "forehead-trans-forward",
+    "forehead-nubian-incr", "head-fat-incr", "head-scale-horiz-incr", "head-scale-vert-incr",
+    "head-age-incr", "mouth-scale-horiz-incr", "mouth-cupidsbow-incr", "mouth-lowerlip-height-incr",
+    "mouth-lowerlip-volume-incr", "mouth-upperlip-height-incr", "mouth-upperlip-volume-incr",
+    "mouth-angles-up", "mouth-trans-up", "mouth-trans-forward", "mouth-philtrum-volume-incr",
+    "mouth-laugh-lines-out", "neck-double-incr", "nose-nostrils-width-incr", "nose-flaring-incr",
+    "nose-curve-convex", "nose-scale-vert-incr", "nose-scale-horiz-incr", "nose-point-width-incr",
+    "nose-width1-incr", "nose-width2-incr", "nose-width3-incr", "nose-trans-forward", "nose-trans-up",
+    "nose-hump-incr", "nose-point-up", "nose-base-up", "nose-volume-incr",
+]
+# fmt: on
 
 NEUTRAL = {
     "gender": 0.5,
@@ -77,7 +81,7 @@ NEUTRAL = {
     "caucasian": 1 / 3,
 }
 AGE_BANDS = ((0.50, 0.57), (0.60, 0.72), (0.86, 0.99))
-"""`age` of a young, a middle and an old head on the phenotype axis, on which 0.5 is 25 years and 1.0 is 90."""
+"""`age` of a young, a middle and an old head on the phenotype axis: 0.5 is 25 years, 1.0 is 90."""
 
 
 def sampled_phenotypes(rng: np.random.Generator) -> list[dict[str, float]]:

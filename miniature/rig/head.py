@@ -47,7 +47,7 @@ class Rig:
     shape_basis: np.ndarray
     """float32 [S, 3 V]: full change to one end of its range."""
     motion_basis: np.ndarray
-    """float32 [26, 3 V]: twelve AUs × (left, right) at the full strength of their face units, then both blinks."""
+    """float32 [26, 3 V]: twelve AUs × (left, right) at their face units' full strength, then both blinks."""
 
     def still(self, people: np.ndarray, shapes: np.ndarray) -> np.ndarray:
         """Vertices float32 [N, V, 3] of N heads at rest, in metres.
@@ -55,7 +55,9 @@ class Rig:
         `people` [N, K] coefficients as in `Rig.people`; `shapes` [N, S], usually within ±1. Raises ValueError
         if a width is wrong.
         """
-        shaped = _combined(people, self.people_basis, "people") + _combined(shapes, self.shape_basis, "shapes")
+        shaped = _combined(people, self.people_basis, "people") + _combined(
+            shapes, self.shape_basis, "shapes"
+        )
         return self.mean + shaped.reshape(len(people), -1, 3)
 
     def moves(self, motions: np.ndarray) -> np.ndarray:

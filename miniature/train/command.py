@@ -48,7 +48,7 @@ def train_base(work: Path = _work, models: Path = _models, steps: int = 2000, pi
         np.save(latents, scaled)
     words = tokenizer.load(folder / "tokenizer")
     inputs = base.Inputs(latents, tokens, empty, len(words), words.bos_token_id, words.eos_token_id)
-    base.train(inputs, folder, work, steps)
+    base.train(inputs, folder, work, base.Plan(steps))
     base.assemble(folder)
     (folder / TRAININGS).write_text(json.dumps([f"UNet and text encoder, {steps:,} steps of 96 pictures"]))
 

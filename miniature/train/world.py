@@ -21,7 +21,7 @@ _BLOCK = 500
 
 
 Painter = Callable[[np.random.Generator, np.ndarray, str, int], tuple[np.ndarray, str]]
-"""From a generator, twelve intensities, "photo" or "cartoon" and a side in pixels to a picture and its caption."""
+"""From a generator, twelve intensities, "photo" or "cartoon" and a side in pixels to picture and caption."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def pictures(
 ) -> Pictures:
     """Make `count` faces, or read them if `work` already holds them.
 
-    `world` is one of WORLDS; `cartoons` is the share drawn flat (captioned "a cartoon of ..."). `photographed` is the share that
-    is rendered larger and comes down to 64 px through JPEG and resampling, as pictures of a data set do.
+    `world` is one of WORLDS; `cartoons` is the share drawn flat (captioned "a cartoon of ...").
+    `photographed` is the share that is rendered larger and comes down to 64 px through JPEG and resampling, as pictures of a data set do.
     """
     if world not in WORLDS:
         raise ValueError(f"unknown world {world!r}; there are {', '.join(WORLDS)}")
