@@ -177,7 +177,7 @@ def _may_be_seen() -> np.ndarray:
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12
     depth = corners[:, :, 1].mean(1)
-    furthest = np.array([0.02, 1.0, -1.0, -0.112, -0.085, -0.090])[rig.regions]
+    furthest = np.array([0.02, 1.0, -1.0, -0.112, 1.0, 1.0])[rig.regions]
     kept = depth < furthest
     kept &= (rig.regions != head.SKIN) | (normal[:, 1] < 0.35) | (depth < -0.10)
     return np.flatnonzero(kept)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import typer
 from PIL import Image
 
-from miniature.train import autoencoder, base, blip2, cards, clip, estimator, tokenizer, world
+from miniature.train import autoencoder, base, blip2, cards, clip, estimator, tokenizer
+from miniature.train import world as worlds
 
 MODELS = Path(__file__).parents[1] / "models"
 TRAININGS = "trainings.json"
@@ -18,47 +20,63 @@ app = typer.Typer(
 )
 _work = typer.Option(Path(".fineface/miniature"), help="Where pictures and checkpoints are kept.")
 _models = typer.Option(MODELS, help="Where the finished models go.")
+_world = typer.Option("drawn", help="Which faces: drawn or rendered.")
+RENDERED_LATENTS = 12
+RENDERED_PLAN = base.Plan(0, batch=32, learning_rate=1.5e-3, decay=1200)
+"""Of the base of the rendered world; the steps are the command's."""
 
 
 @app.command("all")
-def train_all(work: Path = _work, models: Path = _models) -> None:
+def train_all(work: Path = _work, models: Path = _models, world: str = _world) -> None:
     """Every model, in order (about two hours on two cores)."""
-    train_estimator(work, models)
-    train_second_estimator(work, models)
-    train_base(work, models)
-    train_decoder(work, models)
-    gate(work, models)
-    train_clip(work, models)
-    train_blip2(work, models)
+    train_estimator(work, models, world)
+    train_second_estimator(work, models, world)
+    train_base(work, models, world)
+    train_decoder(work, models, world)
+    gate(work, models, world)
+    train_clip(work, models, world)
+    train_blip2(work, models, world)
 
 
 @app.command("base")
-def train_base(work: Path = _work, models: Path = _models, steps: int = 2000, pictures: int = 60_000) -> None:
-    """The StableDiffusionPipeline: tokenizer, autoencoder's encoder, UNet and text encoder (an hour)."""
+def train_base(
+    work: Path = _work, models: Path = _models, world: str = _world, steps: int = 2000, pictures: int = 60_000
+) -> None:
+    """The StableDiffusionPipeline: tokenizer, autoencoder's encoder, UNet and text encoder (an hour).
+
+    In the rendered world --steps may be changed when a training goes on: the learning rate falls over
+    its last steps only.
+    """
     folder = models / "base"
-    photographs = world.pictures(work, "base", pictures, seed=1)
+    photographs = worlds.pictures(work, "base", pictures, seed=1, world=world)
+    rendered = world == "rendered"
     latents, tokens, empty = (work / f"{name}.npy" for name in ("latents", "tokens", "empty"))
     if not latents.exists():
         # The learner breaks ties at random: a vocabulary is learned once and stays with its tokens.
         words = tokenizer.train(photographs.captions, folder / "tokenizer")
         np.save(tokens, tokenizer.encode(words, photographs.captions).numpy())
         np.save(empty, tokenizer.encode(words, [""]).numpy())
-        coder = autoencoder.start(photographs.images[:4000], folder / "vae")
-        scaled = autoencoder.encode_all(coder, photographs.images) * np.float16(coder.config.scaling_factor)
-        np.save(latents, scaled)
+        channels = RENDERED_LATENTS if rendered else autoencoder.LATENT_CHANNELS
+        coder = autoencoder.start(photographs.images[:4000], folder / "vae", channels)
+        scaled = [autoencoder.encode_all(coder, photographs.images)]
+        if rendered:
+            scaled.append(autoencoder.encode_all(coder, photographs.images[:, :, ::-1]))
+        np.save(latents, np.concatenate(scaled) * np.float16(coder.config.scaling_factor))
     words = tokenizer.load(folder / "tokenizer")
     inputs = base.Inputs(latents, tokens, empty, len(words), words.bos_token_id, words.eos_token_id)
-    base.train(inputs, folder, work, base.Plan(steps))
+    plan = replace(RENDERED_PLAN, steps=steps) if rendered else base.Plan(steps)
+    base.train(inputs, folder, work, plan)
     base.assemble(folder)
-    (folder / TRAININGS).write_text(json.dumps([f"UNet and text encoder, {steps:,} steps of 96 pictures"]))
+    done = f"UNet and text encoder, {steps:,} steps of {plan.batch * plan.processes} pictures"
+    (folder / TRAININGS).write_text(json.dumps([done]))
 
 
 @app.command("decoder")
 def train_decoder(
-    work: Path = _work, models: Path = _models, steps: int = 3000, pictures: int = 60_000
+    work: Path = _work, models: Path = _models, world: str = _world, steps: int = 3000, pictures: int = 60_000
 ) -> None:
     """The decoder of the base's autoencoder (a quarter of an hour)."""
-    photographs = world.pictures(work, "base", pictures, seed=1)
+    photographs = worlds.pictures(work, "base", pictures, seed=1, world=world)
     autoencoder.train_decoder(photographs.images, models / "base" / "vae", work, steps)
     base.assemble(models / "base")
     trainings = models / "base" / TRAININGS
@@ -67,10 +85,10 @@ def train_decoder(
 
 
 @app.command("gate")
-def gate(work: Path = _work, models: Path = _models) -> None:
+def gate(work: Path = _work, models: Path = _models, world: str = _world) -> None:
     """What the base draws: a sheet of faces, and each AU beside drawn ones (a minute). Look at it."""
     folder, network = models / "base", models / "estimator"
-    unseen = world.pictures(work, "gate", 512, seed=901)
+    unseen = worlds.pictures(work, "gate", 512, seed=901, world=world)
     kept = autoencoder.readable(folder / "vae", network, unseen.images)
     ratios, faces = base.expressions(folder, network, unseen)
     sheet = np.stack(faces[:64]).reshape(4, 16, 64, 64, 3).swapaxes(1, 2).reshape(4 * 64, 16 * 64, 3)
@@ -88,27 +106,31 @@ def gate(work: Path = _work, models: Path = _models) -> None:
 
 
 @app.command("estimator")
-def train_estimator(work: Path = _work, models: Path = _models, steps: int = 3000) -> None:
+def train_estimator(
+    work: Path = _work, models: Path = _models, world: str = _world, steps: int = 3000
+) -> None:
     """The AU estimator (five minutes). Its correlations on unseen identities should all reach 0.9."""
-    faces = world.pictures(work, "estimator", 30_000, seed=2, photographed=0.4)
+    faces = worlds.pictures(work, "estimator", 30_000, seed=2, photographed=0.4, world=world)
     estimator.train(faces, models / "estimator", work, steps)
-    _report_correlations(work, models / "estimator", steps)
+    _report_correlations(work, models / "estimator", steps, world)
 
 
 @app.command("second_estimator")
-def train_second_estimator(work: Path = _work, models: Path = _models, steps: int = 3000) -> None:
+def train_second_estimator(
+    work: Path = _work, models: Path = _models, world: str = _world, steps: int = 3000
+) -> None:
     """A second AU estimator (five minutes): other pictures, another seed and network, and no bias."""
-    faces = world.pictures(work, "second_estimator", 8000, seed=4, photographed=0.4)
+    faces = worlds.pictures(work, "second_estimator", 8000, seed=4, photographed=0.4, world=world)
     folder = models / "second_estimator"
     smaller = {"widths": (16, 32, 48, 48), "squeeze": 16, "hidden": 64}
     estimator.train(faces, folder, work, steps, seed=4, biased=False, **smaller)
-    _report_correlations(work, folder, steps)
+    _report_correlations(work, folder, steps, world)
 
 
 @app.command("clip")
-def train_clip(work: Path = _work, models: Path = _models, steps: int = 1500) -> None:
+def train_clip(work: Path = _work, models: Path = _models, world: str = _world, steps: int = 1500) -> None:
     """CLIP (five minutes), on photographs and cartoons."""
-    pictures, unseen = _captioned(work)
+    pictures, unseen = _captioned(work, world)
     words = tokenizer.train(pictures.captions, models / "clip")
     clip.train(pictures, words, models / "clip", work, steps)
     found = clip.retrieval(models / "clip", unseen)
@@ -116,9 +138,9 @@ def train_clip(work: Path = _work, models: Path = _models, steps: int = 1500) ->
 
 
 @app.command("blip2")
-def train_blip2(work: Path = _work, models: Path = _models, steps: int = 1200) -> None:
+def train_blip2(work: Path = _work, models: Path = _models, world: str = _world, steps: int = 1200) -> None:
     """BLIP-2 (ten minutes). The accuracy on both questions should reach 0.95."""
-    pictures, unseen = _captioned(work)
+    pictures, unseen = _captioned(work, world)
     blip2.train(pictures, models / "clip", models / "blip2", work, steps)
     found = blip2.accuracies(models / "blip2", unseen)
     _report(
@@ -126,18 +148,18 @@ def train_blip2(work: Path = _work, models: Path = _models, steps: int = 1200) -
     )
 
 
-def _captioned(work: Path) -> tuple[world.Pictures, world.Pictures]:
+def _captioned(work: Path, world: str) -> tuple[worlds.Pictures, worlds.Pictures]:
     """Photographs and cartoons with captions: to train on, and of unseen people."""
     shares = {"cartoons": 0.35, "photographed": 0.3}
     return (
-        world.pictures(work, "captioned", 30_000, seed=3, **shares),
-        world.pictures(work, "unseen-captioned", 2000, seed=901, **shares),
+        worlds.pictures(work, "captioned", 30_000, seed=3, **shares, world=world),
+        worlds.pictures(work, "unseen-captioned", 2000, seed=901, **shares, world=world),
     )
 
 
-def _report_correlations(work: Path, folder: Path, steps: int) -> None:
+def _report_correlations(work: Path, folder: Path, steps: int, world: str) -> None:
     """What an estimator is judged by: its readings of unseen people beside the truth."""
-    unseen = world.pictures(work, "unseen", 2000, seed=900, photographed=0.4)
+    unseen = worlds.pictures(work, "unseen", 2000, seed=900, photographed=0.4, world=world)
     found = estimator.correlations(folder, unseen)
     _report(folder, {f"Pearson, AU{unit}": value for unit, value in found.items()}, steps)
 

@@ -51,7 +51,8 @@ def pictures(
     """Make `count` faces, or read them if `work` already holds them.
 
     `world` is one of WORLDS; `cartoons` is the share drawn flat (captioned "a cartoon of ...").
-    `photographed` is the share that is rendered larger and comes down to 64 px through JPEG and resampling, as pictures of a data set do.
+    `photographed` is the share that is rendered larger and comes down to 64 px through JPEG and resampling,
+    as pictures of a data set do.
     """
     if world not in WORLDS:
         raise ValueError(f"unknown world {world!r}; there are {', '.join(WORLDS)}")
