@@ -44,9 +44,9 @@ def write_disfa(
 ) -> None:
     """Write one video and twelve label files a subject, and truth.parquet, to `folder`.
 
-    `world`: whose faces; `size`: (width, height) of a frame. `frames` labels a subject; as in the real set one
-    video, here the last subject's, is a frame shorter than its labels. The same arguments give the same bytes,
-    whatever `processes`. Raises FileExistsError if `folder` exists.
+    `world`: whose faces; `size`: (width, height) of a frame. `frames` labels a subject; as in the real set
+    one video, here the last subject's, is a frame shorter than its labels. The same arguments give the same
+    bytes, whatever `processes`. Raises FileExistsError if `folder` exists.
     """
     with whole_folder(Path(folder)) as partial:
         truth = []

@@ -14,7 +14,7 @@ _FRAME_SHAPE = (4, 3)
 
 
 def write_raw(folder: Path, seed: int = 0) -> None:
-    """Write `folder`/affectnet and `folder`/disfa of the drawn world unless they are there; 10 seconds of a core.
+    """Write `folder`/affectnet and `folder`/disfa of the drawn world unless they are there: 10 seconds.
 
     Each appears under its name only when it is complete, and several processes may call this at once.
     """
