@@ -21,7 +21,7 @@ app = typer.Typer(
 _work = typer.Option(Path(".fineface/miniature"), help="Where pictures and checkpoints are kept.")
 _models = typer.Option(MODELS, help="Where the finished models go.")
 _world = typer.Option("drawn", help="Which faces: drawn or rendered.")
-RENDERED_LATENTS = 12
+RENDERED_LATENTS, RENDERED_PICTURES = 12, 36_000
 RENDERED_PLAN = base.Plan(0, batch=32, learning_rate=1.5e-3, decay=1200)
 """Of the base of the rendered world; the steps are the command's."""
 
@@ -40,7 +40,11 @@ def train_all(work: Path = _work, models: Path = _models, world: str = _world) -
 
 @app.command("base")
 def train_base(
-    work: Path = _work, models: Path = _models, world: str = _world, steps: int = 2000, pictures: int = 60_000
+    work: Path = _work,
+    models: Path = _models,
+    world: str = _world,
+    steps: int = 2000,
+    pictures: int | None = None,
 ) -> None:
     """The StableDiffusionPipeline: tokenizer, autoencoder's encoder, UNet and text encoder (an hour).
 
@@ -48,8 +52,8 @@ def train_base(
     its last steps only.
     """
     folder = models / "base"
-    photographs = worlds.pictures(work, "base", pictures, seed=1, world=world)
     rendered = world == "rendered"
+    photographs = _of_base(work, world, pictures)
     latents, tokens, empty = (work / f"{name}.npy" for name in ("latents", "tokens", "empty"))
     if not latents.exists():
         # The learner breaks ties at random: a vocabulary is learned once and stays with its tokens.
@@ -73,10 +77,14 @@ def train_base(
 
 @app.command("decoder")
 def train_decoder(
-    work: Path = _work, models: Path = _models, world: str = _world, steps: int = 3000, pictures: int = 60_000
+    work: Path = _work,
+    models: Path = _models,
+    world: str = _world,
+    steps: int = 3000,
+    pictures: int | None = None,
 ) -> None:
     """The decoder of the base's autoencoder (a quarter of an hour)."""
-    photographs = worlds.pictures(work, "base", pictures, seed=1, world=world)
+    photographs = _of_base(work, world, pictures)
     autoencoder.train_decoder(photographs.images, models / "base" / "vae", work, steps)
     base.assemble(models / "base")
     trainings = models / "base" / TRAININGS
@@ -110,7 +118,10 @@ def train_estimator(
     work: Path = _work, models: Path = _models, world: str = _world, steps: int = 3000
 ) -> None:
     """The AU estimator (five minutes). Its correlations on unseen identities should all reach 0.9."""
-    faces = worlds.pictures(work, "estimator", 30_000, seed=2, photographed=0.4, world=world)
+    if world == "rendered":  # rendering costs six times as much as drawing: the base's pictures serve again
+        faces = _of_base(work, world)
+    else:
+        faces = worlds.pictures(work, "estimator", 30_000, seed=2, photographed=0.4)
     estimator.train(faces, models / "estimator", work, steps)
     _report_correlations(work, models / "estimator", steps, world)
 
@@ -148,11 +159,23 @@ def train_blip2(work: Path = _work, models: Path = _models, world: str = _world,
     )
 
 
+def _of_base(work: Path, world: str, count: int | None = None) -> worlds.Pictures:
+    """The base's pictures: photographs only."""
+    usual = RENDERED_PICTURES if world == "rendered" else 60_000
+    return worlds.pictures(work, "base", count or usual, seed=1, world=world)
+
+
 def _captioned(work: Path, world: str) -> tuple[worlds.Pictures, worlds.Pictures]:
     """Photographs and cartoons with captions: to train on, and of unseen people."""
     shares = {"cartoons": 0.35, "photographed": 0.3}
+    if world == "rendered":
+        photographs = _of_base(work, world)
+        cartoons = worlds.pictures(work, "cartoons", 16_000, seed=3, cartoons=1.0, photographed=0.3)
+        shown = worlds.joined(photographs, cartoons)
+    else:
+        shown = worlds.pictures(work, "captioned", 30_000, seed=3, **shares)
     return (
-        worlds.pictures(work, "captioned", 30_000, seed=3, **shares, world=world),
+        shown,
         worlds.pictures(work, "unseen-captioned", 2000, seed=901, **shares, world=world),
     )
 

@@ -80,6 +80,16 @@ def pictures(
     )
 
 
+def joined(first: Pictures, second: Pictures) -> Pictures:
+    """The pictures of both, the first ones first."""
+    return Pictures(
+        np.concatenate([first.images, second.images]),
+        np.concatenate([first.intensities, second.intensities]),
+        first.captions + second.captions,
+        np.concatenate([first.cartoons, second.cartoons]),
+    )
+
+
 def faceless(count: int, seed: int, faces: np.ndarray) -> np.ndarray:
     """Faceless pictures, uint8 [count, 64, 64, 3]: scrambled faces, gradients and noise."""
     rng = np.random.default_rng([seed, 99])
