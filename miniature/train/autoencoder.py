@@ -130,6 +130,18 @@ def encode_all(autoencoder, images: np.ndarray, batch: int = 500) -> np.ndarray:
         )
 
 
+def projected(images: np.ndarray, mean, projection, batch: int = 500) -> np.ndarray:
+    """What `encode_all` gives, to 0.002, without the network: float16 [N, channels, 16, 16]."""
+    from torch.nn import functional
+
+    out = np.empty((len(images), projection.shape[1], 16, 16), np.float16)
+    for start in range(0, len(images), batch):
+        patches = functional.pixel_unshuffle(as_tensor(images[start : start + batch]), 4).permute(0, 2, 3, 1)
+        latents = ((patches - mean) @ projection).permute(0, 3, 1, 2)
+        out[start : start + batch] = latents.half().numpy()
+    return out
+
+
 def start(images: np.ndarray, folder: Path, latent_channels: int = LATENT_CHANNELS):
     """Set the encoder from `images`, choose the scaling factor (latents of deviation 1), save to `folder`."""
     import torch

@@ -62,9 +62,10 @@ def train_base(
         np.save(empty, tokenizer.encode(words, [""]).numpy())
         channels = RENDERED_LATENTS if rendered else autoencoder.LATENT_CHANNELS
         coder = autoencoder.start(photographs.images[:4000], folder / "vae", channels)
-        scaled = [autoencoder.encode_all(coder, photographs.images)]
+        components = autoencoder.patch_components(photographs.images[:4000], channels)
+        scaled = [autoencoder.projected(photographs.images, *components)]
         if rendered:
-            scaled.append(autoencoder.encode_all(coder, photographs.images[:, :, ::-1]))
+            scaled.append(autoencoder.projected(photographs.images[:, :, ::-1], *components))
         np.save(latents, np.concatenate(scaled) * np.float16(coder.config.scaling_factor))
     words = tokenizer.load(folder / "tokenizer")
     inputs = base.Inputs(latents, tokens, empty, len(words), words.bos_token_id, words.eos_token_id)
