@@ -39,10 +39,11 @@ class Inputs:
     end: int
 
 
-def build_unet(channels: int = 8, widths: tuple[int, ...] = _DRAWN_WIDTHS):
-    """A UNet2DConditionModel for latents of so many `channels`, with attention at 16, 8 and 4 px.
+def build_unet(channels: int = 8, widths: tuple[int, ...] = _DRAWN_WIDTHS, attention_from: int = 0):
+    """A UNet2DConditionModel for latents of so many `channels`, with levels at 16, 8 and 4 px.
 
-    `widths` of its three levels, each a multiple of 16; (32, 64, 96) have 2.9 M parameters.
+    `widths` of the levels, each a multiple of 16; (32, 64, 96) have 2.9 M parameters. Levels from number
+    `attention_from` on have attention: without it at 16 px a step costs 0.6 times as much.
     """
     from diffusers import UNet2DConditionModel
 
@@ -52,8 +53,12 @@ def build_unet(channels: int = 8, widths: tuple[int, ...] = _DRAWN_WIDTHS):
         out_channels=channels,
         block_out_channels=widths,
         layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D",) * 3,
-        up_block_types=("CrossAttnUpBlock2D",) * 3,
+        down_block_types=tuple(
+            "CrossAttnDownBlock2D" if level >= attention_from else "DownBlock2D" for level in range(3)
+        ),
+        up_block_types=tuple(
+            "CrossAttnUpBlock2D" if level >= attention_from else "UpBlock2D" for level in (2, 1, 0)
+        ),
         cross_attention_dim=TEXT_WIDTH,
         attention_head_dim=tuple(max(2, width // 32) for width in widths),
         norm_num_groups=8,
@@ -106,6 +111,8 @@ class Plan:
     processes: int = 2
     seed: int = 0
     widths: tuple[int, ...] = _DRAWN_WIDTHS
+    attention_from: int = 0
+    """First level of the UNet with attention, see `build_unet`."""
     learning_rate: float = _LEARNING_RATE
     decay: int | None = None
     """Steps over which the rate falls to nothing at the end; None: a cosine over all of them.
@@ -149,7 +156,9 @@ def _worker(rank: int, inputs: Inputs, folder: Path, work: Path, plan: Plan) -> 
     tokens, empty = torch.from_numpy(np.load(inputs.tokens)), torch.from_numpy(np.load(inputs.empty))
     models = torch.nn.ModuleDict(
         {
-            "unet": build_unet(latents.shape[1], plan.widths).to(memory_format=torch.channels_last),
+            "unet": build_unet(latents.shape[1], plan.widths, plan.attention_from).to(
+                memory_format=torch.channels_last
+            ),
             "text": build_text_encoder(inputs.vocabulary, inputs.start, inputs.end),
         }
     )

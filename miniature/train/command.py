@@ -22,7 +22,7 @@ _work = typer.Option(Path(".fineface/miniature"), help="Where pictures and check
 _models = typer.Option(MODELS, help="Where the finished models go.")
 _world = typer.Option("drawn", help="Which faces: drawn or rendered.")
 RENDERED_LATENTS, RENDERED_PICTURES = 12, 36_000
-RENDERED_PLAN = base.Plan(0, batch=32, learning_rate=1.5e-3, decay=1200)
+RENDERED_PLAN = base.Plan(0, batch=32, attention_from=1, learning_rate=1.5e-3, decay=1200)
 """Of the base of the rendered world; the steps are the command's."""
 
 
