@@ -29,19 +29,22 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP)  ## materialise the whole graph and print the results (PROFILE=miniature)
 	$(BIN)/fineface run --profile $(PROFILE)
 
-test: $(STAMP)  ## lint and run every test
+test: $(STAMP)  ## style and every test, the floor plan's among them
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/python -m pytest
 
 ui: $(STAMP)  ## Dagster UI on http://127.0.0.1:3000
 	$(BIN)/fineface ui --profile $(PROFILE)
 
-lint: $(STAMP)  ## ruff and the floor plan
+lint: $(STAMP)  ## style, the floor plan, types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 clean:  ## remove the environment and caches; data and results stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache *.egg-info build
 
 pins: $(STAMP)  ## rewrite constraints.txt from .venv (run with EXTRAS=dev,portraits)
 	$(BIN)/pip freeze --exclude-editable | sed -E 's/\+cpu$$//' | grep -vE ' @ |^-e|^##|^fineface' > constraints.txt

@@ -4,6 +4,9 @@ What a stage computes lives in the rooms below; which profile and home it runs o
 """
 
 from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
 
 import dagster as dg
 
@@ -17,48 +20,30 @@ class Loaded:
 
 
 def load(experiments: dg.StaticPartitionsDefinition) -> Loaded:
-    """The whole graph; the stages from `adapter` to the scores have one partition an experiment."""
-    from assets import (
-        adapter,
-        agreement,
-        au_annotation,
-        captions,
-        corrections,
-        face_crop,
-        gate,
-        generated_samples,
-        latents,
-        overrides,
-        photorealism,
-        raw,
-        resolution,
-        results,
-        scores,
-        training_set,
-    )
+    """The whole graph: what the modules of `data_set`, `experiment` and `results` define.
 
-    plain = [
-        raw,
-        face_crop,
-        resolution,
-        overrides,
-        photorealism,
-        au_annotation,
-        agreement,
-        corrections,
-        captions,
-        training_set,
-        latents,
-        results,
-    ]
-    checks = [check for room in plain for check in room.CHECKS]
-    before_training = gate.blocking([check for check in checks if check not in results.CHECKS])
+    A stage of an experiment has one partition an experiment, so its module has a function `build` instead.
+    """
+    from assets import data_set, experiment, gate, results
+
+    data, compared = _modules(data_set), _modules(results)
+    data_checks = dg.load_asset_checks_from_modules(data)
+    data_assets = _assets(data)
+    gates = gate.blocking([*data_checks, *data_assets])
     return Loaded(
         assets=[
-            *(asset for room in plain for asset in room.ASSETS),
-            *adapter.build(experiments, before_training),
-            *generated_samples.build(experiments),
-            *scores.build(experiments),
+            *data_assets,
+            *_assets(compared),
+            *(asset for module in _modules(experiment) for asset in module.build(experiments, gates)),
         ],
-        checks=checks,
+        checks=[*data_checks, *dg.load_asset_checks_from_modules(compared)],
     )
+
+
+def _modules(package: ModuleType) -> list[ModuleType]:
+    return [import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)]
+
+
+def _assets(modules: list[ModuleType]) -> list[dg.AssetsDefinition]:
+    found = dg.load_assets_from_modules(modules)
+    return [asset for asset in found if isinstance(asset, dg.AssetsDefinition)]

@@ -3,6 +3,7 @@
 import base64
 import io
 import shlex
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +16,10 @@ SIDE = 256
 
 PAGE = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
 <!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Borderline photographs</title>
+<html lang="en"><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>Borderline photographs</title>
 <style>
   body { font: 14px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em }
   main { display: grid; grid-template-columns: repeat(auto-fill, minmax(16em, 1fr)); gap: 1.5em }
@@ -47,13 +51,19 @@ margin {{ "%+.3f"|format(row.margin) }}<br>
 def write(
     path: Path, rows: pl.DataFrame, questions: Mapping[str, str], thresholds: Mapping[str, float]
 ) -> Path:
-    """Write the page of `rows` (a photorealism table with `margin`), pictures inside; `path` itself."""
+    """Write the page of `rows` (a photorealism table with `margin`), pictures inside, in one step; `path`."""
     shown = [
         {**row, "picture": _inline(row["path"]), "quoted": shlex.quote(row["sample_id"])}
         for row in rows.to_dicts()
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(PAGE.render(rows=shown, questions=questions, thresholds=thresholds), encoding="utf-8")
+    page = PAGE.render(rows=shown, questions=questions, thresholds=thresholds)
+    # Faces are for their owner alone (0600), and a link in the page's place is replaced, never followed.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".half-") as folder:
+        draft = Path(folder) / path.name
+        draft.touch(mode=0o600)
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(path)
     return path
 
 

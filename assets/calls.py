@@ -1,8 +1,4 @@
-"""Model calls through the memo: what was asked before is looked up, the rest is computed in chunks and
-logged.
-
-A model is loaded by its first `read`, so nothing heavy is imported when every answer is known.
-"""
+"""Questions of a stage through the one door (`inference.asking`), with the run's log and its workers."""
 
 from __future__ import annotations
 
@@ -12,71 +8,39 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets import stage
-from assets.annotators import Model
-from store import ComputeError, Store
-from store.hashing import fingerprint
+import reasons
+from assets import stage, workers
+from inference import asking
+from inference.asking import Answers, Model, Question
+from reasons import Reason
+from store import Store
 
-UNDECODABLE = "corrupt image"
-"""Reason of a row whose picture does not decode. Raw readers look at headers only (`curation.frames`)."""
-
+UNREAD = (Reason.CORRUPT_IMAGE.value, Reason.CHANGED_FILE.value)
+"""Reasons of a row about whose picture no model could be asked."""
 LOG_SHARE, LOG_SECONDS = 0.05, 2.0
 """Progress is logged when this share more is done and this long has passed."""
 
 
-def over_images(
-    context: dg.AssetExecutionContext,
-    store: Store,
-    memo: str,
-    images: pl.DataFrame,
-    model: Model,
-    schema: dict[str, pl.DataType | type[pl.DataType]],
-    *,
-    chunk: int,
-    **parts: Any,
-) -> tuple[pl.DataFrame, int, int]:
-    """`images` with what `model` says about each, asked once a content and remembered for ever.
+def ask(
+    context: dg.AssetExecutionContext, store: Store, question: Question, requests: pl.DataFrame, chunk: int
+) -> Answers:
+    """`inference.asking.ask`; models in environments of their own run as this run's workers."""
 
-    `images` has `path` and `content_hash`; `schema` is the columns of an answer. `parts` is all that decides
-    an answer besides picture and model: wording, settings. Returns the frame (same rows and order), the
-    number of model calls and of answers reused. Added are `schema`, `model` and `fingerprint` (who answered),
-    and `problem`: a reason that names a picture that does not decode, null otherwise. Such a picture is tried
-    again next time. Raises inference.images.ImageError for a file that cannot be read.
-    """
-    keys = [fingerprint(image=image, model=model.fingerprint, **parts) for image in images["content_hash"]]
-    requests = images.select("path", "content_hash").with_columns(pl.Series("key", keys, dtype=pl.String))
-    problems: dict[str, str] = {}
+    def engine(model: Model, missing: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        worker = getattr(model, "worker", None)
+        return asking.local(model, missing) if worker is None else workers.answers(context, worker, missing)
 
-    def answers(missing: pl.DataFrame) -> Iterator[dict[str, Any]]:
-        said = set()
-        for row in model.read(missing):
-            said.add(row["key"])
-            if "problem" in row:
-                problems[row["key"]] = row["problem"]
-            else:
-                yield row
-        if absent := missing.height - len(said):
-            raise ComputeError(f"{model.name} said nothing about {absent} of {missing.height} pictures")
-
-    found = store.memo(memo, schema).get_or_stream(
-        requests, answers, chunk=chunk, progress=logged(context, memo), partial=True
+    return asking.ask(
+        store, question, requests, chunk=chunk, engine=engine, progress=logged(context, question.memo)
     )
-    said = pl.Series("problem", [problems.get(key) for key in keys], dtype=pl.String)
-    answered = images.with_columns(requests["key"], said).join(
-        found.frame.select("key", *schema), on="key", how="left", maintain_order="left"
-    )
-    answered = answered.with_columns(
-        pl.lit(model.name).alias("model"),
-        pl.lit(model.fingerprint).alias("fingerprint"),
-        pl.format("{}: {}: {}", pl.lit(UNDECODABLE), "path", "problem").alias("problem"),
-    )
-    return answered.drop("key"), found.computed, found.reused
 
 
 def readable(found: pl.DataFrame) -> pl.DataFrame:
     """`found` itself, of pictures of our own making. Raises ValueError for one that does not decode."""
-    if broken := found["problem"].drop_nulls().to_list():
-        raise ValueError(f"{len(broken)} pictures of the store do not decode; {broken[0]}")
+    broken = found.filter(pl.col("reason_code").is_in(UNREAD))
+    if broken.height:
+        code, detail = broken.select(reasons.COLUMNS).row(0)
+        raise ValueError(f"{broken.height} pictures of the store do not decode; {code}: {detail}")
     return found
 
 
@@ -89,7 +53,7 @@ def decode_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
         description="The share of pictures that do not decode stays below the limit of unusable rows.",
     )
     def decodes_most(table: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
-        corrupt = table["reason"].str.starts_with(UNDECODABLE).fill_null(False)
+        corrupt = table["reason_code"].is_in(UNREAD).fill_null(False)
         share, limit = stage.share(corrupt), profile.limits["quarantined"]
         return stage.check(
             share <= limit, dg.AssetCheckSeverity.WARN, corrupt=int(corrupt.sum()), share=share, limit=limit

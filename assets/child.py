@@ -40,7 +40,7 @@ def lines(command: Sequence[str], log: Path, environment: Mapping[str, str] | No
             text=True,
             env=environment,
             start_new_session=True,
-            preexec_fn=_dies_with(os.getpid()),
+            preexec_fn=dies_with(os.getpid(), signal.SIGKILL),
         )
         try:
             assert process.stdout is not None
@@ -56,18 +56,31 @@ def lines(command: Sequence[str], log: Path, environment: Mapping[str, str] | No
         )
 
 
-def _dies_with(parent: int) -> Callable[[], None] | None:
-    """What the child calls first: the kernel shall kill it when its parent is gone."""
+def dies_with(parent: int, by: signal.Signals) -> Callable[[], None] | None:
+    """What a child calls first: the kernel shall send it the signal `by` when its parent is gone (Linux)."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)
 
     def prepare() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.prctl(_PR_SET_PDEATHSIG, by)
         if os.getppid() != parent:  # it died before the call
             os._exit(1)
 
     return prepare
+
+
+def end(process: subprocess.Popen, patience: float) -> None:
+    """Interrupt a process that leads a group of its own; kill what is left of the group after `patience`
+    seconds.
+    """
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _kill(process: subprocess.Popen) -> None:

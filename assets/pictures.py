@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import polars as pl
 from PIL import Image, ImageDraw
 
 from assets import stage
-from inference.images import ImageError, load
+from inference.images import ImageError, load, png
 
 TILE, COLUMNS, SHOWN = 96, 8, 24
 
@@ -36,12 +35,12 @@ def contact_sheet(paths: Sequence[str], titles: Sequence[str] = ()) -> bytes:
 def sheets(frame: pl.DataFrame, title: str | None = None) -> dict[str, object]:
     """Metadata with up to 24 of the kept and 24 of the dropped pictures of a stage, spread over its rows.
 
-    `frame` has `path`, `keep`, `reason`; `title` names a column shown below each kept picture.
+    `frame` has `path`, `keep`, `reason_code`; `title` names a column shown below each kept picture.
     """
     shown = {}
     for name, part, column in (
         ("sheet_kept", frame.filter("keep"), title),
-        ("sheet_dropped", frame.filter(~pl.col("keep")), "reason"),
+        ("sheet_dropped", frame.filter(~pl.col("keep")), "reason_code"),
     ):
         part = spread(part.filter(pl.col("path").is_not_null()))
         if part.height:
@@ -54,10 +53,3 @@ def spread(frame: pl.DataFrame, count: int = SHOWN) -> pl.DataFrame:
     """At most `count` rows, evenly spread over the frame."""
     step = max(1, -(-frame.height // count))
     return frame.gather_every(step)
-
-
-def png(image: Image.Image) -> bytes:
-    """`image` as PNG: equal pixels, equal bytes."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()

@@ -1,16 +1,106 @@
-"""What every stage hands back: its table, the content hash as data version, and the metadata users look for.
-
-No stage lives here, and no model call (`assets.calls`).
+"""What every stage is (`asset`: declared in `stages`, checked, seeing its own settings) and hands back
+(`result`: table, content hash, metadata). No stage lives here, and no model call (`assets.calls`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 
-from store.hashing import hash_frame
+import stages
+from curation import frames, recipes
+from settings import view
+from settings.view import View
+from store.hashing import fingerprint, hash_frame
+
+if TYPE_CHECKING:
+    from settings.profile import Profile
+
+
+CHECK = "{}_is_as_declared"
+
+
+def asset(**options: Any) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
+    """`dg.asset` of the stage that the decorated function is named after in `stages`.
+
+    From there come its group, the descriptions of its columns and a blocking check of its table. Of the
+    profile the function sees what the stage declares to read; more raises settings.view.Undeclared.
+    """
+
+    def declare(compute: Callable[..., dg.MaterializeResult]) -> dg.AssetsDefinition:
+        declared = stages.named(compute.__name__)
+        signature = inspect.signature(compute)
+
+        @functools.wraps(compute)
+        def computed(*args: Any, **given: Any) -> dg.MaterializeResult:
+            bound = signature.bind(*args, **given)
+            if "profile" in bound.arguments:
+                bound.arguments["profile"] = View(bound.arguments["profile"], declared.reads, declared.name)
+            return _checked(declared, compute(*bound.args, **bound.kwargs))
+
+        check = dg.AssetCheckSpec(
+            CHECK.format(declared.name),
+            asset=declared.name,
+            blocking=True,
+            description="Columns, types, ranges and words of the table are those of docs/tables.md.",
+        )
+        return dg.asset(
+            group_name=declared.group.value,
+            check_specs=[check],
+            dagster_type=dg.Any,  # with a check beside it, Dagster would expect no value at all
+            **options,
+        )(computed)
+
+    return declare
+
+
+def _checked(declared: stages.Stage, made: dg.MaterializeResult) -> dg.MaterializeResult:
+    """`made` with the check of its table, column descriptions, and who answered."""
+    complaints, undeclared = declared.complaints(made.value), declared.undeclared(made.value)
+    found = check(not complaints, rows=made.value.height, undeclared=undeclared, complaints=complaints)
+    metadata = {**(made.metadata or {}), "dagster/column_schema": column_schema(made.value, declared)}
+    return made._replace(
+        metadata=metadata,
+        check_results=[*(made.check_results or []), found._replace(check_name=CHECK.format(declared.name))],
+    )
+
+
+def decided_by(profile: Profile, places: Mapping[str, str]) -> Callable[[dg.AssetSpec], dg.AssetSpec]:
+    """Puts the settings that a stage reads into its spec: their hash into the code version, so that it is
+    stale when a threshold or a recipe changed, and all of them into the metadata, which goes into commits.
+
+    `places` are folders of this machine and what stands for them.
+    """
+
+    def settle(spec: dg.AssetSpec) -> dg.AssetSpec:
+        reads = stages.named(spec.key.path[-1]).reads
+        text = json.dumps(view.told(profile, reads) | _recipe(profile, reads), sort_keys=True)
+        for place, name in places.items():
+            text = text.replace(json.dumps(place)[1:-1], name)
+        settings = json.loads(text)
+        version = f"{spec.code_version}-{fingerprint(settings=text)[:8]}" if settings else spec.code_version
+        return spec.replace_attributes(code_version=version, metadata={**spec.metadata, SETTINGS: settings})
+
+    return settle
+
+
+SETTINGS = "settings"
+"""The metadata of a stage's spec that holds the settings it reads."""
+
+
+def _recipe(profile: Profile, reads: Sequence[str]) -> dict[str, Any]:
+    """A recipe's name says little: every exponent and cut of it."""
+    if "corrections.recipe" not in reads:
+        return {}
+    return {"corrections.recipe": asdict(recipes.named(profile.corrections.recipe))}
 
 
 def result(
@@ -25,11 +115,14 @@ def result(
         "dagster/row_count": frame.height,
         "dagster/column_schema": column_schema(frame),
     }
+    if {"model", "fingerprint"} <= set(frame.columns):
+        answered = frame.select("model", "fingerprint").drop_nulls().unique().sort("model", "fingerprint")
+        described["models"] = [f"{model} ({mark})" for model, mark in answered.iter_rows()]
     if "keep" in frame.columns:
         kept = int(frame["keep"].sum())
         described |= {"kept": kept, "dropped": frame.height - kept}
         if kept < frame.height:
-            described["dropped_by_reason"] = markdown(counts_by_reason(frame))
+            described["dropped_by_reason"] = markdown(frames.counts_by_reason(frame))
     if model_calls is not None:
         described |= {"model_calls": model_calls, "reused": reused or 0}
     described |= {key: value for key, value in metadata.items() if value is not None}
@@ -38,27 +131,24 @@ def result(
     )
 
 
-def counts_by_reason(frame: pl.DataFrame) -> pl.DataFrame:
-    """Of the rows not kept: reason (its code, the part before ":"), samples, one example; most frequent
-    first.
-    """
-    code = pl.col("reason").fill_null("no reason given").str.split(":").list.first().alias("reason")
-    return (
-        frame.filter(~pl.col("keep"))
-        .group_by(code)
-        .agg(pl.len().alias("samples"), pl.col("sample_id").min().alias("example"))
-        .sort("samples", "reason", descending=[True, False])
+def column_schema(frame: pl.DataFrame, declared: stages.Stage | None = None) -> dg.TableSchema:
+    """Column names and polars types, for the UI; what they hold, where it is declared."""
+    known = {} if declared is None else {**declared.columns, **declared.optional}
+
+    def described(name: str) -> dict[str, Any]:
+        if name not in known:
+            return {}
+        constraints = dg.TableColumnConstraints(nullable=known[name].nullable)
+        return {"description": known[name].description, "constraints": constraints}
+
+    return dg.TableSchema(
+        [dg.TableColumn(name, str(kind), **described(name)) for name, kind in frame.schema.items()]
     )
 
 
-def column_schema(frame: pl.DataFrame) -> dg.TableSchema:
-    """Column names and polars types, for the UI."""
-    return dg.TableSchema([dg.TableColumn(name, str(kind)) for name, kind in frame.schema.items()])
-
-
 def markdown(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    """A small table as Markdown."""
-    lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * frame.width]
+    """A small table as Markdown; what its cells say is shown, never obeyed (`escaped`)."""
+    lines = ["| " + " | ".join(map(escaped, frame.columns)) + " |", "|" + "---|" * frame.width]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in frame.iter_rows()]
     return dg.MetadataValue.md("\n".join(lines))
 
@@ -67,7 +157,7 @@ def picture(png: bytes, title: str) -> dg.MarkdownMetadataValue:
     """A PNG, inline."""
     import base64
 
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
+    return dg.MetadataValue.md(f"![{escaped(title)}](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
 def kept(frame: pl.DataFrame) -> pl.DataFrame:
@@ -80,11 +170,32 @@ def check(passed: bool, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.
     return dg.AssetCheckResult(passed=bool(passed), severity=severity, metadata=metadata)
 
 
+def listed(lines: Iterable[str]) -> dg.MarkdownMetadataValue:
+    """A list as Markdown, escaped."""
+    return dg.MetadataValue.md("\n".join(f"- {escaped(line)}" for line in lines))
+
+
+def escaped(text: str) -> str:
+    """`text`, which comes from data, as Markdown that shows it as it is, in one line.
+
+    A caption, a file's name or an override's reason must be no image or link that the page then fetches: the
+    UI's own address among them would start runs.
+    """
+    return _ACTIVE.sub(r"\\\g<0>", _UNSEEN.sub(" ", text))
+
+
+_ACTIVE = re.compile(r"[\\`*~\[\]()<>{}!|:@&$#]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.", re.IGNORECASE)
+"""What Markdown gives a meaning inside a line: quotes of code, emphasis, links, images, HTML, its entities,
+cells, and addresses that it would make links of. Underscores inside a word have none."""
+
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+"""Control characters: a new line would end the table, a bidirectional override shows another text."""
+
+
 def _cell(value: object) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else escaped(str(value))
 
 
 def share(rows: pl.Series) -> float:
     """The share of true rows, 0-1; 0 for none at all."""
-    return float(rows.mean() or 0.0)
+    return int(rows.sum()) / len(rows) if len(rows) else 0.0

@@ -13,20 +13,18 @@ import dagster as dg
 import polars as pl
 from dagster import PipesTempFileContextInjector, PipesTempFileMessageReader, open_pipes_session
 
-from assets import child
+from assets import child, retries
 from inference.environments import EnvironmentUnavailable
 
 if TYPE_CHECKING:
     from inference.environments import Worker
 
-RETRIES = 3
-"""How often a stage begins again after its worker was killed; what it had answered is kept."""
-
 
 def answers(
     context: dg.AssetExecutionContext, worker: Worker, requests: pl.DataFrame
 ) -> Iterator[dict[str, Any]]:
-    """What `worker` says about each of `requests` (key, path), as it comes, its log in the run's log.
+    """What `worker` says about each of `requests` (key, path, content_hash), as it comes; its log goes
+    into the run's.
 
     Raises RetryRequested when the worker was killed (by the kernel for its memory, by a person), and Failure
     when it failed of itself or its environment is not there: then trying again would not help.
@@ -42,7 +40,7 @@ def answers(
         context_injector=PipesTempFileContextInjector(),
         message_reader=PipesTempFileMessageReader(),
         extras={
-            "requests": requests.select("key", "path").to_dicts(),
+            "requests": requests.select("key", "path", "content_hash").to_dicts(),
             "settings": dict(worker.settings),
         },
     ) as session:
@@ -55,10 +53,7 @@ def answers(
                     if (answer := _answer(line)) is not None:
                         yield answer
         except child.ChildFailed as error:
-            if error.code < 0:
-                context.log.warning(f"the worker {worker.environment} was killed by signal {-error.code}")
-                raise dg.RetryRequested(max_retries=RETRIES) from error
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise retries.after(error, f"the worker {worker.environment}", context.log) from error
 
 
 def _answer(line: str) -> dict[str, Any] | None:

@@ -27,8 +27,8 @@ from typing import Any
 
 from inference import abilities, images
 
-HOUSE = Path(__file__).parents[1]
-MODELS = HOUSE / "miniature" / "models"
+PROJECT = Path(__file__).parents[1]
+MODELS = PROJECT / "miniature" / "models"
 QUESTIONS = ("Is this a cartoon?", "Is this photo real?")
 
 Measured = dict[str, Any]
@@ -174,11 +174,11 @@ def elsewhere(
     with tempfile.TemporaryDirectory() as scratch:
         weights = options.weights or Path(scratch, "tiny")
         if options.weights is None:
-            script = HOUSE / "tests" / f"tiny_{name}.py"
+            script = PROJECT / "tests" / f"tiny_{name}.py"
             subprocess.run([python, "-I", script, *making(weights)], check=True, capture_output=True)
         given = {"weights": str(weights.absolute()), "rounds": options.rounds, "paths": paths}
         done = subprocess.run(
-            [python, "-I", HOUSE / "benchmarks" / f"in_{name}.py"],
+            [python, "-I", PROJECT / "benchmarks" / f"in_{name}.py"],
             input=json.dumps(request | given),
             stdout=subprocess.PIPE,
             text=True,

@@ -42,7 +42,8 @@ def table(rows: int, alike: float, seed: int = 0) -> pl.DataFrame:
         }
     ).with_columns(
         pl.lit(True).alias("keep"),
-        pl.lit(None, dtype=pl.String).alias("reason"),
+        pl.lit(None, dtype=pl.String).alias("reason_code"),
+        pl.lit(None, dtype=pl.String).alias("reason_detail"),
         *(pl.lit(None, dtype=kind).alias(name) for name, kind in duplicates.FOUND.items()),
     )
 

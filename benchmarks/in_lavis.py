@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-HOUSE = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(HOUSE / "inference" / "environments"), str(HOUSE), str(HOUSE / "benchmarks")]
+PROJECT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(PROJECT / "inference" / "environments"), str(PROJECT), str(PROJECT / "benchmarks")]
 
 
 def main() -> None:

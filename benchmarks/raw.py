@@ -26,10 +26,10 @@ import psutil
 import typer
 from PIL import Image
 
-HOUSE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(HOUSE))
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))
 
-from curation import corrections, frames, inventory, recipes, training_set  # noqa: E402
+from curation import corrections, frames, inventory, probing, recipes, training_set  # noqa: E402
 from curation.sources import affectnet, affectnet_lists, disfa  # noqa: E402
 from facs import ACTION_UNITS, COLUMNS  # noqa: E402
 from store import HashCache, Store, hash_frame  # noqa: E402
@@ -178,7 +178,7 @@ def tables(folder: str, files: str) -> dict:
         figures[name] = [round(time.perf_counter() - started, 2), round(time.process_time() - cpu, 2)]
         return result
 
-    readable, memo = HashCache(store).hash_readable_files, store.memo("probes", frames.PROBE_SCHEMA)
+    readable, memo = HashCache(store).hash_readable_files, store.memo("probes", probing.SCHEMA)
     found = timed("inventory", lambda: inventory.inspect(raw, inventory.Rules(), readable, memo))
     lines = timed("raw_affectnet", lambda: affectnet.read(raw / "affectnet", readable, memo))
     assert lines.height == int(files) and lines["keep"].all() and found.sources[0].usable == lines.height
@@ -234,7 +234,8 @@ def _made(rows: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         content_hash=pl.Series([hashlib.md5(b"%d" % (i - i % 50 // 49)).hexdigest() for i in range(web)]),
         faces=pl.lit(1),
         keep=pl.lit(True),
-        reason=pl.lit(None, dtype=pl.String),
+        reason_code=pl.lit(None, dtype=pl.String),
+        reason_detail=pl.lit(None, dtype=pl.String),
     )
     frame = pl.Series(range(films))
     filmed = pl.DataFrame(
@@ -246,7 +247,8 @@ def _made(rows: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         content_hash=pl.Series([hashlib.md5(b"f%d" % i).hexdigest() for i in range(films)]),
         subject=pl.format("SN{}", frame % 27),
         keep=pl.lit(True),
-        reason=pl.lit(None, dtype=pl.String),
+        reason_code=pl.lit(None, dtype=pl.String),
+        reason_detail=pl.lit(None, dtype=pl.String),
     )
     ids = pl.concat([annotated["sample_id"], filmed["sample_id"]])
     captions = pl.DataFrame(

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from curation import calibration
+from curation import calibration, frames
 from curation.recipes import Power, Recipe, named
 from facs import ACTION_UNITS, COLUMNS, MAXIMUM
+from reasons import Reason
 
 STATISTICS_SCHEMA = pl.Schema(
     {
@@ -31,6 +32,7 @@ STATISTICS_SCHEMA = pl.Schema(
         "minimum_sample_id": pl.String,
         "maximum_sample_id": pl.String,
         "samples": pl.Int64,
+        "next_maximum": pl.Float64,
         "reading": pl.Float64,
         "intensity": pl.Float64,
     }
@@ -49,12 +51,12 @@ class Corrections:
 
         `table` has the columns au1 ... au26, intensities 0-5 as an estimator gave them; null means "not
         supported". Optional columns that matter: `sample_id`, `faces` (number of faces found), `keep` and
-        `reason` (rows already dropped stay dropped). All other columns are carried through, and so is the
+        its reason (rows already dropped stay dropped). All other columns are carried through, and so is the
         order of the rows. Adds, for each AU, `au{n}_raw`; for each corrected AU, `au{n}_power` (x^gamma on
         the recipe's scale) and `au{n}_scaled` (0-5, normalised and amplified, before small values are
         zeroed); in a calibrated recipe, for each AU, `au{n}_mapped` (0-5, likewise). `au{n}` becomes the
-        final intensity, within [0, 5] in a bounded recipe. `keep` is false and `reason` says why for rows
-        that are dropped.
+        final intensity, within [0, 5] in a bounded recipe. `keep` is false for rows that are dropped, and
+        `reason_code` and `reason_detail` say why.
 
         Raises ValueError for a missing AU column, or statistics that are another recipe's.
         """
@@ -91,14 +93,16 @@ def fit(table: pl.DataFrame, recipe: str | Recipe, labelled: pl.DataFrame | None
     maximum and not to a number) the column before any power whose maximum becomes the top; for AU15 in
     `reference` that is the column of AU17. `*_sample_id` is the first sample id, in order, that has the
     value; the row number where the table has no `sample_id`. `samples` counts the values; without any,
-    minimum, maximum and ids are null. Raises ValueError for an unknown recipe, a missing AU column, or a
-    calibrated recipe without labelled frames.
+    minimum, maximum and ids are null. `next_maximum` is the maximum of all samples but that one. Raises
+    ValueError for an unknown recipe, a missing AU column, or a calibrated recipe without labelled frames.
     """
     recipe = named(recipe)
     if recipe.anchors is not None:
         if labelled is None or labelled.is_empty():
             raise ValueError(f"recipe {recipe.name!r} is fitted on manually labelled frames; there are none")
-        maps = calibration.fit(labelled, recipe.anchors).with_columns(pl.lit(recipe.name).alias("recipe"))
+        maps = calibration.fit(labelled, recipe.anchors).with_columns(
+            pl.lit(recipe.name).alias("recipe"), pl.lit(None, dtype=pl.Float64).alias("next_maximum")
+        )
         return Corrections(recipe, maps.select(STATISTICS_SCHEMA.names()))
     judged = _judged(table, recipe)
     sample = pl.col("sample_id") if "sample_id" in table.columns else pl.col("_row")
@@ -113,43 +117,69 @@ def fit(table: pl.DataFrame, recipe: str | Recipe, labelled: pl.DataFrame | None
     return Corrections(recipe, pl.DataFrame(rows, schema=STATISTICS_SCHEMA))
 
 
+SMALL_RANGE = 2.0
+"""A column whose highest reading, 0-5, is below this is stretched by more than twice and a half."""
+
+ALONE = 0.5
+"""One sample sets a scale alone if without it the highest reading, 0-5, were lower by more than this."""
+
+
+def doubtful(statistics: pl.DataFrame, recipe: str | Recipe) -> pl.DataFrame:
+    """The scales of `fit` that a few samples make up: `au`, `highest` and `next_highest` reading (0-5),
+    `sample_id` of the highest, and `why`. Empty for a recipe without powers."""
+    recipe = named(recipe)
+    schema = {
+        **{"au": pl.Int64, "highest": pl.Float64, "next_highest": pl.Float64},
+        **{"sample_id": pl.String, "why": pl.String},
+    }
+    rows = []
+    for power in recipe.powers:
+
+        def read(value: float | None, gamma: float = power.gamma) -> float | None:
+            return None if value is None else value ** (1 / gamma) * MAXIMUM / recipe.scale
+
+        for row in statistics.filter(step="power", au=power.au).iter_rows(named=True):
+            highest, following = read(row["maximum"]), read(row["next_maximum"])
+            if highest is None:
+                continue
+            why = [f"no reading reaches {SMALL_RANGE:g}"] if highest < SMALL_RANGE else []
+            if highest - (following or 0.0) > ALONE:
+                why.append("one sample alone sets the scale")
+            if why:
+                sample = row["maximum_sample_id"]
+                rows.append((power.au, highest, following, sample, " and ".join(why)))
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
 def apply(table: pl.DataFrame, recipe: str | Recipe = "paper") -> pl.DataFrame:
     """`table` corrected with its own statistics."""
     return fit(table, recipe).apply(table)
 
 
 def _judged(table: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
-    """The table with Float64 AUs, `_row`, and `keep` and `reason` as the recipe's filters leave them."""
+    """The table with Float64 AUs, `_row`, and `keep` and its reason as the recipe's filters leave them."""
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise ValueError(
             f"no column {', '.join(missing)} in a table to correct; it needs {', '.join(COLUMNS)}"
         )
-    already = pl.col("keep").fill_null(False) if "keep" in table.columns else pl.lit(True)
-    before = pl.col("reason").cast(pl.String) if "reason" in table.columns else pl.lit(None, dtype=pl.String)
     given = [pl.col(column).cast(pl.Float64) for column in COLUMNS]
     odd = pl.concat_str(
         [pl.when(~value.is_finite()).then(pl.lit(name)) for name, value in zip(COLUMNS, given, strict=True)],
         separator=", ",
         ignore_nulls=True,
     )
-    table = table.with_row_index("_row").with_columns(odd.alias("_odd"), *given)
+    table = frames.judgeable(table).with_row_index("_row").with_columns(odd.alias("_odd"), *given)
     table = table.with_columns(pl.when(pl.col(column).is_finite()).then(pl.col(column)) for column in COLUMNS)
-    reason = (
-        pl.when(pl.col("_odd") != "")
-        .then(pl.format("not a finite number: {}", pl.col("_odd")))
-        .when(pl.all_horizontal(pl.col(column).is_null() for column in COLUMNS))
-        .then(pl.lit("no intensities"))
-        .when(_faceless(table, recipe))
-        .then(pl.lit("no face"))
-        .otherwise(_weakness(recipe))
-    )
-    return (
-        table.with_columns(already.alias("keep"), before.alias("reason"))
-        .with_columns(pl.when("keep").then(reason).otherwise(pl.col("reason")).alias("reason"))
-        .with_columns((pl.col("keep") & pl.col("reason").is_null()).alias("keep"))
-        .drop("_odd")
-    )
+    weak, weakness = _weakness(recipe)
+    for where, code, detail in (
+        (pl.col("_odd") != "", Reason.NOT_FINITE, pl.col("_odd")),
+        (pl.all_horizontal(pl.col(column).is_null() for column in COLUMNS), Reason.NO_INTENSITIES, None),
+        (_faceless(table, recipe), Reason.NO_FACE, None),
+        (weak, Reason.TOO_WEAK, weakness),
+    ):
+        table = frames.quarantine(table, where, code, detail)
+    return table.drop("_odd")
 
 
 def _faceless(table: pl.DataFrame, recipe: Recipe) -> pl.Expr:
@@ -159,18 +189,19 @@ def _faceless(table: pl.DataFrame, recipe: Recipe) -> pl.Expr:
     return pl.lit(False)
 
 
-def _weakness(recipe: Recipe) -> pl.Expr:
+def _weakness(recipe: Recipe) -> tuple[pl.Expr, pl.Expr]:
+    """Whether a row is too weak, and the detail that says how weak."""
     values = [_on_scale(column, recipe) for column in COLUMNS]
     if recipe.weak_by == "sum":
         figure = pl.sum_horizontal(values)
-        weak, text = figure < recipe.weak_at, f"too weak: intensities sum to {{}} < {recipe.weak_at:g}"
+        weak, text = figure < recipe.weak_at, f"intensities sum to {{}} < {recipe.weak_at:g}"
     else:
         figure = pl.max_horizontal(values)
         weak = figure <= recipe.weak_at
-        text = f"too weak: highest intensity {{}} <= {recipe.weak_at:g} on a 0-{recipe.scale:g} scale"
+        text = f"highest intensity {{}} <= {recipe.weak_at:g} on a 0-{recipe.scale:g} scale"
     below = pl.when(weak).then(figure)  # null elsewhere: what is strong enough need not be written out
     shown = ((below * 1000).round(6).floor() / 1000).cast(pl.String)  # never rounded up to the limit
-    return pl.format(text, shown)
+    return weak, pl.format(text, shown)
 
 
 def _clipped(column: str, recipe: Recipe) -> pl.Expr:
@@ -202,6 +233,7 @@ def _statistic(kept: pl.DataFrame, recipe: Recipe, step: str, au: int, value: pl
     def first(extreme: float | None) -> str | None:
         return None if extreme is None else str(found.filter(pl.col("value").eq(extreme))["sample"].min())
 
+    top = first(highest)
     return {
         "recipe": recipe.name,
         "step": step,
@@ -209,8 +241,9 @@ def _statistic(kept: pl.DataFrame, recipe: Recipe, step: str, au: int, value: pl
         "minimum": lowest,
         "maximum": highest,
         "minimum_sample_id": first(lowest),
-        "maximum_sample_id": first(highest),
+        "maximum_sample_id": top,
         "samples": found.height,
+        "next_maximum": found.filter(pl.col("sample").cast(pl.String) != top)["value"].max(),
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from curation import frames
+from reasons import Reason
 
 FOUND = pl.Schema({"duplicate_of": pl.String, "duplicate_by": pl.String, "duplicate_distance": pl.Int64})
 """The sample that a row repeats, whether that was seen by "content" or "perceptual" hash, and in how many
@@ -25,7 +26,7 @@ _AT_ONCE = 1 << 20
 def drop_equal(table: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
     """Of the kept rows of one content hash the first by sample id stays; FOUND is added.
 
-    The reason of the others names it, and those of `labels` (intensities) that contradict its own.
+    The detail of the others names it, and those of `labels` (intensities) that contradict its own.
     """
     several = table.filter("keep", pl.col("content_hash").is_not_null())
     several = several.filter(pl.col("content_hash").is_duplicated()).sort("sample_id")
@@ -42,7 +43,7 @@ def drop_equal(table: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
         separator="; ",
         ignore_nulls=True,
     )
-    same, contradiction = "duplicate picture: same content as {}", "duplicate picture, labels contradict"
+    same = pl.format("same content as {}", "duplicate_of")
     again = (
         several.join(first, on="content_hash")
         .filter(pl.col("sample_id") != pl.col("duplicate_of"))
@@ -52,13 +53,15 @@ def drop_equal(table: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
             pl.lit("content").alias("duplicate_by"),
             pl.lit(0, dtype=pl.Int64).alias("duplicate_distance"),
             pl.when(against == "")
-            .then(pl.format(same, "duplicate_of"))
-            .otherwise(pl.format(contradiction + ": same content as {} ({})", "duplicate_of", against))
+            .then(pl.lit(Reason.DUPLICATE_PICTURE))
+            .otherwise(pl.lit(Reason.CONTRADICTING_DUPLICATE))
             .alias("repeats"),
+            pl.when(against == "").then(same).otherwise(pl.format("{} ({})", same, against)).alias("how"),
         )
     )
     marked = table.join(again, on="sample_id", how="left", maintain_order="left")
-    return frames.quarantine(marked, pl.col("repeats").is_not_null(), pl.col("repeats")).drop("repeats")
+    repeats = pl.col("repeats")
+    return frames.quarantine(marked, repeats.is_not_null(), repeats, pl.col("how")).drop("repeats", "how")
 
 
 def drop_across_splits(table: pl.DataFrame, within: int) -> pl.DataFrame:
@@ -69,7 +72,7 @@ def drop_across_splits(table: pl.DataFrame, within: int) -> pl.DataFrame:
     split; so what is left is judged in pairs, never through a chain of look-alikes, nobody's split changes,
     and a new row touches only those that look like it. Rows of one `unit` (who or what was drawn as a whole)
     share their split and are not compared. Look-alikes within a split stay. Either way the most alike earlier
-    row stands in FOUND. Needs sample_id, unit, split, perceptual_hash, keep, reason and FOUND.
+    row stands in FOUND. Needs sample_id, unit, split, perceptual_hash, keep, its reason and FOUND.
     """
     rows = table.filter("keep").drop_nulls("perceptual_hash").sort("sample_id")
     hashes = (
@@ -116,11 +119,10 @@ def drop_across_splits(table: pl.DataFrame, within: int) -> pl.DataFrame:
         .alias("duplicate_by"),
         pl.coalesce("duplicate_distance", "distance").alias("duplicate_distance"),
     )
-    reason = pl.format(
-        "duplicate picture in another split: {} of {} looks the same ({} bits differ)",
-        "twin", "elsewhere", "distance",
-    )  # fmt: skip
-    return frames.quarantine(judged, pl.col("elsewhere").is_not_null(), reason).select(table.columns)
+    detail = pl.format("{} of {} looks the same ({} bits differ)", "twin", "elsewhere", "distance")
+    torn = pl.col("elsewhere").is_not_null()
+    judged = frames.quarantine(judged, torn, Reason.DUPLICATE_IN_ANOTHER_SPLIT, detail)
+    return judged.select(table.columns)
 
 
 def near(hashes: pl.Series, owners: pl.Series, within: int) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -48,7 +48,9 @@ class Rules:
     cameras: Sequence[str] = ("left",)
     exclude_faulty: bool = True
     first_frame: int | None = None
+    first_label: int = 1
     no_au_share: float = 0.1
+    neutral_share_of: Literal["neutral", "active"] = "neutral"
     seed: int = 0
     asks: Sequence[str] = ("photorealism", "au_annotation", "captions")
     """In order."""
@@ -66,9 +68,9 @@ class Source:
     rows: int = 0
     usable: int = 0
     unusable: dict[str, int] = field(default_factory=dict)
-    """Rows dropped while reading, by the code of their reason."""
+    """Rows dropped while reading, by reason code."""
     examples: dict[str, list[str]] = field(default_factory=dict)
-    """The first reasons of each code, whole."""
+    """The first details of each code."""
     shorter_sides: dict[str, int] = field(default_factory=dict)
     """Pictures by their shorter side in pixels."""
     large_enough: int = 0
@@ -145,8 +147,11 @@ def inspect(
 
 
 def _described(layout: str, place: Path, table: pl.DataFrame, rules: Rules, notes: list[str]) -> Source:
-    code = pl.col("reason").str.split(":").list.first().alias("code")
-    examples = table.filter(~pl.col("keep")).group_by(code).agg(pl.col("reason").head(EXAMPLES))
+    examples = (
+        table.filter(~pl.col("keep"))
+        .group_by("reason_code")
+        .agg(pl.col("reason_detail").drop_nulls().head(EXAMPLES))
+    )
     sized = table.filter(pl.col("width").is_not_null())
     expressions = dict(table["expression"].drop_nulls().cast(pl.Int64).value_counts().iter_rows())
     labelled = table.drop_nulls(LABELS[0]).height
@@ -155,8 +160,8 @@ def _described(layout: str, place: Path, table: pl.DataFrame, rules: Rules, note
         folder=str(place),
         rows=table.height,
         usable=int(table["keep"].sum()),
-        unusable=frames.reasons(table),
-        examples=dict(examples.sort("code").iter_rows()),
+        unusable=_counts(table),
+        examples=dict(examples.sort("reason_code").iter_rows()),
         shorter_sides=_histogram(sized.select(pl.min_horizontal("width", "height")).to_series(), rules),
         large_enough=int(sized.select(resolution.large_enough(**_sides(rules)).sum()).item()),
         subjects=table["subject"].drop_nulls().n_unique(),
@@ -203,7 +208,7 @@ def _duplicates(rows: pl.DataFrame) -> tuple[int, list[list[str]]]:
 
 def _plan(photographs: pl.DataFrame, films: pl.DataFrame, rules: Rules) -> tuple[list[Step], dict[str, int]]:
     """What the stages before the first model drop, and how many pictures (contents) are left to ask about."""
-    drawn = training_set.draw_no_au(films, rules.no_au_share, rules.seed)
+    drawn = training_set.draw_no_au(films, rules.no_au_share, rules.seed, share_of=rules.neutral_share_of)
     steps = [
         _step(f"raw_{name}", photographs.filter(source=name))
         for name in ("affectnet", "folder")
@@ -223,4 +228,8 @@ def _plan(photographs: pl.DataFrame, films: pl.DataFrame, rules: Rules) -> tuple
 
 
 def _step(stage: str, table: pl.DataFrame) -> Step:
-    return Step(stage, table.height, int(table["keep"].sum()), frames.reasons(table))
+    return Step(stage, table.height, int(table["keep"].sum()), _counts(table))
+
+
+def _counts(table: pl.DataFrame) -> dict[str, int]:
+    return dict(frames.counts_by_reason(table).select("reason_code", "samples").iter_rows())

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import av
 import polars as pl
 
-from curation import frames
+from curation import probing
 from curation.frames import RawDataError
 from curation.sources import affectnet, affectnet_lists, disfa, disfa_labels, folder, listing, video
 from store.hashing import fingerprint
@@ -43,7 +43,7 @@ def recognise(top: Path) -> list[tuple[str, Path]]:
         f"nothing recognised in {top}: expected AffectNet 2017 ({affectnet.PICTURES}/ and "
         f"{affectnet_lists.FOLDERS[0]}/), DISFA ({disfa_labels.FOLDER}/SN001/SN001_au1.txt and "
         "Video_LeftCamera/ or SN001/00000.jpg), or pictures "
-        f"({', '.join(sorted(frames.SUFFIXES))}), here or in a folder directly in it"
+        f"({', '.join(sorted(probing.SUFFIXES))}), here or in a folder directly in it"
     )
 
 
@@ -67,7 +67,7 @@ def _data_sets(place: Path) -> list[tuple[str, Path]]:
 
 
 def _has_pictures(place: Path) -> bool:
-    return any(Path(name).suffix.lower() in frames.SUFFIXES for name in listing.files(place))
+    return any(Path(name).suffix.lower() in probing.SUFFIXES for name in listing.files(place))
 
 
 def _read_affectnet(place, rules, hash_files, memo, note) -> pl.DataFrame:
@@ -96,6 +96,7 @@ def _read_disfa(place, rules, hash_files, memo, note) -> pl.DataFrame:
             exclude_faulty=rules.exclude_faulty,
             memo=memo,
             first_frame=rules.first_frame,
+            first_label=rules.first_label,
             note=note,
         )
 

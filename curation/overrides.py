@@ -3,11 +3,13 @@
 Writing them is the business of `fineface label`.
 """
 
-from collections.abc import Collection
 from datetime import datetime
-from difflib import get_close_matches
 
 import polars as pl
+
+import reasons
+from reasons import Reason
+from settings import nearest
 
 TABLE = "overrides"
 SCHEMA = pl.Schema(
@@ -33,18 +35,13 @@ def override(
     """
     for what, value, known in (("stage", stage, STAGES), ("verdict", verdict, VERDICTS)):
         if value not in known:
-            raise ValueError(f"no {what} {value!r} to label; {near(value, known) or ', '.join(known)}")
+            close = nearest.hint(value, known) or f"; there are {', '.join(known)}"
+            raise ValueError(f"no {what} {value!r} to label{close}")
     for what, value in (("author", author), ("reason", reason)):
         if not value.strip():
             raise ValueError(f"an override needs {'an' if what == 'author' else 'a'} {what}")
     row = (sample_id, stage, verdict, author.strip(), time, reason.strip())
     return pl.DataFrame([row], schema=SCHEMA, orient="row")
-
-
-def near(value: str, known: Collection[str]) -> str:
-    """ "did you mean …?" with up to three of `known`, or nothing."""
-    found = get_close_matches(value, known, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(found)}?" if found else ""
 
 
 def standing(overrides: pl.DataFrame, stage: str) -> pl.DataFrame:
@@ -59,11 +56,11 @@ def standing(overrides: pl.DataFrame, stage: str) -> pl.DataFrame:
 
 
 def apply(judged: pl.DataFrame, overrides: pl.DataFrame, stage: str) -> pl.DataFrame:
-    """`judged` (sample_id, keep, reason) with the standing overrides of `stage` on top.
+    """`judged` (sample_id, keep and its reason) with the standing overrides of `stage` on top.
 
-    Added are the verdict below (`model_keep`, `model_reason`) and what overruled it (`override`,
-    `overruled_by`, `overruled_at`, `override_reason`; null where nobody did). The `reason` then says
-    who and why.
+    Added are the verdict below (`model_keep`, `model_reason_code`, `model_reason_detail`) and what overruled
+    it (`override`, `overruled_by`, `overruled_at`, `override_reason`; null where nobody did). The reason then
+    is OVERRULED and says who and why.
     """
     said = standing(overrides, stage).select(
         "sample_id",
@@ -74,13 +71,17 @@ def apply(judged: pl.DataFrame, overrides: pl.DataFrame, stage: str) -> pl.DataF
     )
     overruled = pl.col("override").is_not_null()
     return (
-        judged.with_columns(pl.col("keep").alias("model_keep"), pl.col("reason").alias("model_reason"))
+        judged.with_columns(pl.col("keep", *reasons.COLUMNS).name.prefix("model_"))
         .join(said, on="sample_id", how="left", maintain_order="left")
         .with_columns(
             pl.when(overruled).then(pl.col("override") == "keep").otherwise(pl.col("keep")).alias("keep"),
             pl.when(overruled)
-            .then(pl.format("overruled: {} says {}: {}", "overruled_by", "override", "override_reason"))
-            .otherwise(pl.col("reason"))
-            .alias("reason"),
+            .then(pl.lit(Reason.OVERRULED))
+            .otherwise(pl.col("reason_code"))
+            .alias("reason_code"),
+            pl.when(overruled)
+            .then(pl.format("{} says {}: {}", "overruled_by", "override", "override_reason"))
+            .otherwise(pl.col("reason_detail"))
+            .alias("reason_detail"),
         )
     )

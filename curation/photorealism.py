@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from curation import frames
+from reasons import Reason
 
 QUESTIONS: dict[str, str] = {"cartoon": "Is this a cartoon?", "real": "Is this photo real?"}
 """FineFace supplement, data processing, step 2."""
@@ -23,8 +24,8 @@ def judge(
     """Keep rows that are no cartoon (`cartoon_score` < threshold) and real (`real_score` >= threshold).
 
     `frame` has `cartoon_answer`, `cartoon_score`, `real_answer`, `real_score` (scores are P(yes), 0-1) and,
-    if rows were dropped before, `keep` and `reason`; those stay dropped. A row with a score missing is
-    dropped: it was not judged. The reason quotes question, answer and score. Adds `vouched_by`, null. Raises
+    if rows were dropped before, `keep` and its reason; those stay dropped. A row with a score missing is
+    dropped: it was not judged. The detail quotes question, answer and score. Adds `vouched_by`, null. Raises
     ValueError for a missing column or a threshold that is missing or outside [0, 1].
     """
     for name in QUESTIONS:
@@ -34,13 +35,11 @@ def judge(
     for name in QUESTIONS:
         score = pl.col(f"{name}_score").cast(pl.Float64)
         unknown = score.is_null() | score.is_nan()
-        table = frames.quarantine(table, unknown, f"not judged: no answer to '{questions[name]}'")
+        table = frames.quarantine(table, unknown, Reason.NOT_JUDGED, f"no answer to '{questions[name]}'")
         fails = score >= thresholds[name] if name == "cartoon" else score < thresholds[name]
         answer = pl.col(f"{name}_answer").fill_null("").str.replace_all(r"\s+", " ").str.strip_chars()
-        reason = pl.format(
-            "not photorealistic: answered '{}' to '{}' ({})", answer, pl.lit(questions[name]), score.round(2)
-        )
-        table = frames.quarantine(table, fails, reason)
+        detail = pl.format("answered '{}' to '{}' ({})", answer, pl.lit(questions[name]), score.round(2))
+        table = frames.quarantine(table, fails, Reason.NOT_PHOTOREALISTIC, detail)
     return table.with_columns(pl.lit(None, dtype=pl.String).alias("vouched_by"))
 
 

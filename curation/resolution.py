@@ -3,6 +3,7 @@
 import polars as pl
 
 from curation import frames as frames_table
+from reasons import Reason
 
 
 def apply(
@@ -11,10 +12,10 @@ def apply(
     """Keep rows whose width and height reach `min_side` pixels (FineFace supplement, data processing, step
     1).
 
-    `frames` has `width`, `height` and, if rows were dropped before, `keep` and `reason`; those stay dropped.
+    `frames` has `width`, `height` and, if rows were dropped before, `keep` and its reason: they stay so.
     With `inclusive` a side of exactly `min_side` passes. `inclusive_height` overrules that for the height:
-    the `reference` recipe wants width >= 512 and height > 512 (`Recipe.inclusive_height`). The reason names
-    each side that is too short: "too small: width 48 < 64". Raises ValueError for a missing column or a
+    the `reference` recipe wants width >= 512 and height > 512 (`Recipe.inclusive_height`). The detail names
+    each side that is too short: "width 48 < 64". Raises ValueError for a missing column or a
     `min_side` below 1.
     """
     table = frames_table.judgeable(frames, "width", "height")
@@ -25,11 +26,9 @@ def apply(
         .then(pl.format("{} {} {} {}", pl.lit(side), side, pl.lit(sign), pl.lit(min_side)))
         for side, sign, short in _short(min_side, inclusive, inclusive_height)
     ]
-    reason = pl.concat_str(
-        pl.lit("too small: "), pl.concat_str(complaints, separator=", ", ignore_nulls=True)
-    )
+    detail = pl.concat_str(complaints, separator=", ", ignore_nulls=True)
     large = large_enough(min_side, inclusive, inclusive_height=inclusive_height)
-    return frames_table.quarantine(table, ~large, reason)
+    return frames_table.quarantine(table, ~large, Reason.TOO_SMALL, detail)
 
 
 def large_enough(min_side: int, inclusive: bool = True, *, inclusive_height: bool | None = None) -> pl.Expr:

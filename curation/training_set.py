@@ -2,14 +2,17 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
+import reasons
 from curation import duplicates
 from curation import frames as frames_table
 from curation.frames import LABELS
 from facs import COLUMNS
+from reasons import Reason
 
 SHARES: dict[str, float] = {"train": 0.9, "validation": 0.05, "test": 0.05}
 
@@ -26,29 +29,49 @@ SCHEMA = pl.Schema(
         "perceptual_hash": pl.String,
         **duplicates.FOUND,
         "keep": pl.Boolean,
-        "reason": pl.String,
+        **dict.fromkeys(reasons.COLUMNS, pl.String),
     }
 )
 
-LOOKS = pl.Schema({"content_hash": pl.String, "perceptual_hash": pl.String, "problem": pl.String})
+LOOKS = pl.Schema(dict.fromkeys(("content_hash", "perceptual_hash", *reasons.COLUMNS), pl.String))
 
 
 def draw_no_au(
-    frames: pl.DataFrame, share: float = 0.1, seed: int = 0, columns: Sequence[str] = LABELS
+    frames: pl.DataFrame,
+    share: float = 0.1,
+    seed: int = 0,
+    columns: Sequence[str] = LABELS,
+    *,
+    share_of: Literal["neutral", "active"] = "neutral",
 ) -> pl.DataFrame:
-    """Of the rows without an active AU keep about `share` (FineFace supplement: 10 % of DISFA's).
+    """Of the rows without an active AU keep about `share` (FineFace supplement: "about 10 %" of DISFA's).
+
+    With `share_of` "neutral" that is a share of these rows themselves. With "active" so many of them stay as
+    are `share` of the kept rows with an active AU (the reference code: 8,305 beside 82,021), all if there are
+    not as many; then another subject moves the limit a little, though not the order in which rows are drawn.
 
     A row is without one if all of `columns` are 0; a null is no 0. Which stay is decided by each row's own
     sample id and `seed`, so another subject, camera or order changes nothing for the rest. The two cameras of
     one moment have two ids and are drawn independently. Rows dropped before stay dropped. Raises ValueError
-    for a share outside [0, 1] or a missing column.
+    for a share outside [0, 1], an unknown `share_of` or a missing column.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"share is within [0, 1], not {share!r}")
+    if share_of not in ("neutral", "active"):
+        raise ValueError(f"share_of is neutral or active, not {share_of!r}")
     table = frames_table.judgeable(frames, "sample_id", *columns)
     idle = pl.all_horizontal(pl.col(column).eq_missing(0) for column in columns)
-    drawn = pl.Series(lot(table["sample_id"], f"no active AU {seed}"), dtype=pl.Float64) < share
-    return frames_table.quarantine(table, idle & ~drawn, f"no active AU, not drawn ({share * 100:g} %)")
+    wanted, which = share, "are"
+    if share_of == "active":
+        neutral, active = table.filter("keep").select(idle.sum(), other=(~idle).sum()).row(0)
+        wanted, which = (
+            min(1.0, share * active / neutral) if neutral else 0.0,
+            "of the active frames' number are",
+        )
+    drawn = pl.Series(lot(table["sample_id"], f"no active AU {seed}"), dtype=pl.Float64) < wanted
+    return frames_table.quarantine(
+        table, idle & ~drawn, Reason.NO_ACTIVE_AU, f"not drawn ({share * 100:g} % {which})"
+    )
 
 
 def assemble(
@@ -66,13 +89,13 @@ def assemble(
     `web` is `au_corrections` (au1 ... au26 final) and `disfa` the frames table after `draw_no_au` (its
     `label_au{n}` are final: DISFA is not corrected); both with `sample_id`, `source`, `path`, `content_hash`
     and perhaps `subject`; None for a source that is not used. Rows they dropped are left out. `captions` has
-    `sample_id` and `caption`; a row without one is dropped ("no caption").
+    `sample_id` and `caption`; a row without one is dropped.
 
     The split of a row is decided by its subject, or its content where it has none, and `seed`, and by nothing
     else: `shares` are the expected shares. Of pictures with the same content one is kept, of those that look
     the same only those of one split (`curation.duplicates`). `hashes` has `content_hash`, `perceptual_hash`,
-    of which `within` bits may differ, and `problem`: why it has none, which drops the row; None: looks do
-    not count. AUs that are null ("not supported") stay null. Dropped rows have no split.
+    of which `within` bits may differ, and, of one that does not decode, the reason, which drops the row;
+    None: looks do not count. AUs that are null ("not supported") stay null. Dropped rows have no split.
 
     Raises ValueError for a missing column, an id that is there twice, or shares that do not add up to 1.
     """
@@ -91,12 +114,13 @@ def assemble(
                 f"{name} have sample ids twice: {ids.filter(ids.is_duplicated()).unique().sort()[0]}"
             )
     table = table.join(captions.select("sample_id", "caption"), on="sample_id", how="left").sort("sample_id")
-    table = table.with_columns(pl.lit(True).alias("keep"), pl.lit(None, dtype=pl.String).alias("reason"))
+    table = table.with_columns(frames_table.KEPT)
     caption = pl.col("caption").fill_null("").str.strip_chars()
-    table = frames_table.quarantine(table, caption == "", "no caption")
+    table = frames_table.quarantine(table, caption == "", Reason.NO_CAPTION)
     looks = pl.DataFrame(schema=LOOKS) if hashes is None else hashes.select(LOOKS.names())
-    table = table.join(looks, on="content_hash", how="left", maintain_order="left")
-    table = frames_table.quarantine(table, pl.col("problem").is_not_null(), pl.col("problem"))
+    table = table.join(looks, on="content_hash", how="left", maintain_order="left", suffix="_of_looks")
+    code, detail = (pl.col(f"{name}_of_looks") for name in reasons.COLUMNS)
+    table = frames_table.quarantine(table, code.is_not_null(), code, detail)
     table = split(duplicates.drop_equal(table, COLUMNS), shares, seed)
     table = duplicates.drop_across_splits(table, within)
     table = table.with_columns(pl.when("keep").then("split").alias("split"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -21,7 +22,7 @@ COLOURS = ("#2563a8", "#9aa3ad", "#c2571a", "#3f8f5f", "#7a54a8", "#b8892b")
 """One an experiment, in the order given."""
 
 _INK, _FAINT = "#1f2933", "#dfe3e8"
-_STYLE = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "text.color": _INK,
@@ -62,13 +63,43 @@ def gains(results: pl.DataFrame) -> bytes:
         ):
             rows = [_estimate(part.filter(experiment=e, kind=k, metric=metric)) for e, k in groups]
             values, errors = _bars(rows)
-            style = {"color": colour, "label": label, "error_kw": _whisker()}
+            style: dict[str, Any] = {"color": colour, "label": label, "error_kw": _whisker()}
             axes.barh(places + shift, values, 0.32, xerr=errors, **style)
         axes.set_yticks(places, [f"{experiment}\n{kind}" for experiment, kind in groups])
         axes.axvline(0, color=_INK, linewidth=0.8)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("AU-MSE below the competitor's (right is better)")
         _legend_above(figure, axes)
+        return _png(figure)
+
+
+def guidance_curves(curves: Mapping[str, pl.DataFrame]) -> bytes:
+    """AU error (prompted and all), CLIP-I and faces lost over guidance; a ring around the scale chosen.
+
+    `curves` holds a frame of `guidance.curve` an experiment.
+    """
+    panels_of = {
+        "au_mse_prompted": "AU-MSE prompted",
+        "au_mse_all": "AU-MSE all",
+        "clip_i": "CLIP-I",
+        "face_failure_rate": "faces lost, share",
+    }
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.6, 2.4), layout="constrained")
+        panels = figure.subplots(1, len(panels_of))
+        for panel, (column, title) in zip(panels, panels_of.items(), strict=True):
+            for i, (experiment, curve) in enumerate(curves.items()):
+                part = curve.drop_nulls(column)
+                style: dict[str, Any] = {"color": _colour(i), "label": experiment, "markersize": 3.5}
+                panel.plot(part["guidance"], part[column], marker="o", linewidth=1.4, **style)
+                best = part.filter("chosen")
+                ring = {"facecolors": "none", "edgecolors": _colour(i), "linewidths": 1.3}
+                panel.scatter(best["guidance"], best[column], s=70, **ring)
+            panel.set_title(title, fontsize=8.5, loc="left")
+            panel.margins(0.12)
+        panels[-1].set_ylim(bottom=-0.005)
+        figure.supxlabel("guidance scale", fontsize=8.5)
+        _legend_above(figure, panels[0])
         return _png(figure)
 
 
@@ -83,7 +114,7 @@ def per_au_bars(per_au: pl.DataFrame, metric: str = "au_mse_prompted", label: st
             part = per_au.filter(experiment=experiment, metric=metric)
             values, errors = _bars([_estimate(part.filter(au=au)) for au in facs.ACTION_UNITS])
             places = np.arange(12) + (i - (len(experiments) - 1) / 2) * width
-            style = {"color": _colour(i), "label": experiment, "error_kw": _whisker()}
+            style: dict[str, Any] = {"color": _colour(i), "label": experiment, "error_kw": _whisker()}
             axes.bar(places, values, width * 0.92, yerr=errors, **style)
             for place in places[np.isnan(values)]:
                 axes.text(place, 0, " not measured", rotation=90, va="bottom", ha="center", fontsize=6.5)
@@ -133,7 +164,12 @@ def intensity_curves(curves: Mapping[str, pl.DataFrame]) -> bytes:
             panel.plot([0, 5], [0, 5], color="#7b8794", linewidth=0.9, linestyle=(0, (4, 3)))
             for i, (experiment, frame) in enumerate(curves.items()):
                 part = frame.filter(pl.col("value").is_not_null(), au=au)
-                style = {"color": _colour(i), "label": experiment, "markersize": 3, "linewidth": 1.4}
+                style: dict[str, Any] = {
+                    "color": _colour(i),
+                    "label": experiment,
+                    "markersize": 3,
+                    "linewidth": 1.4,
+                }
                 panel.plot(part["intensity"], part["value"], marker="o", **style)
                 panel.fill_between(
                     part["intensity"], part["low"], part["high"], color=_colour(i), alpha=0.18, lw=0

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 COUNTS = pl.Schema({"source": pl.String, "stage": pl.String, "kept": pl.Int64, "dropped": pl.Int64})
-REASONS = pl.Schema({"source": pl.String, "stage": pl.String, "reason": pl.String, "count": pl.Int64})
+REASONS = pl.Schema({"source": pl.String, "stage": pl.String, "reason_code": pl.String, "count": pl.Int64})
 
 
 def counts(stages: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -26,24 +26,13 @@ def counts(stages: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 def reasons(stages: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """Why rows were dropped, most frequent first within source and stage, in REASONS.
-
-    Reasons that differ only in what they measured or name count together: "width 48 < 64" is "width … < 64",
-    "missing file: training.csv:17 lists 3/ab.jpg" is "missing file".
-    """
-    code = (
-        pl.col("reason")
-        .fill_null("no reason given")
-        .str.replace(r": .*$", "")
-        .str.replace(r" \([\d.,]+\)$", "")
-        .str.replace_all(r"[\d.]+( [<>≤≥])", "…$1")
-    )
+    """Why rows were dropped, most frequent first within source and stage, in REASONS."""
     parts = [
         table.filter(~pl.col("keep"))
-        .group_by("source", code.alias("reason"))
+        .group_by("source", "reason_code")
         .agg(count=pl.len().cast(pl.Int64))
-        .sort("count", "reason", descending=[True, False])
-        .select("source", pl.lit(stage).alias("stage"), "reason", "count")
+        .sort("count", "reason_code", descending=[True, False])
+        .select("source", pl.lit(stage).alias("stage"), "reason_code", "count")
         for stage, table in stages.items()
         if table.height
     ]

@@ -1,14 +1,15 @@
 """How a generated sample is measured against what was asked for. Definitions only: no intervals, no tables.
 
 Every AU error is a squared difference of intensities (0-5), averaged over *entries*, pairs of a sample and
-an AU. A sample in which no face was found has no entries; it counts in `face_failure_rate`. An AU that the
-estimator does not support has none either.
+an AU. A picture without a face is read as a face without expression, twelve zeros: left out, it would reward
+whoever destroys the difficult pictures. The measures that end in `_found` leave it out all the same, and
+`face_failure_rate` says how many there are. An AU that the judge does not read has no entries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -21,18 +22,25 @@ MEASURED = tuple(f"measured_{column}" for column in facs.COLUMNS)
 
 @dataclass(frozen=True)
 class Scores:
-    """What was asked and what measured: N samples, `target` and `measured` [N, 12], NaN if not measured."""
+    """What was asked and what measured: N samples, `target` and `measured` [N, 12], NaN if not measured.
+
+    `face_found` [N] says in which pictures there was a face; `measured` of the others is 0.
+    """
 
     sample_id: np.ndarray
     prompt: np.ndarray
     target: np.ndarray
     measured: np.ndarray
+    face_found: np.ndarray
 
     @classmethod
-    def of(cls, frame: pl.DataFrame) -> Scores:
+    def of(cls, frame: pl.DataFrame, read: np.ndarray | None = None) -> Scores:
         """Read an au_scores frame: protocol columns and measured_au1 … measured_au26 (null = not measured).
 
-        Raises ValueError for a missing column, a sample that stands twice, or a value that is not finite.
+        A row without any measured value is a picture without a face. `read` [12] says which AUs the judge
+        reads, those that count as 0 in such a picture; by default `aus_read(frame)`. Give it where `frame` is
+        a part of what the judge saw. Raises ValueError for a missing column, a sample that stands twice, or a
+        value that is not finite.
         """
         missing = {"sample_id", "prompt_index", *facs.COLUMNS, *MEASURED} - set(frame.columns)
         if missing:
@@ -44,12 +52,15 @@ class Scores:
             bad = frame.filter(~pl.col(column).cast(pl.Float64).is_finite())
             if bad.height:
                 raise ValueError(f"{column} of sample {bad['sample_id'][0]} is not finite")
-        measured = frame.select(pl.col(MEASURED).cast(pl.Float64).fill_null(float("nan")))
+        measured = frame.select(pl.col(MEASURED).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
+        face_found = ~np.isnan(measured).all(axis=1)
+        expressionless = np.where(aus_read(frame) if read is None else read, 0.0, np.nan)
         return cls(
             frame["sample_id"].to_numpy(),
             frame["prompt_index"].to_numpy(),
             frame.select(pl.col(facs.COLUMNS).cast(pl.Float64)).to_numpy(),
-            measured.to_numpy(),
+            np.where(face_found[:, None], measured, expressionless),
+            face_found,
         )
 
     def __len__(self) -> int:
@@ -57,7 +68,18 @@ class Scores:
 
     def take(self, rows: np.ndarray) -> Scores:
         """Only these rows (a mask or positions)."""
-        return Scores(self.sample_id[rows], self.prompt[rows], self.target[rows], self.measured[rows])
+        return Scores(
+            self.sample_id[rows],
+            self.prompt[rows],
+            self.target[rows],
+            self.measured[rows],
+            self.face_found[rows],
+        )
+
+    @property
+    def found(self) -> Scores:
+        """Only the pictures in which there was a face, with every prompt still in the count."""
+        return replace(self, measured=np.where(self.face_found[:, None], self.measured, np.nan))
 
     def prompting(self, au: int) -> Scores:
         """Only the samples that ask for `au`."""
@@ -70,13 +92,8 @@ class Scores:
 
     @property
     def valid(self) -> np.ndarray:
-        """Which entries were measured: bool [N, 12]."""
+        """Which entries count: bool [N, 12]."""
         return ~np.isnan(self.measured)
-
-    @property
-    def face_found(self) -> np.ndarray:
-        """Samples in which any AU was measured: bool [N]."""
-        return self.valid.any(axis=1)
 
     @property
     def squared_error(self) -> np.ndarray:
@@ -85,12 +102,24 @@ class Scores:
 
 
 def au_mse_prompted(scores: Scores) -> Sums:
-    """Squared error averaged over all entries that were asked for. This is the paper's AU-MSE.
+    """Squared error averaged over all entries that were asked for. This is compared with the paper's AU-MSE.
 
-    An all-zero prediction has exactly 11.0 on the 900 individual samples, (1 + 4 + 9 + 16 + 25) / 5: only
-    this reading of Eq. 3 fits the numbers of the paper's Table 1.
+    Eq. 3 as printed cannot give the numbers of the paper's Table 1. Of the readings tried this one fits best;
+    that it is the paper's is not proven. An all-zero prediction has exactly 11.0 on the 900 individual
+    samples, (1 + 4 + 9 + 16 + 25) / 5.
     """
     return Sums.of(scores.squared_error, scores.prompted & scores.valid, scores.prompt)
+
+
+def au_mse_worst_case(scores: Scores) -> Sums:
+    """`au_mse_prompted` where a picture without a face counts as the reading farthest from its prompt.
+
+    The error that guidance is chosen by: losing a face never lowers it, whatever was to be seen. Counted as
+    expressionless, a lost face does lower the error of an overdone one: asked for 2, from 9 (seen 5) to 4.
+    """
+    farthest = np.maximum(scores.target, facs.MAXIMUM - scores.target) ** 2
+    error = np.where(scores.face_found[:, None], np.minimum(scores.squared_error, farthest), farthest)
+    return Sums.of(error, scores.prompted & scores.valid, scores.prompt)
 
 
 def au_mse_all(scores: Scores) -> Sums:
@@ -122,6 +151,12 @@ def au_mse_mismatched(scores: Scores) -> Sums:
     return Sums.of(error, scores.prompted & scores.valid & (count > 0), scores.prompt)
 
 
+def au_mse_over_control(scores: Scores) -> Sums:
+    """`au_mse_prompted` less `au_mse_mismatched`, whose entries are the same."""
+    prompted, control = au_mse_prompted(scores), au_mse_mismatched(scores)
+    return Sums(prompted.prompts, prompted.total - control.total, np.minimum(prompted.count, control.count))
+
+
 def au_bias(scores: Scores) -> Sums:
     """Measured minus asked-for intensity, over the entries that were asked for: below 0 is too weak."""
     return Sums.of(scores.measured - scores.target, scores.prompted & scores.valid, scores.prompt)
@@ -134,9 +169,12 @@ def face_failure_rate(scores: Scores) -> Sums:
 
 AU_METRICS: dict[str, Callable[[Scores], Sums]] = {
     "au_mse_prompted": au_mse_prompted,
+    "au_mse_prompted_found": lambda scores: au_mse_prompted(scores.found),
     "au_mse_all": au_mse_all,
+    "au_mse_all_found": lambda scores: au_mse_all(scores.found),
     "au_mse_unprompted": au_mse_unprompted,
     "au_mse_mismatched": au_mse_mismatched,
+    "au_mse_over_control": au_mse_over_control,
     "face_failure_rate": face_failure_rate,
 }
 
@@ -150,26 +188,118 @@ def paired(first: Scores, second: Scores) -> tuple[Scores, Scores]:
     if len(a) != len(b) or (a.sample_id != b.sample_id).any() or (a.target != b.target).any():
         raise ValueError("cannot compare: the two experiments were not given the same samples")
     both = a.valid & b.valid
-    return tuple(Scores(s.sample_id, s.prompt, s.target, np.where(both, s.measured, np.nan)) for s in (a, b))  # type: ignore[return-value]
+    return (
+        replace(a, measured=np.where(both, a.measured, np.nan)),
+        replace(b, measured=np.where(both, b.measured, np.nan)),
+    )
+
+
+def differences(frame: pl.DataFrame, kind: str) -> Scores:
+    """What changed from the no-AU partner, instead of what is measured: a judge that knows each face at rest.
+
+    `frame` is an au_scores frame with the samples of `kind` and their partners. `measured` becomes the
+    sample's minus the partner's, -5 to 5; where either has no face nothing was seen to change, so it is 0
+    and `face_found` is false. Raises ValueError for a sample whose partner is not there.
+    """
+    read = aus_read(frame)
+    samples = Scores.of(frame.filter(kind=kind), read)
+    partners = Scores.of(frame.filter(kind="no_au"), read)
+    place = {sample_id: row for row, sample_id in enumerate(partners.sample_id)}
+    named = frame.filter(kind=kind)["partner_id"].to_list()
+    if missing := [partner for partner in named if partner not in place]:
+        raise ValueError(f"no-AU sample {missing[0]} was not measured")
+    partner = partners.take(np.array([place[partner_id] for partner_id in named], dtype=int))
+    found = samples.face_found & partner.face_found
+    change = np.where(found[:, None], samples.measured - partner.measured, np.where(read, 0.0, np.nan))
+    return replace(samples, measured=change, face_found=found)
+
+
+def confusion_rate(changes: Scores) -> Sums:
+    """The share of samples in which an AU that was not asked for rises at least as much as the one that was.
+
+    `changes` is of `differences`, individual samples. Whichever other AU rises most is the neighbour that it
+    is confused with; a picture without a face, in which nothing rises, counts as confused. After the
+    structural confusion rate of PixelSmile (arXiv 2603.25728), which asks the same of whole expressions. An
+    AU that the judge does not read is not counted. Raises ValueError if a sample asks for more than one AU.
+    """
+    if (changes.prompted.sum(axis=1) != 1).any():
+        raise ValueError("confusion is defined on samples that ask for exactly one AU")
+    asked = np.where(changes.prompted & changes.valid, changes.measured, -np.inf).max(axis=1, initial=-np.inf)
+    others = np.where(~changes.prompted & changes.valid, changes.measured, -np.inf).max(
+        axis=1, initial=-np.inf
+    )
+    return Sums.of(others >= asked, np.isfinite(asked), changes.prompt)
+
+
+def monotone_share(scores: Scores) -> Sums:
+    """The share of sweeps (one prompt, one noise, one AU asked for) whose measured intensity never falls from
+    one asked-for intensity to the next, and is higher at the last than at the first.
+
+    A picture without a face is 0 in its sweep. An AU that the judge does not read is not counted.
+    """
+    prompts, position = np.unique(scores.prompt, return_inverse=True)
+    monotone, asked = np.zeros((2, len(prompts), 12))
+    for p, i in np.ndindex(len(prompts), 12):
+        sweep = np.flatnonzero((position == p) & scores.prompted[:, i])
+        steps = np.diff(scores.measured[sweep[np.argsort(scores.target[sweep, i], kind="stable")], i])
+        monotone[p, i] = steps.size > 0 and (steps >= 0).all() and steps.sum() > 0
+        asked[p, i] = sweep.size > 0
+    return Sums.of(monotone, (asked > 0) & scores.valid.any(axis=0), prompts)
+
+
+def aus_read(frame: pl.DataFrame) -> np.ndarray:
+    """Which AUs the judge of an au_scores frame reads, bool [12]: those measured in any picture, and all
+    twelve if there was no face in any.
+    """
+    read = np.array([column in frame.columns and frame[column].count() > 0 for column in MEASURED])
+    return read if read.any() else np.ones(12, bool)
 
 
 def left_out(frame: pl.DataFrame) -> list[str]:
-    """The AUs of an au_scores frame that were measured in no picture though others were, "AU9": the judge
-    does not read them, and no mean counts them.
+    """The AUs that the judge of an au_scores frame does not read, "AU9": no mean counts them."""
+    return [column.upper() for column, read in zip(facs.COLUMNS, aus_read(frame), strict=True) if not read]
+
+
+CLIP_METRICS = ("clip_i", "clip_i_base", "clip_t")
+"""Columns of a clip_scores frame: the cosine of a sample's CLIP embedding with that of its no-AU partner, of
+the untouched base's picture of the same prompt and noise, and of its prompt."""
+
+
+def mean_cosine(frame: pl.DataFrame, column: str) -> Sums:
+    """The mean of a column of CLIP_METRICS; null (no embedding) is not counted.
+
+    Raises ValueError if a value lies outside [-1, 1].
     """
-    measured = dict(zip(facs.COLUMNS, (frame[column].count() > 0 for column in MEASURED), strict=True))
-    return [column.upper() for column, read in measured.items() if not read and any(measured.values())]
-
-
-def clip_i(frame: pl.DataFrame) -> Sums:
-    """Mean of the column clip_i: cosine of the CLIP image embeddings of an AU sample and its no-AU partner.
-
-    Null (no embedding) is not counted. Raises ValueError if a value lies outside [-1, 1].
-    """
-    values = frame["clip_i"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    values = frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     if (np.abs(values[~np.isnan(values)]) > 1 + 1e-5).any():
-        raise ValueError("clip_i outside [-1, 1]")
+        raise ValueError(f"{column} outside [-1, 1]")
     return Sums.of(values, ~np.isnan(values), frame["prompt_index"].to_numpy())
+
+
+def partner_cosines(embedded: pl.DataFrame, texts: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The samples of `embedded` with the columns of CLIP_METRICS that can be measured.
+
+    `embedded` has protocol columns and `embedding`: samples, their no-AU partners (for `clip_i`) and perhaps
+    the base's pictures (for `clip_i_base`). `texts` has `prompt` and `embedding` (for `clip_t`). Only rows
+    with a partner are kept, in order. Raises ValueError for one whose partner is not there.
+    """
+    samples = embedded.drop_nulls("partner_id")
+    by_id = embedded.select(pl.col("sample_id").alias("key"), pl.col("embedding").alias("other"))
+    references = {"clip_i": (pl.col("partner_id"), by_id)}
+    if not embedded.filter(kind="base").is_empty():
+        references["clip_i_base"] = (pl.col("partner_id").str.replace("^no_au/", "base/"), by_id)
+    if texts is not None:
+        by_prompt = texts.select(pl.col("prompt").alias("key"), pl.col("embedding").alias("other"))
+        references["clip_t"] = (pl.col("prompt"), by_prompt)
+    for metric, (key, others) in references.items():
+        pairs = samples.select("sample_id", "embedding", key.alias("key")).join(
+            others, on="key", how="left", maintain_order="left", validate="m:1"
+        )
+        if (missing := pairs.filter(pl.col("other").is_null())).height:
+            raise ValueError(f"nothing to compare sample {missing['sample_id'][0]} with for {metric}")
+        found = cosine(_rows(pairs["embedding"]), _rows(pairs["other"]))
+        samples = samples.with_columns(pl.Series(metric, found, dtype=pl.Float64))
+    return samples
 
 
 def cosine(embeddings: np.ndarray, partners: np.ndarray) -> np.ndarray:
@@ -226,9 +356,10 @@ def leakage(scores: Scores) -> np.ndarray:
     """How much AU j rises for one more point asked of AU i alone: [12, 12], rows i asked, columns j measured.
 
     Least-squares slope within each sweep (one prompt, one noise, five intensities), so the base's own habit
-    of smiling does not count. The identity is perfect control. NaN where nothing was measured. Individual
-    samples only: raises ValueError if a sample asks for more than one AU.
+    of smiling does not count. The identity is perfect control. NaN where nothing was measured; a picture
+    without a face is none. Individual samples only: raises ValueError if a sample asks for more than one AU.
     """
+    scores = scores.found
     if (scores.prompted.sum(axis=1) != 1).any():
         raise ValueError("leakage is defined on samples that ask for exactly one AU")
     matrix = np.full((12, 12), np.nan)
@@ -240,6 +371,11 @@ def leakage(scores: Scores) -> np.ndarray:
         spread = np.nansum(x * x, axis=0)
         matrix[i, spread > 0] = np.nansum(x * y, axis=0)[spread > 0] / spread[spread > 0]
     return matrix
+
+
+def _rows(embeddings: pl.Series) -> np.ndarray:
+    """A list column → float array [N, d]."""
+    return np.array(embeddings.to_list(), dtype=np.float64).reshape(len(embeddings), -1)
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

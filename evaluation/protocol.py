@@ -1,16 +1,16 @@
 """Which samples are generated: 15 prompts × (12 AUs × 5 intensities + 50 combinations). Nothing is measured.
 
-A protocol is a table; `version` names its content. Nothing in it is drawn from a random generator whose
-stream a library could change: intensities come from a hash.
+Seven of the prompts are hand-written, eight drawn from the captions of the training set. A protocol is a
+table; `version` names its content. Nothing in it is drawn from a random generator whose stream a library
+could change: captions and intensities are drawn by hash.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -23,14 +23,17 @@ FOLDER = Path(__file__).parent / "protocols"
 INTENSITIES = (1, 2, 3, 4, 5)
 COMBINATIONS_PER_PROMPT = 50
 VALIDATION_INTENSITIES = (2, 4)
+DRAWN = "training caption"
+"""The source of a prompt that was drawn."""
 _VALIDATION_INDEX = 100  # validation prompts count from here: no index, and so no seed, is shared with the 15
 
 SCHEMA = pl.Schema(
     {
         "sample_id": pl.String,
-        "kind": pl.String,  # individual | combination | validation | no_au
+        "kind": pl.String,  # individual | combination | validation | no_au | base
         "prompt_index": pl.Int64,
         "prompt": pl.String,
+        "prompt_source": pl.String,  # paper | ours | training caption
         **dict.fromkeys(facs.COLUMNS, pl.Float64),  # 0 where not prompted
         "prompted": pl.String,  # "6+12"; "" where nothing is prompted
         "seed": pl.Int64,  # of the initial noise
@@ -41,13 +44,15 @@ SCHEMA = pl.Schema(
 
 @dataclass(frozen=True)
 class Prompts:
-    """The prompts of one protocol; `sources` says of each of the 15 whether it is the paper's or ours."""
+    """The prompts of one protocol: texts with their sources, and those on which guidance is chosen."""
 
-    name: str
-    seed: int
     texts: tuple[str, ...]
     sources: tuple[str, ...]
+    """Of each text: "paper", "ours" or DRAWN."""
     validation_texts: tuple[str, ...]
+    seed: int
+    drawn: int
+    """How many more a whole protocol draws from the training captions."""
 
 
 def names() -> list[str]:
@@ -56,49 +61,71 @@ def names() -> list[str]:
 
 
 def prompts(name: str) -> Prompts:
-    """The prompts of the protocol `name`. Raises ValueError if there is none of that name."""
+    """The hand-written prompts of the protocol `name`. Raises ValueError if there is none of that name."""
     if name not in names():
         raise ValueError(f"unknown protocol {name!r}; there are {', '.join(names())}")
     content = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     texts = tuple(entry["text"] for entry in content["prompts"])
     validation_texts = tuple(entry["text"] for entry in content["validation_prompts"])
     every = texts + validation_texts
-    if len(set(every)) != len(every):
+    if len(set(map(_wording, every))) != len(every):
         raise ValueError(f"protocol {name!r}: a prompt stands twice")
     sources = tuple(entry["source"] for entry in content["prompts"])
-    return Prompts(name, content["seed"], texts, sources, validation_texts)
+    return Prompts(texts, sources, validation_texts, content["seed"], content["drawn"])
 
 
-def build(name: str) -> pl.DataFrame:
+def with_captions(asked: Prompts, captions: Iterable[str], count: int | None = None) -> Prompts:
+    """`asked` with prompts drawn from `captions` after the hand-written ones; the first `count` of them all.
+
+    Distinct captions are put in an order that depends on nothing but the seed and their own wording, and the
+    first ones are taken: another order of the training set changes nothing, a few captions more hardly
+    anything. Captions that differ only in case or spaces are one, and those that are a hand-written or a
+    validation prompt are none. Raises ValueError if there are too few.
+    """
+    wanted = len(asked.texts) + asked.drawn if count is None else count
+    missing = max(0, wanted - len(asked.texts))
+    if missing > asked.drawn:
+        raise ValueError(f"{wanted} prompts asked for; the protocol has {len(asked.texts) + asked.drawn}")
+    taken = set(map(_wording, asked.texts + asked.validation_texts))
+    distinct = {_wording(text): " ".join(text.split()) for text in sorted(captions)}
+    free = sorted(distinct.keys() - taken - {""}, key=lambda wording: _hash(asked.seed, "caption", wording))
+    if len(free) < missing:
+        raise ValueError(
+            f"the protocol draws {missing} prompts from the training captions, but only {len(free)} are "
+            f"distinct; evaluation.prompts: {len(asked.texts)} uses the hand-written ones only"
+        )
+    texts = asked.texts + tuple(distinct[wording] for wording in free[:missing])
+    sources = asked.sources + (DRAWN,) * missing
+    return replace(asked, texts=texts[:wanted], sources=sources[:wanted])
+
+
+def training_captions(training_set: pl.DataFrame) -> list[str]:
+    """The captions of the samples that are trained on: kept, in the split "train"; as often as they occur."""
+    return training_set.filter("keep", split="train")["caption"].drop_nulls().to_list()
+
+
+def build(name: str, captions: Iterable[str] = (), count: int | None = None) -> pl.DataFrame:
     """The 1650 samples of the protocol `name` (900 individual, 750 combinations): SCHEMA, sorted by id.
 
-    The five intensities of one (prompt, AU) share one seed, so a sweep varies nothing else. Every prompt is
-    asked for the same 50 AU vectors, so that prompts differ by the prompt alone and can be resampled as
-    clusters; combination k of a prompt reuses the seed of the prompt's AU number k mod 12. Raises
-    ValueError for an unknown name. Source: the paper's evaluation protocol; which prompts and combinations
-    are the paper's and which ours stands in the files under `protocols/`.
+    The prompts are those of `with_captions`: `captions` are the training set's, `count` keeps the first so
+    many prompts. The five intensities of one (prompt, AU) share one seed, so a sweep varies nothing else.
+    Every prompt is asked for the same 50 AU vectors, so that prompts differ by the prompt alone and can be
+    resampled as clusters; combination k of a prompt reuses the seed of the prompt's AU number k mod 12.
+    Raises ValueError for an unknown name or too few captions. Source: the paper's evaluation protocol; which
+    prompts and combinations are the paper's and which ours stands in the files under `protocols/`.
     """
-    asked = prompts(name)
+    asked = with_captions(prompts(name), captions, count)
     vectors = combinations()
     rows = []
-    for index, prompt in enumerate(asked.texts):
+    for index, prompt in enumerate(zip(asked.texts, asked.sources, strict=True)):
         for au in facs.ACTION_UNITS:
             for intensity in INTENSITIES:
                 sample_id = f"individual/{index:02d}/au{au:02d}/{intensity}"
                 rows.append(_row(sample_id, "individual", index, prompt, {au: intensity}, au, asked.seed))
         for k, vector in enumerate(vectors):
+            sample_id = f"combination/{index:02d}/{k:02d}"
             noise = facs.ACTION_UNITS[k % len(facs.ACTION_UNITS)]
-            rows.append(
-                _row(
-                    f"combination/{index:02d}/{k:02d}",
-                    "combination",
-                    index,
-                    prompt,
-                    vector,
-                    noise,
-                    asked.seed,
-                )
-            )
+            rows.append(_row(sample_id, "combination", index, prompt, vector, noise, asked.seed))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("sample_id")
 
 
@@ -122,20 +149,29 @@ def no_au_samples(protocol: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def validation_samples(name: str) -> pl.DataFrame:
-    """The 60 samples on which guidance is chosen: 5 other prompts × 12 AUs, intensities 2 and 4 alternating.
+def base_samples(protocol: pl.DataFrame) -> pl.DataFrame:
+    """What the untouched base is to be drawn with: `no_au_samples`, of kind "base" and ids of their own."""
+    return no_au_samples(protocol).with_columns(
+        sample_id=pl.col("sample_id").str.replace("^no_au/", "base/"), kind=pl.lit("base")
+    )
 
-    Neither a prompt nor a seed is shared with `build(name)`. Kind "validation"; in SCHEMA, sorted by
-    sample_id.
+
+def validation_samples(name: str, count: int | None = None) -> pl.DataFrame:
+    """The 60 samples on which guidance is chosen: 5 other prompts × 12 AUs, intensities 2 and 4 alternating.
+    `count` keeps the first so many prompts.
+
+    Neither a prompt nor a seed is shared with `build(name, ...)`, whatever captions were drawn. Kind
+    "validation"; in SCHEMA, sorted by sample_id.
     """
     asked = prompts(name)
     rows = []
-    for offset, prompt in enumerate(asked.validation_texts):
+    for offset, prompt in enumerate(asked.validation_texts[:count]):
         index = _VALIDATION_INDEX + offset
         for position, au in enumerate(facs.ACTION_UNITS):
             intensity = VALIDATION_INTENSITIES[(offset + position) % len(VALIDATION_INTENSITIES)]
             sample_id = f"validation/{index}/au{au:02d}/{intensity}"
-            rows.append(_row(sample_id, "validation", index, prompt, {au: intensity}, au, asked.seed))
+            said = (prompt, "ours")
+            rows.append(_row(sample_id, "validation", index, said, {au: intensity}, au, asked.seed))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("sample_id")
 
 
@@ -152,7 +188,7 @@ def patterns() -> tuple[tuple[int, ...], ...]:
 
 
 @functools.cache
-def combinations() -> tuple[dict[int, int], ...]:
+def combinations() -> tuple[dict[str | int, float], ...]:
     """The 50 AU vectors `{au: intensity}`: each pattern twice, all distinct.
 
     Of each AU's occurrences as many as possible have each of the intensities 2-5; which one has which is
@@ -160,8 +196,9 @@ def combinations() -> tuple[dict[int, int], ...]:
     """
     low, high = _combinations_file()["intensities"]
     asked = [patterns()[k % len(patterns())] for k in range(COMBINATIONS_PER_PROMPT)]
-    for salt in itertools.count():
-        vectors: list[dict[int, int]] = [{} for _ in asked]
+    salt = 0
+    while True:
+        vectors: list[dict[str | int, float]] = [{} for _ in asked]
         for position, au in enumerate(facs.ACTION_UNITS):
             users = sorted(
                 (k for k, pattern in enumerate(asked) if au in pattern), key=lambda k: _hash(salt, au, k)
@@ -170,6 +207,7 @@ def combinations() -> tuple[dict[int, int], ...]:
                 vectors[k][au] = low + (rank + position) % (high - low + 1)
         if len({tuple(vector.items()) for vector in vectors}) == len(vectors):
             return tuple(vectors)
+        salt += 1
 
 
 @functools.cache
@@ -177,18 +215,28 @@ def _combinations_file() -> dict:
     return yaml.safe_load((FOLDER / "combinations.yaml").read_text(encoding="utf-8"))
 
 
-def _hash(*key: int) -> bytes:
+def _wording(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _hash(*key: int | str) -> bytes:
     return hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
 
 
 def _row(
-    sample_id: str, kind: str, index: int, prompt: str, aus: dict[int, int], noise_au: int, seed: int
+    sample_id: str,
+    kind: str,
+    index: int,
+    prompt: tuple[str, str],
+    aus: Mapping[str | int, float],
+    noise_au: int,
+    seed: int,
 ) -> Sequence[object]:
     return (
         sample_id,
         kind,
         index,
-        prompt,
+        *prompt,
         *facs.parse(aus),
         "+".join(str(au) for au in aus),
         seed + 100 * index + noise_au,

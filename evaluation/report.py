@@ -21,6 +21,7 @@ import polars as pl
 import facs
 from evaluation import figures, funnel, grids, metrics, tables
 from evaluation.metrics import Scores
+from reasons import Reason
 
 _FOLDER = Path(__file__).parent
 _PER_AU = {
@@ -54,7 +55,7 @@ class ReportData:
     """From `file` to a path."""
     sweep_prompts: Sequence[int] = (0, 3)
     stages: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    """Stage tables in order, with source, keep and reason: the data-set funnel."""
+    """Stage tables in order, with source, keep and reason_code: the data-set funnel."""
     corrections: pl.DataFrame | None = None
     losses: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """Frames of step and loss."""
@@ -118,7 +119,7 @@ def render(data: ReportData) -> str:
         funnel=[Picture(figures.funnel(counts), "Bars: samples kept and dropped by each stage")]
         if counts.height
         else [],
-        reasons=funnel.reasons(data.stages).rows(named=True),
+        reasons=_reasons(data),
         histograms=_histograms(data),
         training=_training(data),
     )
@@ -228,6 +229,15 @@ def _pictures(data: ReportData) -> list[dict]:
 
 def _prompt(generated: pl.DataFrame, index: int) -> str:
     return generated.filter(prompt_index=index)["prompt"][0]
+
+
+def _reasons(data: ReportData) -> list[dict]:
+    """How often each reason dropped a row, with its sentence."""
+    descriptions = {reason.value: reason.description for reason in Reason}
+    return [
+        {**row, "description": descriptions[row["reason_code"]]}
+        for row in funnel.reasons(data.stages).rows(named=True)
+    ]
 
 
 def _histograms(data: ReportData) -> list[Picture]:

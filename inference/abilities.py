@@ -1,28 +1,30 @@
 """What models are asked, one contract an ability, and the choice of a provider. Providers live in modules of
-their own; those that run in environments of their own join in `assets.annotators`.
+their own; those that run in environments of their own join in `inference.questions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from facs import ACTION_UNITS
+from reasons import Reason
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-NO_FACE = "no face"
+    from inference.needs import Need
 
 # ability → provider → module and class; a class is built with the settings that the profile gives.
 PROVIDERS: dict[str, dict[str, tuple[str, str]]] = {
-    "answers": {"blip2": ("inference.blip2", "Blip2")},
-    "captions": {"blip2": ("inference.blip2", "Blip2")},
+    "answers": {"blip2": ("inference.blip2", "Blip2"), "lavis": ("inference.lavis", "Lavis")},
+    "captions": {"blip2": ("inference.blip2", "Blip2"), "lavis": ("inference.lavis", "Lavis")},
     "action_units": {
         "conv": ("inference.tiny_estimator", "TinyEstimator"),
         "mediapipe": ("inference.mediapipe", "MediaPipe"),
+        "libreface": ("inference.libreface", "LibreFace"),
     },
     "faces": {"mediapipe": ("inference.faces", "Landmarks")},
     "embeddings": {"clip": ("inference.clip", "Clip")},
@@ -45,27 +47,29 @@ class Reading(NamedTuple):
 
     intensities: twelve values 0-5 in `facs.ACTION_UNITS` order; None where the estimator does not support
     the AU, all None when nothing was measured. faces: how many were found, None if they are not counted.
-    reason: why nothing was measured, None when something was. face_box: of the face that was read, left, top,
-    right, bottom in pixels of the upright picture. head_pose: its pitch, yaw and roll in degrees. clamped:
-    AUs whose value lay outside 0-5 before. The last three are None where the estimator does not say.
+    reason_code, reason_detail: why nothing was measured, None when something was. face_box: of the face that
+    was read, left, top, right, bottom as shares of the upright picture's width and height. head_pose: its
+    pitch, yaw and roll in degrees. clamped: AUs whose value lay outside 0-5 before. These three are None
+    where the estimator does not say.
     """
 
     intensities: tuple[float | None, ...]
     faces: int | None
-    reason: str | None
+    reason_code: Reason | None
     face_box: tuple[float, float, float, float] | None = None
     head_pose: tuple[float, float, float] | None = None
     clamped: tuple[int, ...] | None = None
+    reason_detail: str | None = None
 
 
-def unmeasured(reason: str = NO_FACE, faces: int | None = 0) -> Reading:
+def unmeasured(reason: Reason = Reason.NO_FACE, faces: int | None = 0) -> Reading:
     """The Reading of a picture in which nothing could be measured."""
     return Reading((None,) * len(ACTION_UNITS), faces, reason)
 
 
 class Face(NamedTuple):
-    """The largest face's box in pixels from the upright picture's top left corner, which may stick out of it;
-    None without a face. faces: how many were found.
+    """The largest face's box as shares of the upright picture's width and height, from its top left corner;
+    it may stick out. None without a face. faces: how many were found.
     """
 
     face_x: float | None
@@ -92,6 +96,14 @@ class Annotator(Protocol):
     @property
     def batch_size(self) -> int:
         """Pictures a forward pass; may load the model to see how many fit."""
+
+    def needs(self) -> Iterator[Need]:
+        """What must be there before it is asked, and the way to get it. Loads no model."""
+
+    @property
+    def side(self) -> int | None:
+        """The pixels of a picture's shorter side beyond which more are of no use; None: it is wanted whole.
+        Much larger pictures come shrunk to no less than twice that (`picture_files.decode`)."""
 
     def prepare(self, picture: Image.Image) -> Any:
         """What the model takes of an upright RGB picture, without the model: runs in threads ahead of it.

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -21,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from inference.au_encoders import ENCODERS
+from inference import au_encoders
 
 LORA_NAME = "fineface"
 LORA_TARGETS = ["to_k", "to_out.0", "to_q", "to_v"]
@@ -42,8 +43,8 @@ class AdapterError(ValueError):
 class AdapterConfig:
     """What an adapter is, apart from its weights and its base.
 
-    `encoder` names one of `au_encoders.ENCODERS`; `rank` and `alpha` are those of the LoRA on all attentions,
-    whose scale is alpha / rank (the paper: rank 32, alpha 8).
+    `encoder` names one registered in `au_encoders`; `rank` and `alpha` are those of the LoRA on all
+    attentions, whose scale is alpha / rank (the paper: rank 32, alpha 8).
     """
 
     encoder: str = "res_mlp64"
@@ -51,8 +52,10 @@ class AdapterConfig:
     alpha: float = 8.0
 
     def __post_init__(self):
-        if self.encoder not in ENCODERS:
-            raise AdapterError(f"unknown AU encoder {self.encoder!r}; known: {', '.join(sorted(ENCODERS))}")
+        try:
+            au_encoders.get(self.encoder)
+        except au_encoders.UnknownEncoder as error:
+            raise AdapterError(str(error)) from None
         if not isinstance(self.rank, int) or self.rank < 1:
             raise AdapterError(f"rank must be a whole number of at least 1, not {self.rank!r}")
         if not self.alpha > 0:
@@ -61,7 +64,7 @@ class AdapterConfig:
     @property
     def tokens(self) -> int:
         """AU tokens that each cross-attention sees."""
-        return ENCODERS[self.encoder].tokens
+        return au_encoders.get(self.encoder).tokens
 
 
 def install(unet: UNet2DConditionModel, config: AdapterConfig, seed: int = 0) -> None:
@@ -78,7 +81,7 @@ def install(unet: UNet2DConditionModel, config: AdapterConfig, seed: int = 0) ->
     attentions = _cross_attentions(unet)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = ENCODERS[config.encoder](_cross_width(unet))
+        encoder: Any = au_encoders.get(config.encoder).make(_cross_width(unet))
         encoder.config = config
         processors = dict(unet.attn_processors)
         for name, attention in attentions.items():
@@ -184,18 +187,34 @@ def load(unet: UNet2DConditionModel, folder: Path | str) -> AdapterConfig:
             f"{record['cross_attention_dim']}, this base has {width}"
         )
     au, lora = _read_tensors(folder / WEIGHTS_FILE), _read_tensors(folder / LORA_FILE)
-    _check_shapes(_au_shapes(unet, config), au, folder / WEIGHTS_FILE)
-    _check_shapes(_lora_shapes(unet, config), lora, folder / LORA_FILE)
+    install_trained(unet, config, au, lora, folder)
     _warn_of_another_base(unet, record, folder)
+    return config
 
+
+def install_trained(
+    unet: UNet2DConditionModel,
+    config: AdapterConfig,
+    au: Mapping[str, torch.Tensor],
+    lora: Mapping[str, torch.Tensor],
+    folder: Path,
+) -> None:
+    """Install an adapter of the given weights, frozen: `au` by the names of `adapter_parameters`, `lora` as
+    `unet.….lora_A.weight`, both read from `folder`.
+
+    Raises AdapterError, and leaves the UNet plain, where it is not plain or tensors do not fit it.
+    """
+    if unet.encoder_hid_proj is not None:
+        raise AdapterError(_NOT_PLAIN)
+    _check_shapes(_au_shapes(unet, config), au, folder)
+    _check_shapes(_lora_shapes(unet, config), lora, folder)
     install(unet, config)
     with torch.no_grad():
         for name, parameter in _au_parameters(unet).items():
             parameter.copy_(au[name])
-    lora = {name.removeprefix("unet."): value for name, value in lora.items()}
-    set_peft_model_state_dict(unet, lora, adapter_name=LORA_NAME)
+    updates = {name.removeprefix("unet."): value for name, value in lora.items()}
+    set_peft_model_state_dict(unet, updates, adapter_name=LORA_NAME)
     unet.requires_grad_(False)
-    return config
 
 
 def read_record(folder: Path | str) -> dict:
@@ -235,7 +254,9 @@ def _cross_width(unet: UNet2DConditionModel) -> int:
 
 def _encoder(unet: UNet2DConditionModel) -> nn.Module | None:
     projections = getattr(unet.encoder_hid_proj, "image_projection_layers", ())
-    return next((layer for layer in projections if isinstance(layer, tuple(ENCODERS.values()))), None)
+    return next(
+        (layer for layer in projections if isinstance(getattr(layer, "config", None), AdapterConfig)), None
+    )
 
 
 def _au_parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:
@@ -248,7 +269,7 @@ def _au_parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:
 
 def _au_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
-        encoder = ENCODERS[config.encoder](_cross_width(unet))
+        encoder = au_encoders.get(config.encoder).make(_cross_width(unet))
     shapes = {f"encoder.{name}": tuple(p.shape) for name, p in encoder.named_parameters()}
     for name, attention in _cross_attentions(unet).items():
         shapes[f"{name}.to_k_ip.weight"] = tuple(attention.to_k.weight.shape)
@@ -267,11 +288,11 @@ def _lora_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str,
     return shapes
 
 
-def _check_shapes(wanted: Mapping[str, tuple], found: Mapping[str, torch.Tensor], path: Path) -> None:
+def _check_shapes(wanted: Mapping[str, tuple], found: Mapping[str, torch.Tensor], folder: Path) -> None:
     shapes = {name: tuple(value.shape) for name, value in found.items()}
     wrong = sorted(n for n in wanted.keys() | shapes.keys() if wanted.get(n) != shapes.get(n))
     if wrong:
-        raise AdapterError(f"{path}: {len(wrong)} tensors do not fit this base, the first is {wrong[0]}")
+        raise AdapterError(f"{folder}: {len(wrong)} tensors do not fit this base, the first is {wrong[0]}")
 
 
 def _lora_config(config: AdapterConfig) -> LoraConfig:
@@ -298,7 +319,7 @@ def _lora_state(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:
 def _key_norms(unet: UNet2DConditionModel) -> list[float]:
     """One number for each cross-attention, telling bases of equal shape apart whatever their precision."""
     weights = [attention.to_k.weight for attention in _cross_attentions(unet).values()]
-    return [float(f"{weight.detach().double().norm().item():.6g}") for weight in weights]
+    return [float(f"{weight.detach().cpu().double().norm().item():.6g}") for weight in weights]
 
 
 def _warn_of_another_base(unet: UNet2DConditionModel, record: Mapping, folder: Path) -> None:

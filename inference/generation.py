@@ -1,4 +1,4 @@
-"""Pictures from requests: a base, maybe an adapter, and one prompt, AU vector and seed a picture.
+"""Pictures from requests: a base, maybe a trained model in it, and one prompt, AU vector and seed a picture.
 
 Which pictures are wanted is the protocol's business, whether they are known already the memo's.
 """
@@ -6,10 +6,10 @@ Which pictures are wanted is the protocol's business, whether they are known alr
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inference import devices, weights
 from store.hashing import fingerprint
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from inference.pipeline import FineFacePipeline
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
@@ -34,7 +34,10 @@ SMALL_PARTS = ("tokenizer", "scheduler")
 
 
 class Generator:
-    """A Stable Diffusion base (hub id or local folder), with the adapter saved in a folder or untouched.
+    """A Stable Diffusion base (hub id or local folder), untouched or with a trained model in it.
+
+    `install` puts the model into the pipeline, `model_hash` is the hash of its content; `arguments` are what
+    the pipeline is called with besides.
 
     Every picture has a generator of its own, seeded with its own seed, so neither its neighbours in a batch
     nor the order of requests changes it (beyond rounding, about 1e-5 of a latent).
@@ -45,8 +48,9 @@ class Generator:
         base: str | os.PathLike,
         revision: str | None = None,
         *,
-        adapter: str | os.PathLike | None = None,
-        adapter_hash: str | None = None,
+        install: Callable[[FineFacePipeline], None] | None = None,
+        model_hash: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
         size: int = 512,
         steps: int = 50,
         scheduler: str = "ddim",
@@ -56,10 +60,10 @@ class Generator:
     ):
         if scheduler not in SCHEDULERS:
             raise ValueError(f"scheduler {scheduler!r} is not one of {', '.join(SCHEDULERS)}")
-        if (adapter is None) != (adapter_hash is None):
-            raise ValueError("an adapter and the hash of its content go together")
+        if (install is None) != (model_hash is None):
+            raise ValueError("a trained model and the hash of its content go together")
         self.base, self.revision = str(base), revision
-        self.adapter, self.adapter_hash = adapter, adapter_hash
+        self.install, self.model_hash, self.arguments = install, model_hash, dict(arguments or {})
         self.size, self.steps, self.scheduler = size, steps, scheduler
         self.precision = devices.check_precision(precision)
         self.batch_size, self.device = batch_size, device
@@ -72,14 +76,15 @@ class Generator:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all that decides a picture besides its request: base, adapter, sampler, steps. Loads no
+        """Hash of all that decides a picture besides its request: base, model, sampler, steps. Loads no
         model.
         """
         return fingerprint(
             kind="generation",
             code=CODE_VERSION,
             base=base_content(self.base, self.revision),
-            adapter=self.adapter_hash,
+            model=self.model_hash,
+            arguments=self.arguments,
             size=self.size,
             steps=self.steps,
             scheduler=self.scheduler,
@@ -95,7 +100,7 @@ class Generator:
     ) -> list[Image.Image]:
         """One RGB picture, size × size, a prompt, in order.
 
-        `aus` holds one vector of 12 intensities a prompt (None without an adapter), `seeds` one seed a
+        `aus` holds one vector of 12 intensities a prompt (None for words alone), `seeds` one seed a
         prompt, `guidance` is the classifier-free guidance scale of all. Raises ValueError for lists of
         unequal length.
         """
@@ -118,6 +123,7 @@ class Generator:
                     num_inference_steps=self.steps,
                     height=self.size,
                     width=self.size,
+                    **self.arguments,
                 ).images
         self.calls += len(prompts)
         return pictures
@@ -125,22 +131,26 @@ class Generator:
     @cached_property
     def _pipe(self) -> FineFacePipeline:
         import diffusers
+        import torch
 
         from inference.pipeline import FineFacePipeline
 
         pipe = FineFacePipeline.from_pretrained(
             self.folder,
-            adapter=self.adapter,
-            dtype=devices.dtype(self.precision),
+            dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
         )
         scheduler = getattr(diffusers, SCHEDULERS[self.scheduler])
         pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
         pipe.set_progress_bar_config(disable=True)
-        if self.adapter is not None:
-            pipe.unet.fuse_lora()  # no other adapter will be loaded: a tenth of the time on narrow layers
-        return pipe.to(devices.pick(self.device))
+        if self.install is not None:
+            self.install(pipe)
+            if getattr(pipe.unet, "peft_config", None):
+                # No other LoRA will be loaded. In float32, whatever the precision: in bfloat16 most of a
+                # small update would be rounded back to the weights that it is added to.
+                pipe.unet.fuse_lora()
+        return pipe.to(devices.pick(self.device), devices.dtype(self.precision))
 
 
 def base_folder(base: str | os.PathLike, revision: str | None = None) -> Path:

@@ -2,58 +2,71 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from PIL import Image, ImageOps
+from PIL import Image
+
+import picture_files
+from picture_files import ContentError, ImageError
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Above any camera's picture and below what fills a worker's memory: 178 million pixels are 0.5 GB as RGB.
-MAXIMUM_PIXELS = 178_956_970
 WORKERS = max(2, min(16, os.cpu_count() or 2))
 
-P, R = TypeVar("P"), TypeVar("R")
+AHEAD_BYTES = 512 << 20
+"""Of pictures held decoded at once, ahead of the model and in a batch for it: two dozen photographs of 24
+megapixels, or thousands of small ones."""
+
+P = TypeVar("P")
+R = TypeVar("R")
 
 
-class ImageError(ValueError):
-    """A file that is no readable picture; the message names the file."""
+class ChangedError(ContentError):
+    """A file that no longer holds what it held when its content was hashed: an answer about it would be
+    remembered for another picture."""
 
 
-class ContentError(ImageError):
-    """What is in the file is at fault (no picture, truncated, corrupt, implausibly large): reading it again
-    would not help."""
+def load(
+    path: str | os.PathLike,
+    size: int | None = None,
+    content_hash: str | None = None,
+    side: int | None = None,
+) -> Image.Image:
+    """The picture in `path`, or the part of it that a region at its end names (`picture_files.part_of`):
+    turned as its EXIF says, RGB, with `size` resized to size × size.
 
-
-def load(path: str | os.PathLike, size: int | None = None) -> Image.Image:
-    """The picture in `path`: turned as its EXIF says, RGB, with `size` cropped and resized to size × size.
-
-    Transparent parts become white; the first frame of an animation counts.
-    Raises ImageError, naming the file, if it cannot be read; ContentError if what it holds is at fault.
+    Transparent parts become white; the first frame of an animation counts. With `side` (or `size`) a picture
+    that is more than four times as large comes shrunk (`picture_files.decode`).
+    Raises ImageError, naming the file, if it cannot be read; ContentError if what it holds is at fault, and
+    ChangedError if that is not what `content_hash` names (`picture_files.content_hash`).
     """
     try:
-        with open(path, "rb") as file, Image.open(file) as opened:
-            width, height = opened.size
-            if width * height > MAXIMUM_PIXELS:
-                raise ContentError(f"{path}: {width}×{height} px is implausibly large")
-            picture = rgb(ImageOps.exif_transpose(opened))
-    except (ImageError, MemoryError):
+        place, region = picture_files.parted(path)
+        content = picture_files.read(place)
+        if content_hash is not None and picture_files.content_hash(content, region) != content_hash:
+            raise ChangedError("the file has changed since its content was hashed")
+        picture = picture_files.decode(content, region, size if side is None else side)
+    except MemoryError:
         raise
+    except ContentError as error:
+        raise type(error)(f"{path}: {error}") from error
     except Exception as error:  # Pillow's decoders raise a dozen kinds on broken files, OSError among them
         blamed = ImageError if isinstance(error, OSError) and error.errno is not None else ContentError
         raise blamed(f"{path}: {type(error).__name__}: {error}") from error
-    return picture if size is None else square(picture, size)
+    return picture if size is None else resized(picture, size)
 
 
-def load_many(paths: Sequence[str | os.PathLike], size: int, workers: int = WORKERS) -> list[Image.Image]:
-    """`load` of each path at `size`, in order, on threads. Raises the first ImageError."""
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        return list(pool.map(lambda path: load(path, size), paths))
+def png(picture: Image.Image) -> bytes:
+    """`picture` as PNG: equal pixels, equal bytes."""
+    content = io.BytesIO()
+    picture.save(content, "PNG", optimize=True)
+    return content.getvalue()
 
 
 def read_ahead(
@@ -62,38 +75,48 @@ def read_ahead(
     batch_size: int,
     prepare: Callable[[Image.Image], P] = lambda picture: picture,
     workers: int = WORKERS,
+    content_hashes: Sequence[str | None] | None = None,
+    side: int | None = None,
 ) -> Iterator[R | ContentError]:
-    """What `read` says about each picture, in order; in the place of one that does not decode its
-    ContentError. Raises ImageError for a file that cannot be read: that says nothing about the picture.
+    """What `read` says about each picture, in order; in the place of one that does not decode, or that is not
+    what `content_hashes` names, its ContentError. Raises ImageError for a file that cannot be read: that says
+    nothing about the picture.
 
-    `read` gets batches of `batch_size` (the last may be smaller) of what `prepare` made of the pictures.
-    Decoding and preparing run in threads, up to two batches ahead of it.
+    `read` gets batches of `batch_size`, smaller ones at the end and where pictures are large, of what
+    `prepare` made of the pictures. Decoding, to no more pixels than `side` asks for, and preparing run in
+    threads, up to two batches and AHEAD_BYTES ahead of it.
     """
     batch: list[P | ContentError] = []
-    waiting = 0
-    for found in _prepared(paths, prepare, workers, ahead=2 * batch_size):
+    waiting = size = 0
+    hashes = content_hashes or [None] * len(paths)
+    for found in _prepared(paths, hashes, prepare, workers, 2 * batch_size, side):
         batch.append(found)
-        waiting += not isinstance(found, ContentError)
-        if waiting == batch_size:
+        if not isinstance(found, ContentError):
+            waiting, size = waiting + 1, size + held_bytes(found)
+        if waiting == batch_size or size >= AHEAD_BYTES // 2:
             yield from _answered(batch, read)
-            batch, waiting = [], 0
+            batch, waiting, size = [], 0, 0
     yield from _answered(batch, read)
 
 
 def rows_ahead(
-    keys: Sequence[str],
-    paths: Sequence[str | os.PathLike],
+    requests: Sequence[Mapping[str, Any]],
     read: Callable[[list[P]], Sequence[Mapping[str, Any]]],
     batch_size: int,
     prepare: Callable[[Image.Image], P],
+    side: int | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """`read_ahead` as rows, in order: a picture's `key` and the columns that `read` gives, or its `key` and
-    `problem`, why it does not decode."""
-    for key, path, found in zip(keys, paths, read_ahead(paths, read, batch_size, prepare), strict=True):
+    """`read_ahead` of requests (`key`, `path`, and `content_hash` where that is known) as rows, in order: a
+    request's `key` and the columns that `read` gives, or, of a picture about which nothing can be said, its
+    `key`, `problem`, why, and whether the file has `changed`."""
+    paths, contents = [one["path"] for one in requests], [one.get("content_hash") for one in requests]
+    answers = read_ahead(paths, read, batch_size, prepare, content_hashes=contents, side=side)
+    for request, found in zip(requests, answers, strict=True):
         if isinstance(found, ContentError):
-            yield {"key": key, "problem": str(found).removeprefix(f"{path}: ")}
+            problem = str(found).removeprefix(f"{request['path']}: ")
+            yield {"key": request["key"], "problem": problem, "changed": isinstance(found, ChangedError)}
         else:
-            yield {"key": key, **found}
+            yield {"key": request["key"], **found}
 
 
 def _answered(
@@ -105,49 +128,54 @@ def _answered(
 
 
 def _prepared(
-    paths: Sequence[str | os.PathLike], prepare: Callable[[Image.Image], P], workers: int, ahead: int
+    paths: Sequence[str | os.PathLike],
+    content_hashes: Sequence[str | None],
+    prepare: Callable[[Image.Image], P],
+    workers: int,
+    ahead: int,
+    side: int | None,
 ) -> Iterator[P | ContentError]:
-    def job(path: str | os.PathLike) -> P | ContentError:
+    def job(path: str | os.PathLike, content_hash: str | None) -> P | ContentError:
         try:
-            return prepare(load(path))
+            return prepare(load(path, content_hash=content_hash, side=side))
         except ContentError as error:
             return error
 
+    given = zip(paths, content_hashes, strict=True)
+    rest = ((one, picture_files.decoded_bytes(one[0], side)) for one in given)
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        rest = iter(paths)
-        pending = deque(pool.submit(job, path) for path in islice(rest, ahead))
+        pending: deque[tuple[Future[P | ContentError], int]] = deque()
+        following, held = next(rest, None), 0
         try:
-            while pending:
-                found = pending.popleft().result()
-                pending.extend(pool.submit(job, path) for path in islice(rest, 1))
-                yield found
+            while pending or following:
+                # one at least, however large
+                while following and (
+                    not pending or (len(pending) < ahead and held + following[1] <= AHEAD_BYTES)
+                ):
+                    pending.append((pool.submit(job, *following[0]), following[1]))
+                    held += following[1]
+                    following = next(rest, None)
+                future, size = pending.popleft()
+                yield future.result()
+                held -= size
         finally:
-            for left in pending:
+            for left, _ in pending:
                 left.cancel()
 
 
-def rgb(picture: Image.Image) -> Image.Image:
-    """8-bit RGB: 16-bit grey scaled (not cut at 255), alpha laid on white, CMYK and palettes converted."""
-    if picture.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
-        picture = _grey16(picture)
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        layer = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return picture.convert("RGB")
+def held_bytes(prepared: Any) -> int:
+    """The memory of what a `prepare` made: a picture, an array, a tensor, or a mapping of such; 0 for
+    others."""
+    if isinstance(prepared, Image.Image):
+        return prepared.width * prepared.height * len(prepared.getbands())
+    if isinstance(prepared, Mapping):
+        return sum(map(held_bytes, prepared.values()))
+    return int(getattr(prepared, "nbytes", 0))
 
 
-def _grey16(picture: Image.Image) -> Image.Image:
-    import numpy as np
-
-    values = np.asarray(picture).astype(np.int64).clip(0, 65535)
-    return Image.fromarray((values // 257).astype(np.uint8))
-
-
-def square(picture: Image.Image, size: int) -> Image.Image:
-    """The central square, resized with LANCZOS to size × size; the picture itself if it has that size."""
-    if picture.size == (size, size):
-        return picture
-    return ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
+def resized(picture: Image.Image, size: int) -> Image.Image:
+    """size × size by LANCZOS, squashed if it is no square; the picture itself if it has that size."""
+    return picture if picture.size == (size, size) else picture.resize((size, size), Image.Resampling.LANCZOS)
 
 
 def as_array(pictures: Sequence[Image.Image]) -> np.ndarray:

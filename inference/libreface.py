@@ -6,15 +6,18 @@ The network runs in `inference/environments/libreface_worker.py`; here is what d
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 from facs import ACTION_UNITS
+from inference import environments
 from inference.abilities import EstimatorUnavailable
 from inference.environments import Worker, pins
+from inference.needs import Need
 from store.hashing import fingerprint, hash_file
 
-CODE_VERSION = "1"
+CODE_VERSION = "3"
 WEIGHTS = Path("AU_Recognition") / "weights" / "resnet.pt"
 DECISIVE = ("libreface", "mediapipe", "opencv-python-headless", "pillow")
 
@@ -59,6 +62,20 @@ class LibreFace:
             weights=hash_file(self.path),
             packages={package: versions[package] for package in DECISIVE},
         )
+
+    def needs(self) -> Iterator[Need]:
+        """Its environment and its weights."""
+        yield environments.need("libreface")
+        try:
+            found = self.path
+        except EstimatorUnavailable as error:
+            yield Need(
+                "the weights of LibreFace",
+                str(error),
+                "docs/annotators.md, LibreFace: three lines fetch them",
+            )
+        else:
+            yield Need(f"the weights of LibreFace, {found}")
 
     @property
     def worker(self) -> Worker:

@@ -7,7 +7,7 @@ calibrated against FACS coders. AU9 has no channel (noseSneer stays 0 on real ph
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import metadata
 from importlib.util import find_spec
@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from facs import ACTION_UNITS, MAXIMUM
 from inference.abilities import EstimatorUnavailable, Reading, unmeasured
+from inference.needs import Need, package
 from store.hashing import fingerprint, hash_file
 
 if TYPE_CHECKING:
     from PIL import Image
 
-CODE_VERSION = "1"
+CODE_VERSION = "3"
 MAXIMUM_FACES = 5
+SIDE = 512
+"""A face that is found fills a fifth of a picture: at 1,024 px, the least that is then left, 205, near the
+256 that its landmarks are read from."""
 INSTALL = "pip install 'fineface[portraits]'"
 
 
@@ -88,6 +92,7 @@ class MediaPipe:
     """
 
     supported = tuple(au for au in ACTION_UNITS if au in RAMPS)
+    side = SIDE
 
     def __init__(self, model: str | os.PathLike | None = None, batch_size: int = 32):
         self.model, self.batch_size = model, batch_size
@@ -115,6 +120,10 @@ class MediaPipe:
             ramps={str(au): [str(ramp) for ramp in ramps] for au, ramps in RAMPS.items()},
         )
 
+    def needs(self) -> Iterator[Need]:
+        """MediaPipe and its model file."""
+        return needs(self.model)
+
     def prepare(self, picture: Image.Image) -> Image.Image:
         """The picture itself."""
         return picture
@@ -125,6 +134,15 @@ class MediaPipe:
             readings = [_read(found, picture) for picture in pictures]
         self.calls += len(readings)
         return readings
+
+
+def needs(model: str | os.PathLike | None) -> Iterator[Need]:
+    """MediaPipe and the `face_landmarker.task` file."""
+    yield package("mediapipe", INSTALL)
+    try:
+        find_model(model)
+    except EstimatorUnavailable as error:
+        yield Need("the face landmarker's model file", str(error), INSTALL)
 
 
 def find_model(model: str | os.PathLike | None) -> Path:

@@ -15,8 +15,9 @@ class PerceptualHash:
     """The DCT hash of a picture, asked for like a model's answer, but made while the picture is decoded."""
 
     name = "imagehash.phash"
-    fingerprint = f"imagehash.phash {SIDE}"
+    fingerprint = f"imagehash.phash {SIDE}, shrunk"
     batch_size = 64
+    side = 4 * SIDE  # what imagehash resizes to
 
     def prepare(self, picture: Image) -> str:
         """The hash of an RGB picture: 64 hexadecimal digits.

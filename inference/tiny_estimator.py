@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facs import ACTION_UNITS
-from inference import devices, images, weights
+from inference import devices, images, needs, weights
 from inference.abilities import Reading, unmeasured
+from inference.needs import Need
 from store.hashing import fingerprint
 
 if TYPE_CHECKING:
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
 
     from inference.conv_estimator import ConvEstimator
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 class TinyEstimator:
     """Twelve intensities and "no face" from a small convolutional network saved in the folder `model`.
 
-    A picture of another size is cropped to its central square and resized to the network's.
+    A picture of another size is resized to the network's, squashed if it is no square.
     """
 
     supported = ACTION_UNITS
@@ -58,14 +59,23 @@ class TinyEstimator:
         identity = weights.identity(self.model, self.revision, self.folder)
         return fingerprint(kind="conv", code=CODE_VERSION, **identity)
 
+    def needs(self) -> Iterator[Need]:
+        """Its weights, and memory for them."""
+        return needs.model(self.model, self.revision)
+
     @cached_property
     def size(self) -> int:
         """Side of the network's input in pixels."""
         return json.loads((self.folder / "config.json").read_text())["image_size"]
 
+    @property
+    def side(self) -> int:
+        """The network's input."""
+        return self.size
+
     def prepare(self, picture: Image.Image) -> np.ndarray:
         """Picture → uint8 [size, size, 3]."""
-        return images.as_array([images.square(picture, self.size)])[0]
+        return images.as_array([images.resized(picture, self.size)])[0]
 
     def estimate(self, pictures: Sequence[Any]) -> list[Reading]:
         """One Reading a picture (or what `prepare` made of it), in order; the network counts faces as none or

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 
 from store.hashing import fingerprint, hash_file
@@ -46,8 +47,8 @@ def name(model: str | os.PathLike, folder: Path) -> str:
     """How tables name the model in `folder`: `id@commit` from the hub, a local folder by its own name."""
     if is_local(model):
         return Path(model).expanduser().resolve().name
-    commit = next((part for above, part in pairwise(folder.parts) if above == "snapshots"), None)
-    return f"{model}@{commit[:12]}" if commit else str(model)
+    at = commit(folder)
+    return f"{model}@{at[:12]}" if at else str(model)
 
 
 def identity(model: str | os.PathLike, revision: str | None, folder: Path) -> dict[str, str | None]:
@@ -60,18 +61,37 @@ def identity(model: str | os.PathLike, revision: str | None, folder: Path) -> di
     )
 
 
-def _snapshot(model: str, revision: str | None, subfolder: str | None) -> Path:
+def cached(model: str, revision: str | None = None) -> Path | None:
+    """The hub's snapshot of `model` that lies in its cache, whole or in part; None if there is none. Raises
+    ModelNotFound for what cannot be a hub id.
+    """
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model):
         raise ModelNotFound(f"model folder {model} does not exist")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    try:  # the cache first: an unchanged run must not need the network
-        folder = Path(snapshot_download(model, revision=revision, local_files_only=True))
-        if _complete(folder / (subfolder or "")):
-            return folder
+    try:
+        return Path(snapshot_download(model, revision=revision, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):
-        pass
+        return None
+
+
+def counts(path: str) -> bool:
+    """Whether the file decides a model's output, or only lies beside those that do."""
+    return path.endswith(SUFFIXES) and not any(variant in path for variant in VARIANTS)
+
+
+def commit(folder: Path) -> str | None:
+    """The commit of a hub's snapshot; None for any other folder."""
+    return next((part for above, part in pairwise(folder.parts) if above == "snapshots"), None)
+
+
+def _snapshot(model: str, revision: str | None, subfolder: str | None) -> Path:
+    # The cache first: an unchanged run must not need the network.
+    if (folder := cached(model, revision)) is not None and complete(folder / (subfolder or "")):
+        return folder
+    from huggingface_hub import snapshot_download
+
     within = f"{subfolder}/" if subfolder else ""
     wanted = [f"{within}*{suffix}" for suffix in SUFFIXES]
     ignored = [f"*{variant}*" for variant in VARIANTS]
@@ -85,20 +105,41 @@ def _snapshot(model: str, revision: str | None, subfolder: str | None) -> Path:
             f"model {model}{at} is no local folder, is not in the hub's cache, and could not be fetched "
             f"({type(error).__name__}: {error})"
         ) from error
-    if not _complete(folder / (subfolder or "")):  # offline, the hub's client hands out what it has
+    if not complete(folder / (subfolder or "")):  # offline, the hub's client hands out what it has
         raise ModelNotFound(f"model {model}: {folder} lacks {within}config.json or some of its safetensors")
     return folder
 
 
-def _complete(folder: Path) -> bool:
-    """Whether a snapshot has its configuration and all its weights: a killed download leaves a part."""
-    if not (folder / "config.json").is_file():
-        return False
-    indices = list(folder.glob("*.safetensors.index.json"))
-    if not indices:
-        return any(folder.glob("*.safetensors"))
-    shards = {shard for index in indices for shard in json.loads(index.read_text())["weight_map"].values()}
-    return all((folder / shard).is_file() for shard in shards)
+def complete(folder: Path) -> bool:
+    """Whether a folder has its configuration and all its weights: a killed download leaves a part."""
+    return (
+        (folder / "config.json").is_file()
+        and bool(files := _weights(folder))
+        and all(file.is_file() for file in files)
+    )
+
+
+def parameters(folder: Path) -> int:
+    """How many numbers the weights in `folder` hold, by the headers of its safetensors."""
+    return sum(_parameters(path) for path in _weights(folder))
+
+
+def _weights(folder: Path) -> list[Path]:
+    """The safetensors that are loaded: those that an index names, else all but second copies."""
+    indices = [path for path in folder.glob("*.safetensors.index.json") if counts(path.name)]
+    if indices:
+        shards = {
+            shard for index in indices for shard in json.loads(index.read_text())["weight_map"].values()
+        }
+        return sorted(folder / shard for shard in shards)
+    return sorted(path for path in folder.glob("*.safetensors") if counts(path.name))
+
+
+def _parameters(path: Path) -> int:
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    shapes = [tensor["shape"] for name, tensor in header.items() if name != "__metadata__"]
+    return sum(prod(shape) for shape in shapes)
 
 
 def content(folder: Path) -> str:
@@ -108,11 +149,7 @@ def content(folder: Path) -> str:
     """
     return _hashed(
         folder,
-        (
-            path
-            for path in folder.iterdir()
-            if path.suffix in SUFFIXES and not any(variant in path.name for variant in VARIANTS)
-        ),
+        (path for path in folder.iterdir() if counts(path.name)),
     )
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import polars as pl
 
-from curation import corrections, held_out
+from curation import corrections
 from curation.recipes import RECIPES
+from evaluation import held_out
 from facs import COLUMNS
 from miniature.affectnet import IMAGES_FOLDER
 from store import Store

@@ -13,7 +13,13 @@ from typing import Any
 from dagster import AssetCheckSeverity, DagsterEventType
 from dagster._core.events.log import EventLogEntry
 
+from pipelines.runs import INTERRUPTED
+
 Say = Callable[[str], None]
+
+_WRAPPED = ("Dagster", "RetryRequested")
+"""Errors that only carry another one: Dagster's own, and the retries it gave up."""
+_NOT_RUN = "Dependencies for step "
 
 
 @dataclass
@@ -25,24 +31,30 @@ class Console:
     calls: int = 0
     reused: int = 0
     trained: int = 0
-    stages: int = 0
+    made: list[str] = field(default_factory=list)
+    causes: set[str] = field(default_factory=set)
+    """The classes of the errors by which stages failed, and of those that they were raised from."""
     _started: dict[str, float] = field(default_factory=dict)
+    _not_run: list[str] = field(default_factory=list)
 
     def listener(self, job: str, partition: str | None) -> Callable[[EventLogEntry], None]:
         """What the events of one run go to; prints the run's headline."""
         self.say(f"\n{job}" + (f" {partition}" if partition else ""))
         self._started.clear()
+        self._not_run.clear()
         return self._hear
 
     def total(self) -> str:
         """One line: model calls made and reused, training steps made."""
         calls = f"{self.calls:,} made, {self.reused:,} reused"
-        return f"{self.stages} stages; model calls: {calls}; training steps: {self.trained:,}"
+        return f"{len(self.made)} stages; model calls: {calls}; training steps: {self.trained:,}"
 
     def _hear(self, entry: EventLogEntry) -> None:
         event = entry.dagster_event
         if event is None:
-            if entry.level >= logging.INFO:
+            if entry.user_message.startswith(_NOT_RUN):
+                self._not_run.append(entry.user_message.removeprefix(_NOT_RUN).split()[0])
+            elif entry.level >= logging.INFO:
                 self.say(f"    {entry.user_message}")
             return
         if event.event_type == DagsterEventType.STEP_START:
@@ -55,6 +67,8 @@ class Console:
             self._failed(event)
         elif event.event_type in (DagsterEventType.STEP_UP_FOR_RETRY, DagsterEventType.STEP_RESTARTED):
             self.say(f"    {event.message}")
+        elif event.event_type == DagsterEventType.PIPELINE_FAILURE and self._not_run:
+            self.say(f"    not run, for want of it: {', '.join(self._not_run)}")
 
     def _materialised(self, event: Any) -> None:
         found = {key: value.value for key, value in event.materialization.metadata.items()}
@@ -69,8 +83,8 @@ class Console:
         if "steps_trained" in found:
             columns.append(f"{found['steps_trained']:,} steps trained, {found['steps_reused']:,} reused")
             self.trained += found["steps_trained"]
-        self.stages += 1
         name = event.asset_key.to_user_string()
+        self.made.append(name)
         self.say(f"  {name:<18}{columns[0]}  {'; '.join(columns[1:]):<58}{seconds:>7.1f} s")
 
     def _checked(self, check: Any) -> None:
@@ -81,8 +95,15 @@ class Console:
 
     def _failed(self, event: Any) -> None:
         error = event.step_failure_data.error
-        while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
+        while error is not None and error.cause is not None and (error.cls_name or "").startswith(_WRAPPED):
+            self.causes.add(error.cls_name)
             error = error.cause  # the stage's own words, not those of what it caught
+        if error is not None and error.cls_name == INTERRUPTED:
+            self.say(f"  {event.step_key} interrupted")
+            return
         self.say(f"  {event.step_key} FAILED: {error.message.strip() if error else event.message}")
         if self.verbose and error is not None:
             self.say(error.to_string())
+        while error is not None:
+            self.causes.add(error.cls_name or "")
+            error = error.cause

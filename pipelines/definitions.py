@@ -12,9 +12,10 @@ from pathlib import Path
 import dagster as dg
 
 import assets
+from assets import stage
 from pipelines import automation, jobs, profiles
 from pipelines.resources import StageTables
-from pipelines.settings import Profile
+from settings.profile import Profile
 from store import Store
 
 DEFAULT_PROFILE, DEFAULT_HOME = "miniature", ".fineface"
@@ -25,8 +26,9 @@ def build(profile: Profile, home: Path) -> dg.Definitions:
     store = Store(home)
     experiments = dg.StaticPartitionsDefinition(sorted(profile.experiments))
     found = assets.load(experiments)
+    settled = stage.decided_by(profile, {str(home): "${home}", str(profiles.PROJECT): "${project}"})
     return dg.Definitions(
-        assets=dg.map_asset_specs(automation.on_real_change, found.assets),
+        assets=dg.map_asset_specs(lambda spec: automation.on_real_change(settled(spec)), found.assets),
         asset_checks=found.checks,
         jobs=[jobs.raw, *jobs.PHASES],
         schedules=[automation.NIGHTLY],

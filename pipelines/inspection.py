@@ -11,7 +11,7 @@ from rich.text import Text
 from curation import inventory, recipes
 from curation.inventory import Inventory, Rules, Source
 from pipelines import profiles
-from pipelines.settings import Profile
+from settings.profile import Profile
 from store import HashCache, Store
 
 BAR = 30
@@ -24,7 +24,7 @@ def inspect(folder: Path, profile: str, home: Path | None) -> Inventory:
     Raises ProfileError, and RawDataError for a folder in which nothing is recognised.
     """
     place = home.expanduser().absolute() if home else None
-    rules = rules_of(profiles.load(profile, place or Path.cwd(), unset="not-set"))
+    rules = rules_of(profiles.load(profile, place or Path.cwd(), unset=lambda _: "not-set"))
     if place is None:
         return inventory.inspect(folder.expanduser(), rules)
     store = Store(place)
@@ -47,7 +47,9 @@ def rules_of(profile: Profile) -> Rules:
         cameras=tuple(profile.disfa.cameras),
         exclude_faulty=profile.disfa.exclude_faulty,
         first_frame=profile.disfa.first_frame,
+        first_label=profile.disfa.first_label,
         no_au_share=profile.disfa.no_au_share,
+        neutral_share_of=profile.disfa.neutral_share_of,
         seed=profile.disfa.seed,
         asks=tuple(stage for stage, asked in asks.items() if asked),
     )
@@ -80,9 +82,8 @@ def _source(source: Source, rules: Rules, console: Console) -> None:
         console.print(f"  {note}")
     for code, count in source.unusable.items():
         console.print(Text(f"  {count:>9,} {code}", style="yellow"))
-        for reason in source.examples.get(code, []):
-            if reason != code:
-                console.print(Text(f"{'':12}{reason}", style="dim"))
+        for detail in source.examples.get(code, []):
+            console.print(Text(f"{'':12}{detail}", style="dim"))
     pictures = sum(source.shorter_sides.values())
     share = f"{source.large_enough:,} of {pictures:,} reach {rules.min_side}"
     _bars(f"shorter side in pixels: {share}", source.shorter_sides, console)
@@ -113,7 +114,7 @@ def _plan(found: Inventory, profile: str, console: Console) -> None:
         return
     console.print(Text(f"\nA run with the profile {profile}", style="bold"))
     for step in found.plan:
-        dropped = ", ".join(f"{count:,} {reason}" for reason, count in step.dropped.items())
+        dropped = ", ".join(f"{count:,} {code}" for code, count in step.dropped.items())
         console.print(
             f"  {step.stage:<14}{step.rows:>9,} rows, {step.kept:>9,} kept"
             + (f"; dropped: {dropped}" * bool(dropped))

@@ -11,8 +11,9 @@ import polars as pl
 from dagster import DagsterInstance
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
-from assets.overrides import read
+from assets.data_set.overrides import read
 from curation import overrides
+from settings import nearest
 from store import Store
 from store.hashing import hash_frame
 
@@ -34,7 +35,7 @@ def add(store: Store, sample_id: str, stage: str, verdict: str, author: str, rea
         raise NotLabelled(f"{store.home} has no table {stage} yet: run it first")
     ids = store.read(stage, columns=["sample_id"])["sample_id"]
     if sample_id not in ids:
-        raise NotLabelled(f"{stage} has no sample {sample_id!r}; {_near(sample_id, ids)}")
+        raise NotLabelled(f"{stage} has no sample {sample_id!r}{_near(sample_id, ids)}")
     if verdict == "undo" and sample_id not in overrides.standing(read(store), stage)["sample_id"]:
         raise NotLabelled(f"no override of {sample_id} stands in {stage}: nothing to undo")
     store.append(overrides.TABLE, row)
@@ -63,5 +64,5 @@ def _near(sample_id: str, ids: pl.Series) -> str:
     folder, _, name = sample_id.rpartition("/")
     stem = name.partition(".")[0]
     alike = ids.str.starts_with(f"{folder}/") | ids.str.contains(stem, literal=True) if stem else ids != ""
-    close = overrides.near(sample_id, ids.filter(alike).head(CANDIDATES).to_list())
-    return close or f"ids look like {ids.min()}"
+    close = nearest.hint(sample_id, ids.filter(alike).head(CANDIDATES).to_list())
+    return close or f"; ids look like {ids.min()}"

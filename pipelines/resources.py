@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from assets.stage import SETTINGS
 from store import Store
 from store.errors import MissingTable
 from store.hashing import hash_frame
@@ -48,6 +50,7 @@ class StageTables(dg.IOManager):
             "code_version": context.asset_spec.code_version or "",
             "data_version": hash_frame(obj),
             "profile": self._profile,
+            "settings": json.dumps(_settings(context), sort_keys=True),
             "upstream": json.dumps(self._read.pop((context.run_id, context.step_key), {}), sort_keys=True),
         }
         version = self._store.write(stage, obj, commit)
@@ -56,6 +59,14 @@ class StageTables(dg.IOManager):
     def _note(self, context: dg.InputContext, stage: str, version: int | None) -> None:
         run_id, step = context.step_context.run_id, context.step_context.step.key
         self._read.setdefault((run_id, step), {})[stage] = version
+
+
+def _settings(context: dg.OutputContext) -> dict[str, Any]:
+    """The settings that the stage reads; of the experiments its own only."""
+    settings = dict(context.asset_spec.metadata.get(SETTINGS, {}))
+    if context.has_asset_partitions and "experiments" in settings:
+        settings["experiments"] = {context.partition_key: settings["experiments"][context.partition_key]}
+    return settings
 
 
 def _partitions(context: dg.InputContext) -> list[str]:

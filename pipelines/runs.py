@@ -12,7 +12,7 @@ import threading
 import uuid
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -23,9 +23,12 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.events.log import EventLogEntry
 
 from pipelines import definitions, jobs
-from pipelines.settings import Profile
+from pipelines.profiles import ProfileError
+from settings import nearest
+from settings.profile import Profile
 
 PROCESS_TAG = "fineface/process"
+INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 WATCH_SECONDS = 5.0
 UNFINISHED = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.NOT_STARTED]
@@ -45,6 +48,8 @@ run_monitoring:
   free_slots_after_run_end_seconds: 60
 """
 
+_WRITER = re.compile(r"(miniature(?:\.\w+)*):(write_\w+)")
+
 Listener = Callable[[EventLogEntry], None]
 
 
@@ -54,6 +59,19 @@ class Outcome:
 
     succeeded: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    """Whether somebody asked it to stop: then nothing was begun after that."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to materialise: the stages `keys`, once an experiment where they belong to one."""
+
+    profile: Profile
+    home: Path
+    definitions: dg.Definitions
+    keys: frozenset[dg.AssetKey]
+    experiments: tuple[str, ...]
 
 
 class NothingSelected(ValueError):
@@ -79,35 +97,36 @@ def dagster_home(home: Path) -> Path:
     return folder
 
 
+def plan(profile: Profile, home: Path, select: str | None = None, experiments: Sequence[str] = ()) -> Plan:
+    """What a run would materialise: what `select` names (default: everything) for `experiments` (default:
+    all). Raises NothingSelected.
+    """
+    for name in experiments:
+        _known("experiment", name, profile.experiments)
+    found = definitions.build(profile, home)
+    return Plan(
+        profile, home, found, frozenset(selected(found, select)), tuple(experiments or profile.experiments)
+    )
+
+
 def run(
-    profile: Profile,
-    home: Path,
+    planned: Plan,
     opened: DagsterInstance,
-    *,
-    select: str | None = None,
-    experiments: Sequence[str] = (),
     listener: Callable[[str, str | None], Listener] | None = None,
 ) -> Outcome:
-    """Materialise what `select` names (default: everything) for `experiments` (default: all), in graph order.
+    """Materialise what is planned, in graph order.
 
     A failure in the data set ends the run; one in an experiment does not stop the others. `listener` is
-    called with the job's name and the partition before each run and returns what its events go to. Raises
-    NothingSelected.
+    called with the job's name and the partition before each run and returns what its events go to.
     """
-    found = definitions.build(profile, home)
-    wanted = selected(found, select)
-    if unknown := sorted(set(experiments) - set(profile.experiments)):
-        raise NothingSelected(
-            f"no experiment {', '.join(unknown)}; there are {', '.join(profile.experiments)}"
-        )
     outcome = Outcome()
     with _closing_dead_runs(opened):
         for phase in jobs.PHASES:
-            job = found.resolve_job_def(phase.name)
-            keys = [key for key in job.asset_layer.executable_asset_keys if key in wanted]
+            job = planned.definitions.resolve_job_def(phase.name)
+            keys = [key for key in job.asset_layer.executable_asset_keys if key in planned.keys]
             if not keys:
                 continue
-            partitions = list(experiments or profile.experiments) if phase is jobs.experiment else [None]
+            partitions = planned.experiments if phase is jobs.experiment else (None,)
             for partition in partitions:
                 name = phase.name if partition is None else f"{phase.name} {partition}"
                 run_id = str(uuid.uuid4())
@@ -123,9 +142,17 @@ def run(
                     tags={PROCESS_TAG: this_process()},
                 )
                 (outcome.succeeded if result.success else outcome.failed).append(name)
+                if _interrupted(result):
+                    outcome.interrupted = True
+                    return outcome
             if outcome.failed and phase is jobs.data_set:
                 break
     return outcome
+
+
+def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(error is not None and error.cls_name == INTERRUPTED for error in failures)
 
 
 def selected(found: dg.Definitions, select: str | None) -> set[dg.AssetKey]:
@@ -137,6 +164,9 @@ def selected(found: dg.Definitions, select: str | None) -> set[dg.AssetKey]:
     graph = found.resolve_asset_graph()
     if select is None:
         return set(graph.materializable_asset_keys)
+    stages = sorted(key.to_user_string() for key in graph.materializable_asset_keys)
+    for name in _bare_names(select):
+        _known("stage or group", name, [*stages, *sorted(graph.all_group_names)])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", dg.BetaWarning)  # the parser's own use of a beta parameter
@@ -145,16 +175,30 @@ def selected(found: dg.Definitions, select: str | None) -> set[dg.AssetKey]:
     except Exception as error:  # the parser raises several kinds
         raise NothingSelected(f"cannot select {select!r}: {error}") from None
     if not keys:
-        known = ", ".join(sorted(key.to_user_string() for key in graph.materializable_asset_keys))
-        raise NothingSelected(f"{select!r} selects nothing; there are {known}")
+        raise NothingSelected(f"{select!r} selects nothing; there are {', '.join(stages)}")
     return set(keys)
+
+
+def _known(what: str, name: str, known: Collection[str]) -> None:
+    """Raises NothingSelected, naming what was close, for a `name` that is none of `known`."""
+    if name not in known:
+        close = nearest.hint(name, known) or f"; there are {', '.join(known)}"
+        raise NothingSelected(f"no {what} {name!r}{close}")
+
+
+_BARE = re.compile(r"\s*(\+?)([\w/-]+)(\+?)\s*")
+
+
+def _bare_names(select: str) -> list[str]:
+    """The names in `select` that are neither operators nor Dagster's own `key:…` and the like."""
+    return [bare[2] for part in select.split(",") if (bare := _BARE.fullmatch(part))]
 
 
 def _spelt_out(select: str, groups: Collection[str]) -> str:
     """ "captions+, data_set" → 'key:"captions"+ or group:"data_set"'; what is no bare name stays as it is."""
     parts = []
     for part in select.split(","):
-        bare = re.fullmatch(r"\s*(\+?)([\w/-]+)(\+?)\s*", part)
+        bare = _BARE.fullmatch(part)
         if bare is None:
             parts.append(part)
             continue
@@ -233,13 +277,25 @@ def _name(process: psutil.Process) -> str:
 def write_raw_data(profile: Profile) -> list[Path]:
     """Call the profile's `raw_writer`, if it has one and a raw folder is absent; the folders written.
 
-    The writer is `module:function`; it is called with the folder above the raw folders and leaves alone what
-    is there.
+    It is called with the folder above the raw folders and leaves alone what is there. Raises ProfileError for
+    a writer that is none of the project's own.
     """
     absent = [folder for _, folder in profile.raw if folder is not None and not folder.exists()]
     if profile.raw_writer is None or not absent:
         return []
-    module, _, function = profile.raw_writer.partition(":")
+    write = writer(profile.raw_writer)
     for above in sorted({folder.parent for folder in absent}):
-        getattr(import_module(module), function)(above)
+        write(above)
     return absent
+
+
+def writer(name: str) -> Callable[[Path], object]:
+    """The function `miniature.<module>:write_<what>` of this project, which writes raw data. Raises
+    ProfileError for any other name: a profile is data, it must not run whatever it likes.
+    """
+    if (said := _WRITER.fullmatch(name)) is not None:
+        with suppress(ImportError):
+            found = getattr(import_module(said[1]), said[2], None)
+            if callable(found) and found.__module__ == said[1]:
+                return found
+    raise ProfileError(f"raw_writer: {name!r} is none of the project's own, miniature.<module>:write_<what>")

@@ -1,33 +1,22 @@
 """Why a sample is what it is: its row in every stage, the commits that wrote them, the samples that set its
-scale.
+scale, as data. Its words are `provenance.story`.
 
 What a sample reached, and how two versions differ, are other questions.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
 import facs
+import stages
 from store import MissingTable, Store
 
-RAW_STAGES = ("raw_affectnet", "raw_disfa", "raw_folder")
-PICTURES = "face_crop"
-"""The stage that says which picture all later ones see, and the original that it was cut from."""
-WEB_STAGES = ("resolution", "photorealism", "au_annotation", "au_statistics", "au_corrections")
-"""Stages of web photographs only; DISFA frames bring their labels along."""
-READINGS, STATISTICS = "au_annotation", "au_statistics"
-DISFA_STAGES = ("disfa_readings",)
-OVERRIDES = "overrides"
-LAST_STAGES = ("captions", "training_set", "latents")
-
-_TOLD_ELSEWHERE = {"sample_id", "source", "keep", "reason"}
-_WHOLE = {"path", "original_path", "origin"}
-_LONGEST = 100
+READINGS, STATISTICS, OVERRIDES, LAST = "au_annotation", "au_statistics", "overrides", "training_set"
 
 
 class UnknownSample(LookupError):
@@ -46,6 +35,30 @@ class Setter:
 
 
 @dataclass(frozen=True)
+class Knot:
+    """A reading and what it becomes in a calibrated map: of `samples` labelled frames pooled here, whose
+    labels reach from `minimum` to `maximum`; an anchor of none."""
+
+    reading: float
+    intensity: float
+    samples: int
+    minimum: float | None
+    maximum: float | None
+    minimum_sample_id: str | None
+    maximum_sample_id: str | None
+
+
+@dataclass(frozen=True)
+class Map:
+    """Of an AU's calibrated map the knots between which the sample's reading lies; none where it was fitted
+    to `samples` frames without a positive, so that readings stay as they are."""
+
+    au: int
+    samples: int
+    knots: tuple[Knot, ...]
+
+
+@dataclass(frozen=True)
 class Step:
     """A sample at one stage. `version` is None when the table was never written; `row` is None when the
     table has no row of the sample. `metadata` is that of the commit, `stale` names the inputs that have
@@ -57,8 +70,7 @@ class Step:
     metadata: Mapping[str, str] = field(default_factory=dict)
     row: Mapping[str, Any] | None = None
     setters: Sequence[Setter] = ()
-    maps: Sequence[str] = ()
-    """Of a calibrated recipe: the knots, an AU, between which the sample's reading lies."""
+    maps: Sequence[Map] = ()
     stale: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     labels: Sequence[Mapping[str, Any]] = ()
 
@@ -67,10 +79,27 @@ class Step:
         """The model behind the row as its table names it, if one was asked."""
         return (self.row or {}).get("model") or self.metadata.get("model")
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that the table was made with."""
+        return _parsed(self.metadata.get("settings"))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a sample is trained on, and by which stage that was settled: `keep` is None for one that
+    reached the end of what is written so far. `reason_*` and `model` are those of the stage."""
+
+    keep: bool | None
+    stage: str
+    reason_code: str | None = None
+    reason_detail: str | None = None
+    model: str | None = None
+
 
 @dataclass(frozen=True)
 class Trail:
-    """The steps of a sample, first to last. `str(trail)` is a plain-text account."""
+    """The steps of a sample, first to last."""
 
     sample_id: str
     steps: tuple[Step, ...]
@@ -80,14 +109,26 @@ class Trail:
         """The step at which the sample was dropped, None if it was not."""
         return next((step for step in self.steps if step.row and step.row.get("keep") is False), None)
 
+    @property
+    def verdict(self) -> Verdict:
+        """Kept or dropped, and by what."""
+        seen = [step for step in self.steps if step.row]
+        last = self.dropped or next((step for step in seen if step.stage == LAST), seen[-1])
+        row = last.row or {}
+        keep = False if self.dropped else True if last.stage == LAST else None
+        return Verdict(keep, last.stage, row.get("reason_code"), row.get("reason_detail"), last.model)
+
     def __getitem__(self, stage: str) -> Step:
         for step in self.steps:
             if step.stage == stage:
                 return step
         raise KeyError(stage)
 
-    def __str__(self) -> str:
-        return render(self)
+    def as_json(self) -> str:
+        """All of it, for machines."""
+        steps = [asdict(step) | {"settings": step.settings} for step in self.steps]
+        told = {"sample_id": self.sample_id, "verdict": asdict(self.verdict), "steps": steps}
+        return json.dumps(told, indent=2, default=str)
 
 
 def why(store: Store, sample_id: str, versions: Mapping[str, int] | None = None) -> Trail:
@@ -99,10 +140,10 @@ def why(store: Store, sample_id: str, versions: Mapping[str, int] | None = None)
     missing rows are steps too. Raises UnknownSample if no table has the sample, MissingTable for a version
     that does not exist.
     """
-    stages = stages_of(sample_id)
-    pinned = _pin(store, stages, dict(versions or {}))
+    order = stages_of(sample_id)
+    pinned = _pin(store, order, dict(versions or {}))
     steps: tuple[Step, ...] = ()
-    for stage in stages:
+    for stage in order:
         readings = next((step.row for step in steps if step.stage == READINGS), None)
         steps += (_step(store, stage, sample_id, pinned.get(stage), readings or {}),)
     if not any(step.row for step in steps):
@@ -112,21 +153,27 @@ def why(store: Store, sample_id: str, versions: Mapping[str, int] | None = None)
         raise UnknownSample(
             f"no stage of {store.home} has the sample {sample_id!r}; looked in {', '.join(looked)}"
         )
-    if all(step.stage not in RAW_STAGES for step in steps if step.row):
-        return Trail(sample_id, steps)
-    found = [step for step in steps if step.stage not in RAW_STAGES or step.row]
-    return Trail(sample_id, tuple(found))
+    raw = {stage for stage in order if stage.startswith("raw_")}
+    if any(step.stage in raw for step in steps if step.row):
+        steps = tuple(step for step in steps if step.stage not in raw or step.row)
+    return Trail(sample_id, steps)
 
 
 def stages_of(sample_id: str) -> tuple[str, ...]:
-    """The stages that may have a row of this sample, in order, by the source its id begins with."""
+    """The stages that may have a row of this sample, in order, by the source its id begins with; all of them
+    for an unknown source."""
     source = sample_id.split("/")[0]
-    raw = (f"raw_{source}",) if f"raw_{source}" in RAW_STAGES else RAW_STAGES
-    return (*raw, PICTURES, *(DISFA_STAGES if source == "disfa" else WEB_STAGES), *LAST_STAGES)
+    return tuple(
+        stage.name
+        for stage in stages.STAGES
+        if stage.group == stages.Group.DATA_SET
+        and (source in stage.sources or source not in stages.SOURCES)
+        and ({"sample_id", "keep"} <= set(stage.columns) or stage.name == STATISTICS)
+    )
 
 
-def _pin(store: Store, stages: Sequence[str], pinned: dict[str, int]) -> dict[str, int]:
-    for stage in reversed(stages):
+def _pin(store: Store, order: Sequence[str], pinned: dict[str, int]) -> dict[str, int]:
+    for stage in reversed(order):
         if stage in pinned:
             entry = _entry(store, stage, pinned[stage])
             for upstream, version in _upstream(entry["metadata"]).items():
@@ -145,11 +192,16 @@ def _entry(store: Store, stage: str, version: int) -> dict[str, Any]:
 
 
 def _upstream(metadata: Mapping[str, str]) -> dict[str, int]:
+    found = _parsed(metadata.get("upstream"))
+    return {stage: version for stage, version in found.items() if isinstance(version, int)}
+
+
+def _parsed(text: str | None) -> dict[str, Any]:
     try:
-        found = json.loads(metadata.get("upstream", "{}"))
-        return {str(stage): int(version) for stage, version in found.items() if version is not None}
-    except (ValueError, TypeError, AttributeError):
+        found = json.loads(text or "{}")
+    except ValueError:
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _step(store: Store, stage: str, sample_id: str, version: int | None, readings: Mapping[str, Any]) -> Step:
@@ -163,7 +215,9 @@ def _step(store: Store, stage: str, sample_id: str, version: int | None, reading
         newest = store.version(upstream)
         if newest is not None and newest > used:
             stale[upstream] = (used, newest)
-    row, setters, maps = None, (), ()
+    row: dict[str, Any] | None = None
+    setters: tuple[Setter, ...] = ()
+    maps: tuple[Map, ...] = ()
     if stage == STATISTICS:
         statistics = store.read(stage, version)
         mapping = pl.col("step").is_in(["knot", "identity"])
@@ -193,111 +247,22 @@ def _setters(statistics: pl.DataFrame) -> list[Setter]:
     return setters
 
 
-def _maps(maps: pl.DataFrame, readings: Mapping[str, Any]) -> list[str]:
-    lines = []
+def _maps(maps: pl.DataFrame, readings: Mapping[str, Any]) -> list[Map]:
+    found = []
     for au in facs.ACTION_UNITS:
-        found = maps.filter(au=au)
-        value = readings.get(f"au{au}")
-        if value is None or found.is_empty():
+        value, knots = readings.get(f"au{au}"), maps.filter(au=au)
+        if value is None or knots.is_empty():
             continue
-        if found["step"][0] == "identity":
-            lines.append(f"AU{au}: as read, no positive among {found['samples'][0]:,} labelled frames")
+        samples = int(knots["samples"].sum())
+        if knots["step"][0] == "identity":
+            found.append(Map(au, samples, ()))
             continue
-        knots = found.sort("reading")
+        knots = knots.sort("reading")
         above = int((knots["reading"] <= value).sum())
-        for knot in knots[max(0, above - 1) : above + 1].iter_rows(named=True):
-            ends = [f"{knot[f'{end}_sample_id']} ({_short(knot[end])})" for end in ("minimum", "maximum")]
-            pooled = f"{knot['samples']:,} frames, {' to '.join(ends)}" if knot["samples"] else "an anchor"
-            lines.append(
-                f"AU{au}: reading {_short(knot['reading'])} becomes {_short(knot['intensity'])}: {pooled}"
-            )
-    return lines
+        around = knots[max(0, above - 1) : above + 1].select(list(Knot.__dataclass_fields__))
+        found.append(Map(au, samples, tuple(Knot(**knot) for knot in around.iter_rows(named=True))))
+    return found
 
 
 def _au(value: Any) -> int:
     return facs.number(value) if isinstance(value, str) else int(value)
-
-
-def render(trail: Trail) -> str:
-    """The trail as plain text: a paragraph a stage, nulls left out, long values cut."""
-    lines = [trail.sample_id]
-    over = False
-    for step in trail.steps:
-        lines += ["", *_headline(step, over)]
-        if step.row is not None:
-            lines += [f"  {line}" for line in _verdict(step.row) + _values(step.row)]
-            over = over or step.row.get("keep") is False
-        lines += [f"  {line}" for line in _words(step)]
-        if not over:
-            lines += [f"  {line}" for line in (*_scale(step.setters), *step.maps)]
-    return "\n".join(lines)
-
-
-def _headline(step: Step, over: bool) -> list[str]:
-    if step.version is None:
-        return [f"{step.stage}: this table has not been written"]
-    lines = [f"{step.stage}, version {step.version} of {step.timestamp:%Y-%m-%d %H:%M:%S} UTC"]
-    told = {name: value for name, value in step.metadata.items() if name not in ("content_hash", "rows")}
-    if told:
-        lines.append(
-            "  commit: " + ", ".join(f"{name} {_short(value)}" for name, value in sorted(told.items()))
-        )
-    for upstream, (used, newest) in step.stale.items():
-        lines.append(f"  written from version {used} of {upstream}; that is at version {newest} now")
-    if step.row is None and step.stage != STATISTICS:
-        lines.append("  no row: the sample was dropped before" if over else "  no row of this sample")
-    return lines
-
-
-def _verdict(row: Mapping[str, Any]) -> list[str]:
-    if row.get("keep") is False:
-        return [f"DROPPED: {row.get('reason') or 'no reason given'}"]
-    return [f"kept: {row['reason']}"] if row.get("reason") else []
-
-
-def _words(step: Step) -> list[str]:
-    """Every label a person gave, and whether the last of them is in the row yet."""
-    lines = [
-        f"label: {one['verdict']}, by {one['author']} on {one['time']:%Y-%m-%d %H:%M:%S} UTC: {one['reason']}"
-        for one in step.labels
-    ]
-    if lines:
-        last = step.labels[-1]
-        wanted = None if last["verdict"] == "undo" else last["time"]
-        if (step.row or {}).get("overruled_at") != wanted:
-            lines[-1] += " (not applied yet)"
-    return lines
-
-
-def _values(row: Mapping[str, Any]) -> list[str]:
-    lines, told = [], set(_TOLD_ELSEWHERE)
-    for prefix, title in (("au", "action units"), ("label_au", "manual labels")):
-        columns = [f"{prefix}{au}" for au in facs.ACTION_UNITS if f"{prefix}{au}" in row]
-        told.update(columns)
-        given = {au: row[f"{prefix}{au}"] for au in facs.ACTION_UNITS if row.get(f"{prefix}{au}") is not None}
-        if given:
-            unknown = [f"AU{name.removeprefix(prefix)}" for name in columns if row[name] is None]
-            text = facs.describe(facs.parse(given)) + (f" (none for {', '.join(unknown)})" if unknown else "")
-            lines.append(f"{title}: {text}")
-    for au in facs.ACTION_UNITS:
-        chain = [(part, row.get(f"au{au}_{part}")) for part in ("raw", "power", "scaled", "mapped")]
-        told.update(f"au{au}_{part}" for part, _ in chain)
-        chain = [
-            (part, value) for part, value in [*chain, ("final", row.get(f"au{au}"))] if value is not None
-        ]
-        if len(chain) > 1 and any(value for _, value in chain):
-            lines.append(f"AU{au}: " + " → ".join(f"{part} {_short(value)}" for part, value in chain))
-    others = ((name, value) for name, value in row.items() if name not in told and value is not None)
-    return lines + [f"{name}: {value if name in _WHOLE else _short(value)}" for name, value in others]
-
-
-def _scale(setters: Sequence[Setter]) -> list[str]:
-    return [
-        f"AU{one.au} {one.step}: {one.end} {_short(one.value)} set by {one.sample_id or 'unknown'}"
-        for one in setters
-    ]
-
-
-def _short(value: Any) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -10,12 +10,21 @@ from store.errors import (
     UnstorableColumn,
 )
 from store.files import Files
-from store.hashing import HashCache, fingerprint, hash_bytes, hash_file, hash_files, hash_folder, hash_frame
+from store.hash_cache import HashCache
+from store.hashing import (
+    fingerprint,
+    fingerprints,
+    hash_bytes,
+    hash_file,
+    hash_files,
+    hash_folder,
+    hash_frame,
+)
 from store.memo import Memo, MemoResult, Progress
 from store.store import Store
 
 __all__ = [
     "ComputeError", "CorruptFile", "CorruptTable", "Files", "HashCache", "Memo", "MemoResult", "MissingFile",
-    "MissingTable", "Progress", "Store", "StoreError", "UnstorableColumn", "fingerprint", "hash_bytes",
-    "hash_file", "hash_files", "hash_folder", "hash_frame",
+    "MissingTable", "Progress", "Store", "StoreError", "UnstorableColumn", "fingerprint", "fingerprints",
+    "hash_bytes", "hash_file", "hash_files", "hash_folder", "hash_frame",
 ]  # fmt: skip

@@ -3,26 +3,33 @@
 import os
 import re
 import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from store.errors import CorruptFile, MissingFile
-from store.hashing import hash_bytes
+from store.hashing import hash_bytes, hash_readable_files
+
+HashFiles = Callable[[Sequence[Path]], list[str | None]]
 
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9]+)*")
 _NAME = re.compile(r"[0-9a-f]{32}(\.[A-Za-z0-9]+)*")
 
 
 class Files:
-    """The files of one kind, under `folder`: `ab/ab34….png`. Files appear whole or not at all."""
+    """The files of one kind, under `folder`: `ab/ab34….png`. Files appear whole or not at all.
 
-    def __init__(self, folder: Path, kind: str) -> None:
-        self.folder, self.kind = folder, kind
+    `hash_files` gives the content hashes of paths, None for one that cannot be read; what it remembers of
+    unchanged files need not be read again.
+    """
+
+    def __init__(self, folder: Path, kind: str, hash_files: HashFiles = hash_readable_files) -> None:
+        self.folder, self.kind, self._hash_files = folder, kind, hash_files
 
     def put(self, data: bytes, suffix: str = "") -> str:
         """Stores `data`; its name, `<hash><suffix>`. The same bytes are stored once. Raises ValueError for
         a suffix that is not like `.png` or `.tar.gz`."""
         path = self._target(hash_bytes(data), suffix)
-        if not _has_size(path, len(data)):
+        if not _holds(path, data):
             with _temporary(path) as file:
                 file.write(data)
                 _publish(file, path)
@@ -51,6 +58,12 @@ class Files:
             )
         return data
 
+    def lost(self, names: Iterable[str]) -> list[str]:
+        """Those of `names` that are not stored, or whose bytes no longer match the name."""
+        named = list(names)
+        hashes = self._hash_files([self.path(name) for name in named])
+        return [name for name, found in zip(named, hashes, strict=True) if found != name[:32]]
+
     def _target(self, digest: str, suffix: str) -> Path:
         if not _SUFFIX.fullmatch(suffix):
             raise ValueError(f"{self.kind}: {suffix!r} is not a suffix like '.png'")
@@ -59,9 +72,12 @@ class Files:
         return path
 
 
-def _has_size(path: Path, size: int) -> bool:
-    # A crash of the machine may leave a short file; writing it again heals it.
-    return path.is_file() and path.stat().st_size == size
+def _holds(path: Path, data: bytes) -> bool:
+    # A crash of the machine may leave a short file, a disk a damaged one; writing it again heals it.
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 class _temporary:

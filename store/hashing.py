@@ -3,26 +3,22 @@
 Nothing here decides what a key is made of; that is the business of each stage.
 """
 
+import errno
 import hashlib
 import itertools
 import json
 import math
 import os
-import time
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
-from pyarrow.fs import FileInfo, LocalFileSystem
 
 from store.schema import storable
-
-if TYPE_CHECKING:
-    from store.memo import Progress
-    from store.store import Store
 
 DIGEST_BYTES = 16
 _BLOCK = 1 << 16
@@ -40,7 +36,10 @@ def hash_bytes(data: bytes) -> str:
 
 
 def hash_file(path: str | os.PathLike) -> str:
-    """Hash of the bytes of a file; equals `hash_bytes` of them. Raises OSError if it cannot be read."""
+    """Hash of the bytes of a file; equals `hash_bytes` of them. Raises OSError if it cannot be read, or is no
+    regular file."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or a device may never end
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
     digest = _blake()
     with open(path, "rb", buffering=0) as file:
         while block := file.read(_BLOCK):
@@ -51,7 +50,7 @@ def hash_file(path: str | os.PathLike) -> str:
 def hash_files(paths: Iterable[str | os.PathLike], workers: int | None = None) -> list[str]:
     """Hashes of many files, in the order of `paths`, read by `workers` threads (default: up to 8). Raises
     OSError naming the first file that cannot be read."""
-    return _map_files(hash_file, paths, workers)
+    return on_threads(hash_file, paths, workers)
 
 
 def hash_readable_files(paths: Iterable[str | os.PathLike], workers: int | None = None) -> list[str | None]:
@@ -63,15 +62,15 @@ def hash_readable_files(paths: Iterable[str | os.PathLike], workers: int | None 
         except OSError:
             return None
 
-    return _map_files(attempt, paths, workers)
+    return on_threads(attempt, paths, workers)
 
 
-def _map_files(function: Callable[[Any], Any], paths: Iterable[Any], workers: int | None) -> list[Any]:
+def on_threads(function: Callable[[Any], Any], paths: Iterable[Any], workers: int | None) -> list[Any]:
     """`function` of each path, in order, on threads."""
-    return _map_parts(lambda part: list(map(function, part)), paths, workers)
+    return on_threads_by_part(lambda part: list(map(function, part)), paths, workers)
 
 
-def _map_parts(
+def on_threads_by_part(
     function: Callable[[list[Any]], list[Any]], paths: Iterable[Any], workers: int | None
 ) -> list[Any]:
     """`function` of parts of the paths, joined in order, on threads: small files are read faster than they
@@ -121,6 +120,41 @@ def fingerprint(**parts: Any) -> str:
     canonical = {name: _canonical(value, name) for name, value in parts.items()}
     text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hash_bytes(text.encode())
+
+
+def fingerprints(frame: pl.DataFrame, **parts: Any) -> pl.Series:
+    """A hash a row: of the row's values by column, and of `parts`, which all rows share; column `key`.
+
+    The order of columns and of `parts` does not count, and 5 equals 5.0. Text and integers cost about a
+    microsecond a row, other values (floats, lists) what `fingerprint` takes for them. Raises like it.
+    """
+    columns = sorted(frame.columns)
+    shared = _blake()
+    kinds = {name: "text" if frame.schema[name] == pl.String else "value" for name in columns}
+    shared.update(fingerprint(parts=parts, columns=kinds).encode())
+    texts = [_texts(frame[name]) for name in columns]
+    lengths = [pl.format("{}:{}|", text.str.len_bytes(), text).fill_null("-|") for text in map(pl.lit, texts)]
+    rows = pl.select(pl.concat_str(lengths)).to_series() if lengths else pl.Series([""] * frame.height)
+
+    def one(row: str) -> str:
+        digest = shared.copy()
+        digest.update(row.encode())
+        return digest.hexdigest()
+
+    return pl.Series("key", [one(row) for row in rows], dtype=pl.String)
+
+
+def _texts(column: pl.Series) -> pl.Series:
+    """Each value as text; null where there is none."""
+    if column.dtype == pl.String:
+        return column
+    if column.dtype.is_integer():
+        return column.cast(pl.String)
+    known = [
+        None if value is None else json.dumps(_canonical(value, column.name), sort_keys=True)
+        for value in column.to_list()
+    ]
+    return pl.Series(column.name, known, dtype=pl.String)
 
 
 def _canonical(value: Any, where: str) -> Any:
@@ -190,140 +224,3 @@ def _feed(digest: "hashlib._Hash", column: pl.Series) -> None:
 
 def _integers(column: pl.Series) -> bytes:
     return column.cast(pl.Int64).to_numpy().astype("<i8").tobytes()
-
-
-class HashCache:
-    """Content hashes of files, kept by (size, modification time, path): an unchanged file is not read
-    again."""
-
-    CHUNK = 16384
-    # A file that changes twice within one tick of the file system's clock keeps its time: wait for the next.
-    TICK, COARSE_TICK = 0.05, 2.0
-
-    def __init__(self, store: "Store") -> None:
-        self._memo = store.memo("file_hashes", schema={"hash": pl.String()})
-
-    def hash_files(
-        self,
-        paths: Iterable[str | os.PathLike],
-        workers: int | None = None,
-        progress: "Callable[[Progress], None] | None" = None,
-    ) -> list[str]:
-        """Hashes of `paths`, in their order. Raises OSError naming the first file that cannot be read or that
-        changes while it is being read; the others are kept."""
-        hashes, errors = self._hash(paths, workers, progress)
-        if errors:
-            raise errors[0]
-        return hashes
-
-    def hash_readable_files(
-        self,
-        paths: Iterable[str | os.PathLike],
-        workers: int | None = None,
-        progress: "Callable[[Progress], None] | None" = None,
-    ) -> list[str | None]:
-        """Like `hash_files`, but None in the place of a file that cannot be read."""
-        return self._hash(paths, workers, progress)[0]
-
-    def _hash(
-        self, paths: Iterable[str | os.PathLike], workers: int | None, progress: Any
-    ) -> tuple[list[str | None], list[OSError]]:
-        # Hundreds of thousands of files: what is done for each of them counts.
-        files = [path if path.startswith(os.sep) else os.path.abspath(path) for path in map(os.fspath, paths)]
-        keys, errors = _file_keys(files)
-
-        def compute(requests: pl.DataFrame) -> pl.DataFrame:
-            wanted = [files[row] for row in requests["row"]]
-            self._wait_for_tick(requests["key"].to_list())
-            rows = []
-            hashes = _map_files(_hash_with_key, wanted, workers)
-            for key, file, found in zip(requests["key"], wanted, hashes, strict=True):
-                if isinstance(found, OSError):
-                    errors.append(found)
-                elif found[0] == key:
-                    rows.append((key, found[1]))
-                else:
-                    errors.append(OSError(f"changed while being hashed: {file}"))
-            return pl.DataFrame(rows, schema={"key": pl.String, "hash": pl.String}, orient="row")
-
-        asked = pl.DataFrame({"key": keys}).with_row_index("row")
-        found = self._memo.get_or_compute(
-            asked.drop_nulls("key"), compute, chunk=self.CHUNK, progress=progress, partial=True
-        )
-        hashes = asked.join(found.frame, on="key", how="left", maintain_order="left")["hash"]
-        return hashes.to_list(), errors
-
-    def hash_folder(self, folder: str | os.PathLike, patterns: Sequence[str] = ("**/*",)) -> str:
-        """`hash_folder` through this cache."""
-        return hash_folder(folder, patterns, self.hash_files)
-
-    def _wait_for_tick(self, keys: list[str]) -> None:
-        now, wait = time.time(), 0.0
-        for key in keys:
-            modified = int(key.split(" ", 2)[1])
-            tick = self.COARSE_TICK if modified % 1_000_000_000 == 0 else self.TICK
-            if -tick < (age := now - modified / 1e9) < tick:
-                wait = max(wait, tick - age)
-        if wait:
-            time.sleep(min(wait, self.COARSE_TICK))
-
-
-def _file_keys(files: Sequence[str]) -> tuple[pl.Series, list[OSError]]:
-    """The key of each file, null for one that has none; why those have none."""
-    infos = _infos(files)
-    try:
-        paths = pl.Series(files, dtype=pl.String)
-    except UnicodeEncodeError:
-        paths = pl.Series(map(_as_text, files), dtype=pl.String)
-    sizes = pl.Series("size", [info.size for info in infos], dtype=pl.Int64)
-    times = pl.Series("modified", [info.mtime_ns for info in infos], dtype=pl.Int64)
-    known = pl.DataFrame([sizes, times, paths.alias("path")])
-    keys = known.select(pl.concat_str("size", "modified", "path", separator=" ")).to_series()
-    others = {row: _key_or_error(files[row]) for row in keys.is_null().arg_true()}
-    errors = [key for key in others.values() if isinstance(key, OSError)]
-    found = {row: key for row, key in others.items() if isinstance(key, str)}
-    return (keys.scatter(list(found), list(found.values())) if found else keys), errors
-
-
-def _infos(files: Sequence[str]) -> list[FileInfo]:
-    """Size and time of each file, None where they must be asked for again, one by one. Many are asked for in
-    one call, so that threads do not wait for each other between any two files."""
-    system = LocalFileSystem()
-
-    def ask(part: list[str]) -> list[FileInfo]:
-        try:
-            return system.get_file_info(part)
-        except (OSError, UnicodeEncodeError):  # one in a closed folder, or whose name is no text
-            return [FileInfo("")] * len(part)
-
-    return _map_parts(ask, files, None)
-
-
-def _file_key(path: str) -> str:
-    status = os.stat(path)
-    return f"{status.st_size} {status.st_mtime_ns} {_as_text(path)}"
-
-
-def _as_text(path: str) -> str:
-    """An absolute path as a table holds it: one that is no valid text by its bytes, unlike any other path."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(path).hex()
-    return path
-
-
-def _key_or_error(path: str) -> str | OSError:
-    try:
-        return _file_key(path)
-    except OSError as error:
-        return error
-
-
-def _hash_with_key(path: str) -> tuple[str, str] | OSError:
-    """The hash of a file and, taken after reading, its key."""
-    try:
-        digest = hash_file(path)
-        return _file_key(path), digest
-    except OSError as error:
-        return error

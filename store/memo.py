@@ -4,7 +4,7 @@ What belongs into a key is the caller's business; so is the function. A memo onl
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -140,18 +140,20 @@ class Memo:
         found, missing = self._missing(requests, chunk)
         if missing.is_empty():
             return self._result(found, missing, 0)
-        started, left, gathered, chunks = time.monotonic(), missing, [], 0
+        started, chunks = time.monotonic(), 0
+        left, gathered = set(missing["key"]), []
 
         def append() -> None:
-            nonlocal left, chunks
+            nonlocal chunks
             rows = pl.DataFrame(gathered, schema_overrides=self.schema, infer_schema_length=None)
             gathered.clear()
-            rows = self._checked(left, rows, partial=True)
-            table = self._append(rows, None)
-            left, chunks = left.join(rows, on="key", how="anti", maintain_order="left"), chunks + 1
+            rows = self._typed(rows)
+            self._refuse("returned rows nobody asked for:", set(rows["key"]) - left)
+            self._refuse("returned several rows for", rows.filter(pl.col("key").is_duplicated())["key"])
+            table, chunks = self._append(rows, None), chunks + 1
+            left.difference_update(rows["key"])
             if progress:
-                done = missing.height - left.height
-                progress(Progress(done, missing.height, time.monotonic() - started))
+                progress(Progress(missing.height - len(left), missing.height, time.monotonic() - started))
             if chunks % COMPACT_DURING == 0:
                 self._compact(table)
 
@@ -164,9 +166,10 @@ class Memo:
             finally:
                 if gathered:
                     append()
-        self._checked(left, left.select("key").clear(), partial)
+        if not partial:
+            self._refuse("returned no row for", left)
         self.compact()
-        return self._result(found, missing, missing.height - left.height)
+        return self._result(found, missing, missing.height - len(left))
 
     def read(self, keys: pl.Series | None = None) -> pl.DataFrame:
         """The known rows (of `keys`, default all), one a key, in no promised order, without `computed_at`."""
@@ -201,6 +204,21 @@ class Memo:
         another process is compacting."""
         table = self._delta.open()
         return table is not None and len(self._delta.files(table)) > COMPACT_ABOVE and self._compact(table)
+
+    def forget(self, which: pl.Expr) -> int:
+        """Removes the rows for which `which` holds; how many. What they said is computed when next asked."""
+
+        def attempt() -> int:
+            table = self._delta.open()
+            if table is None:
+                return 0
+            rows = self._delta.collect(self._delta.scan(table))
+            kept = rows.filter(~which.fill_null(False))
+            if kept.height < rows.height:
+                self._delta.write(kept, table, overwrite=True)
+            return rows.height - kept.height
+
+        return self._delta.retry(attempt)
 
     def repair(self) -> list[str]:
         """Forgets the rows whose data files are missing or cut short, so that only these are computed again.
@@ -245,6 +263,23 @@ class Memo:
         return requests.unique("key", keep="first", maintain_order=True)
 
     def _checked(self, part: pl.DataFrame, rows: pl.DataFrame, partial: bool) -> pl.DataFrame:
+        rows = self._typed(rows)
+        if not partial:
+            self._refuse("returned no row for", part.join(rows, on="key", how="anti")["key"])
+        self._refuse("returned rows nobody asked for:", rows.join(part, on="key", how="anti")["key"])
+        self._refuse("returned several rows for", rows.filter(pl.col("key").is_duplicated())["key"])
+        return rows
+
+    def _refuse(self, fault: str, keys: Iterable[str]) -> None:
+        """Raises ComputeError where there are such `keys`."""
+        faulty = sorted(set(keys))
+        if faulty:
+            more = f" and {len(faulty) - 5} more" if len(faulty) > 5 else ""
+            raise ComputeError(
+                f"memo {self.name!r}: compute {fault} {', '.join(map(repr, faulty[:5]))}{more}"
+            )
+
+    def _typed(self, rows: pl.DataFrame) -> pl.DataFrame:
         what = f"memo {self.name!r}"
         if not isinstance(rows, pl.DataFrame) or rows.schema.get("key") != pl.String:
             found = rows.schema if isinstance(rows, pl.DataFrame) else type(rows).__name__
@@ -253,16 +288,6 @@ class Memo:
             )
         if COMPUTED_AT in rows.columns:
             raise ComputeError(f"{what}: the column name {COMPUTED_AT!r} is taken")
-        absent = part.join(rows, on="key", how="anti")["key"]
-        for keys, fault in (
-            (absent.clear() if partial else absent, "returned no row for"),
-            (rows.join(part, on="key", how="anti")["key"], "returned rows nobody asked for:"),
-            (rows.filter(rows["key"].is_duplicated())["key"].unique(), "returned several rows for"),
-        ):
-            if len(keys):
-                named = ", ".join(map(repr, keys.sort().head(5).to_list()))
-                more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-                raise ComputeError(f"{what}: compute {fault} {named}{more}")
         if self.schema is not None:
             if unknown := [name for name in rows.columns if name != "key" and name not in self.schema]:
                 raise ComputeError(

@@ -143,7 +143,12 @@ class Store:
 
     def files(self, kind: str) -> Files:
         """The content-named files of `kind`."""
-        return Files(self.home / "files" / _checked(kind, "kind of files"), kind)
+        return Files(self.home / "files" / _checked(kind, "kind of files"), kind, self._hash_files)
+
+    def _hash_files(self, paths: Sequence[Path]) -> list[str | None]:
+        from store.hash_cache import HashCache
+
+        return HashCache(self).hash_readable_files(paths)
 
     def _stage(self, stage: str) -> Delta:
         folder = self.home / "tables" / _checked(stage, "stage")

@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 from tiny_diffusion import WORDS, write_base
 
 from facs import COLUMNS
+from inference.generation import base_content
 from training.job import TrainingJob
 
-HOUSE = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parent.parent
 
 
 def write_dataset(folder: Path, samples: int = 40, shard: int = 16) -> Path:
@@ -41,21 +42,47 @@ def write_dataset(folder: Path, samples: int = 40, shard: int = 16) -> Path:
 
 
 def write_home(folder: Path) -> Path:
-    """A base and a dataset in `folder`, which exists."""
+    """A base and a dataset, with samples held out, in `folder`, which exists."""
     write_base(folder / "base")
-    write_dataset(folder / "data")
+    hold_out(write_dataset(folder / "data"))
     return folder
 
 
+def hold_out(dataset: Path, samples: int = 10) -> Path:
+    """Move the last `samples` of the dataset to held_out.parquet."""
+    table = pl.read_parquet(dataset / "samples.parquet")
+    table.tail(samples).write_parquet(dataset / "held_out.parquet")
+    return dataset
+
+
 def make_job(base: Path, dataset: Path, output: Path, **settings) -> TrainingJob:
-    usual = {"steps": 6, "batch_size": 4, "rank": 2, "alpha": 2.0, "learning_rate": 1e-3, "log_every": 2}
-    usual |= {
-        "checkpoint_every": 2,
-        "sample_every": 0,
-        "device": "cpu",
-        "validation_prompts": ["a man", "a woman"],
+    """A job of fineface; `settings` are of its training or, where it has such a field, of the job."""
+    train = {
+        "method": "fineface",
+        "steps": 6,
+        "batch_size": 4,
+        "rank": 2,
+        "alpha": 2.0,
+        "learning_rate": 1e-3,
     }
-    return TrainingJob(str(base), str(dataset), str(output), **(usual | settings))
+    train |= {"log_every": 2, "checkpoint_every": 2, "validate_every": 0, "sample_every": 0}
+    job = {"device": "cpu", "sample_prompts": ["a man", "a woman"], "base_content": content(base)}
+    for name, value in settings.items():
+        (job if name in TrainingJob.model_fields else train)[name] = value
+    return TrainingJob(base=str(base), dataset=str(dataset), output=str(output), train=train, **job)
+
+
+def changed(job: TrainingJob, **settings) -> TrainingJob:
+    """`job` with other settings, checked anew."""
+    said = job.model_dump()
+    for name, value in settings.items():
+        (said if name in said else said["train"])[name] = value
+    return TrainingJob.model_validate(said)
+
+
+def content(base: Path) -> str:
+    """The content of a base that is there, else a hash that fits none."""
+    return base_content(base) if Path(base).is_dir() else "0" * 32
 
 
 def command(job: TrainingJob) -> list[str]:
@@ -70,7 +97,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(job: TrainingJob, **more: str) -> subprocess.CompletedProcess:
-    return subprocess.run(command(job), cwd=HOUSE, env=environment(**more), capture_output=True, text=True)
+    return subprocess.run(command(job), cwd=PROJECT, env=environment(**more), capture_output=True, text=True)
 
 
 def lines(text: str) -> list[dict]:

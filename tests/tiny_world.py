@@ -17,14 +17,14 @@ from miniature import raw
 
 IMAGES, SUBJECTS, FRAMES = 90, ("SN001", "SN002"), 30
 SIZE = 16
-HOUSE = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[1]
 
 
 def write_models(folder: Path) -> Path:
     """blip2, base, clip, estimator and second_estimator in `folder`: tiny and random, but never silent (every
     face has AUs).
     """
-    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
+    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     from inference.conv_estimator import ConvEstimator
@@ -33,7 +33,17 @@ def write_models(folder: Path) -> Path:
     tiny_blip2.save(folder / "blip2")
     tiny_diffusion.write_base(folder / "base")
     torch.manual_seed(3)
-    text = CLIPTextConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "base" / "tokenizer")
+    text = CLIPTextConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     vision = CLIPVisionConfig(
         hidden_size=16,
         intermediate_size=16,
@@ -44,6 +54,7 @@ def write_models(folder: Path) -> Path:
     )
     clip = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=12)
     CLIPModel(clip).save_pretrained(folder / "clip")
+    tokenizer.save_pretrained(folder / "clip")
     crop = {"height": SIZE, "width": SIZE}
     CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size=crop).save_pretrained(folder / "clip")
     for name in ("estimator", "second_estimator"):
@@ -68,7 +79,8 @@ def write_profile(path: Path, models: Path, raw_folder: Path, **changes) -> Path
     blip2 = {"provider": "blip2", "model": str(models / "blip2"), "batch_size": 16}
     profile = {
         "raw": {"affectnet": str(raw_folder / "affectnet"), "disfa": str(raw_folder / "disfa")},
-        "limits": {"quarantined": 0.5, "no_face": 0.5},
+        "limits": {"quarantined": 0.5, "no_face": 0.5, "cut_faces": 0.5},
+        "framing": {"affectnet": "centre", "disfa": "centre"},
         "chunk": 16,
         "resolution": {"min_side": 64},
         "photorealism": {
@@ -84,17 +96,20 @@ def write_profile(path: Path, models: Path, raw_folder: Path, **changes) -> Path
         "base": {"model": str(models / "base"), "size": SIZE, "batch_size": 16},
         "experiments": {
             "fineface": {
-                "method": "adapter",
-                "encoder": "res_mlp64",
-                "rank": 2,
-                "alpha": 2,
-                "steps": 12,
-                "batch_size": 4,
-                "learning_rate": 1e-3,
-                "checkpoint_every": 4,
-                "sample_every": 6,
+                "train": {
+                    "method": "fineface",
+                    "encoder": "res_mlp64",
+                    "rank": 2,
+                    "alpha": 2,
+                    "steps": 12,
+                    "batch_size": 4,
+                    "learning_rate": 1e-3,
+                    "checkpoint_every": 4,
+                    "validate_every": 6,
+                    "sample_every": 6,
+                }
             },
-            "sd": {"method": "text"},
+            "sd": {"train": {"method": "sd"}},
         },
         "evaluation": {
             "judge": "second",
@@ -127,7 +142,7 @@ def start(profile: Path, home: Path, *options: str, log=None) -> subprocess.Pope
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [*command, *options], cwd=HOUSE, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True
+        [*command, *options], cwd=PROJECT, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True
     )
 
 

@@ -1,8 +1,8 @@
 """`python -m training JOB.json`: lock the output folder, start the job's processes, wait for them.
 
 Standard output carries the lines of `training.progress`. Exit codes: 0 trained (or had been before), 2 the
-job cannot be done as asked, 1 anything else. Killed at any moment, the same command goes on from the last
-checkpoint.
+job cannot be done as asked, above 128 a process was killed (by that signal), 1 anything else. Killed at any
+moment, the same command goes on from the last checkpoint.
 """
 
 import argparse
@@ -18,9 +18,9 @@ import threading
 import time
 from pathlib import Path
 
-from training.job import RESULT_FILE, JobError, TrainingJob
+from training.job import RENDEZVOUS, RESULT_FILE, JobError, TrainingJob
 
-LOCK_FILE = ".lock"
+LOCK_FILE, MEETING_FILE = ".lock", ".processes"
 # A killed training's processes need a moment to notice.
 LOCK_PATIENCE = 30.0
 # Activations are freed and wanted again at every step; left to itself, glibc gives them back to the system in
@@ -32,12 +32,12 @@ KEEP_MEMORY = ":".join(
         "glibc.malloc.hugetlb=1",
     )
 )
-HOUSE = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parent.parent
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m training", description="Train the AU adapter of a job.")
+    parser = argparse.ArgumentParser(prog="python -m training", description="Train the model of a job.")
     parser.add_argument("job", type=Path, help="the job, a JSON file (see training.job.TrainingJob)")
     parser.add_argument("--worker-of", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         with _lock(Path(job.output)) as lock:
             if _is_done(job):
                 return 0
-            return _launch(given.job, job.processes or _usual_processes(job), lock)
+            return _launch(given.job, Path(job.output), job.loop.processes or _usual_processes(job), lock)
     except JobError as error:
         if int(os.environ.get("RANK", 0)) == 0:
             print(f"error: {error}", file=sys.stderr)
@@ -68,32 +68,33 @@ def _work(job: TrainingJob) -> int:
     return 0
 
 
-def _launch(path: Path, processes: int, lock: int) -> int:
+def _launch(path: Path, output: Path, processes: int, lock: int) -> int:
     """Start the processes and wait; the first that fails ends them all. They inherit the lock."""
     threads = min(int(os.environ.get("OMP_NUM_THREADS", _cores())), _cores() // processes)
+    meeting = output.resolve() / MEETING_FILE
+    meeting.unlink(missing_ok=True)  # of a training that was killed
     environment = os.environ | {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
-        "WORLD_SIZE": str(processes),
-        "LOCAL_WORLD_SIZE": str(processes),
         "OMP_NUM_THREADS": str(max(1, threads)),
         "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEP_MEMORY),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(HOUSE), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
     }
-    if any(name == "lo" for _, name in socket.if_nameindex()):
-        environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
+    for backend in ("GLOO", "NCCL") if loopback else ():
+        environment.setdefault(f"{backend}_SOCKET_IFNAME", loopback[0])
     command = [sys.executable, "-m", "training", str(path), "--worker-of", str(os.getpid())]
     running: list[subprocess.Popen] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         for rank in range(processes):
-            own = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            running.append(subprocess.Popen(command, env=own, pass_fds=[lock], stdin=subprocess.DEVNULL))
+            own = {} if processes == 1 else _group(rank, processes, meeting)
+            options = {"env": environment | own, "pass_fds": [lock], "stdin": subprocess.DEVNULL}
+            running.append(subprocess.Popen(command, **options))
         while True:
             codes = [process.poll() for process in running]
             failed = [code for code in codes if code]
             if failed:
-                return 2 if 2 in failed else 1
+                killed = -min(failed)
+                return 2 if 2 in failed else 128 + killed if killed > 0 else 1
             if all(code == 0 for code in codes):
                 return 0
             time.sleep(0.1)
@@ -102,6 +103,13 @@ def _launch(path: Path, processes: int, lock: int) -> int:
             process.kill()
         for process in running:
             process.wait()
+        meeting.unlink(missing_ok=True)
+
+
+def _group(rank: int, processes: int, meeting: Path) -> dict[str, str]:
+    """What the process `rank` of several is told."""
+    world = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), RENDEZVOUS: str(meeting)}
+    return {"RANK": str(rank), "LOCAL_RANK": str(rank), **world}
 
 
 def _die_with(parent: int) -> None:
@@ -149,7 +157,7 @@ def _is_done(job: TrainingJob) -> bool:
     path = Path(job.output) / RESULT_FILE
     if not path.is_file():
         return False
-    if json.loads(path.read_text()).get("identity") != job.identity():
+    if json.loads(path.read_text()).get("identity") != job.checkpoint_identity():
         raise JobError(f"{job.output} holds the result of another job; choose another output")
     return True
 
@@ -161,17 +169,11 @@ def _usual_processes(job: TrainingJob) -> int:
         most = torch.cuda.device_count()
     else:
         most = min(4, _cores())
-    return next(count for count in range(most, 0, -1) if job.batch_size % count == 0)
+    return next(count for count in range(most, 0, -1) if job.loop.batch_size % count == 0)
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Checkpoints:
         draft = self.folder / f".step-{state.step:08d}"
         draft.mkdir()
         tensors = {name: value.detach().cpu().contiguous() for name, value in parameters.items()}
-        save_file(tensors, draft / "adapter.safetensors")
+        save_file(tensors, draft / "parameters.safetensors")
         torch.save(optimiser.state_dict(), draft / "optimiser.pt")
         (draft / "state.json").write_text(json.dumps({"identity": self.identity, **asdict(state)}))
         for path in (*draft.iterdir(), draft):
@@ -65,7 +65,7 @@ class Checkpoints:
         for path in reversed(self._found()):
             try:
                 record = json.loads((path / "state.json").read_text())
-                tensors = load_file(path / "adapter.safetensors")
+                tensors = load_file(path / "parameters.safetensors")
                 steps = torch.load(path / "optimiser.pt", weights_only=True, map_location="cpu")
             except Exception as error:  # whatever a damaged file raises; an older checkpoint serves as well
                 print(f"checkpoint {path} is damaged and passed over: {error}", file=sys.stderr)

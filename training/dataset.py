@@ -1,9 +1,9 @@
-"""The training data as a job sees it: samples.parquet and latent shards, read a batch at a time.
+"""The training data as a job sees it: tables of samples and latent shards, read a batch at a time.
 
-samples.parquet has the columns sample_id, caption, au1 … au26, file, row. `file` is a safetensors shard
-(absolute, or relative to the dataset folder) with a tensor "moments" [N, 2C, h, w], the VAE's mean and log
-variance; `row` is the sample's place in it. Randomness is drawn from (seed, step) alone, so that step k is
-the same step whatever came before it and however many processes share it.
+A table (samples.parquet, held_out.parquet) has the columns sample_id, caption, au1 … au26, file, row. `file`
+is a safetensors shard (absolute, or relative to the table's folder) with a tensor "moments" [N, 2C, h, w],
+the VAE's mean and log variance; `row` is the sample's place in it. Randomness is drawn from (seed, step)
+alone, so that step k is the same step whatever came before it and however many processes share it.
 """
 
 import hashlib
@@ -16,14 +16,16 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from safetensors import SafetensorError, safe_open
 
 from facs import COLUMNS
-from training.job import SAMPLES_FILE, JobError, TrainingJob
+from settings.experiment import LoopSettings
+from training.job import JobError
 from training.smoothing import smooth
 
 UNCONDITIONAL = ""
+HELD_OUT_SAMPLES = 256
 
 
 @dataclass
-class Batch:
+class Draw:
     """One process's share of a step: n samples.
 
     latents (scaled for the UNet), noise [n, C, h, w]; timesteps [n]; aus [n, 12]; captions [n]: indices
@@ -38,22 +40,23 @@ class Batch:
 
 
 class Dataset:
-    """The samples of `job`, of which `batch` draws those of a step.
+    """The samples of the table at `path`, of which `batch` draws those of a step as `settings` say.
 
     `captions` are the distinct captions, the empty one first. Raises JobError, naming the file, for samples
     that are missing, empty or incomplete, and for shards that are missing, damaged or too short.
     """
 
-    def __init__(self, job: TrainingJob, scaling_factor: float, train_timesteps: int):
-        self.job, self.scaling_factor, self.train_timesteps = job, scaling_factor, train_timesteps
-        table = _read_samples(Path(job.dataset) / SAMPLES_FILE)
+    def __init__(self, path: Path, settings: LoopSettings, scaling_factor: float, train_timesteps: int):
+        self.settings, self.scaling_factor, self.train_timesteps = settings, scaling_factor, train_timesteps
+        table = _read_samples(path)
+        self.sample_ids = table["sample_id"].cast(pl.String).to_list()
         distinct = table["caption"].unique().sort().to_list()
         self.captions = [UNCONDITIONAL, *(caption for caption in distinct if caption != UNCONDITIONAL)]
         index = {caption: place for place, caption in enumerate(self.captions)}
         self._captions = torch.tensor([index[caption] for caption in table["caption"]])
         self._aus = torch.tensor(table.select(COLUMNS).to_numpy().copy(), dtype=torch.float32)
         self._rows = table["row"].to_list()
-        shards = {name: _open_shard(Path(job.dataset) / name) for name in table["file"].unique()}
+        shards = {name: _open_shard(path.parent / name) for name in table["file"].unique()}
         self._moments = [shards[name] for name in table["file"]]
         _check_rows(table, shards)
         self.latent_shape = _one_shape(shards)
@@ -62,33 +65,59 @@ class Dataset:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
+    def batch(self, step: int, rank: int = 0, world: int = 1) -> Draw:
         """Every `world`-th sample of step `step`, from the `rank`-th on.
 
         The timesteps are stratified: the i-th of B samples draws from the i-th of B equally likely parts of
         the schedule. A step's samples are in random order, so a sample's timestep is drawn as if alone, and
         the mean over the batch varies less. Taking every world-th keeps the strata even among the processes.
         """
-        job, size = self.job, self.job.batch_size
-        generator = torch.Generator().manual_seed(_seed(job.seed, "step", step))
-        samples = self._samples(step)
+        said, size = self.settings, self.settings.batch_size
+        generator = torch.Generator().manual_seed(_seed(said.seed, "step", step))
+        samples = self.samples(step)
         strata = (torch.arange(size) + torch.rand(size, generator=generator)) / size
-        timesteps = (strata**job.timestep_exponent * self.train_timesteps).long()
+        timesteps = (strata**said.timestep_exponent * self.train_timesteps).long()
         timesteps = timesteps.clamp(max=self.train_timesteps - 1)
-        aus = smooth(self._aus[samples], job.smoothing_variance, job.round_probability, generator)
+        aus = smooth(self._aus[samples], said.smoothing.variance, said.smoothing.round_probability, generator)
         captions = self._captions[samples]
-        dropped = torch.rand(size, generator=generator) < job.text_dropout
+        dropped = torch.rand(size, generator=generator) < said.text_dropout
         aus[dropped], captions[dropped] = 0.0, 0
         drawn, noise = torch.randn(2, size, *self.latent_shape, generator=generator)
         mine = slice(rank, None, world)
-        moments = torch.stack([self._moments[s][self._rows[s]] for s in samples[mine].tolist()]).float()
-        posterior = DiagonalGaussianDistribution(moments)
-        latents = (posterior.mean + posterior.std * drawn[mine]) * self.scaling_factor
-        return Batch(latents, noise[mine], timesteps[mine], aus[mine], captions[mine])
+        latents = self._latents(samples[mine], drawn[mine])
+        return Draw(latents, noise[mine], timesteps[mine], aus[mine], captions[mine])
 
-    def _samples(self, step: int) -> torch.Tensor:
-        """The samples of a step: each epoch is a permutation of its own, read on and on."""
-        places = torch.arange(step * self.job.batch_size, (step + 1) * self.job.batch_size)
+    def held_out(self, rank: int = 0, world: int = 1, most: int = HELD_OUT_SAMPLES) -> list[Draw]:
+        """Every `world`-th of at most `most` samples, from the `rank`-th on, in draws of a process's batch.
+
+        Nothing is dropped or smoothed. Samples, timesteps and noise are the same at every step and whatever
+        the settings, so that the loss on them can be compared along a training and between trainings:
+        the i-th of n samples has the middle of the i-th of n equal parts of the schedule.
+        """
+        generator = torch.Generator().manual_seed(_seed("held out"))
+        samples = torch.randperm(len(self), generator=generator)[:most]
+        timesteps = ((torch.arange(len(samples)) + 0.5) / len(samples) * self.train_timesteps).long()
+        drawn, noise = torch.randn(2, len(samples), *self.latent_shape, generator=generator)
+        share = torch.arange(len(samples))[rank::world]
+        return [
+            Draw(
+                self._latents(samples[part], drawn[part]),
+                noise[part],
+                timesteps[part],
+                self._aus[samples[part]],
+                self._captions[samples[part]],
+            )
+            for part in share.split(max(1, self.settings.batch_size // world))
+        ]
+
+    def _latents(self, samples: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        moments = torch.stack([self._moments[s][self._rows[s]] for s in samples.tolist()]).float()
+        posterior = DiagonalGaussianDistribution(moments)
+        return (posterior.mean + posterior.std * drawn) * self.scaling_factor
+
+    def samples(self, step: int) -> torch.Tensor:
+        """The places of a step's samples: each epoch is a permutation of its own, read on and on."""
+        places = torch.arange(step * self.settings.batch_size, (step + 1) * self.settings.batch_size)
         epochs = places // len(self)
         return torch.cat(
             [self._permutation(e)[places[epochs == e] % len(self)] for e in epochs.unique().tolist()]
@@ -96,7 +125,7 @@ class Dataset:
 
     def _permutation(self, epoch: int) -> torch.Tensor:
         if self._order is None or self._order[0] != epoch:
-            generator = torch.Generator().manual_seed(_seed(self.job.seed, "epoch", epoch))
+            generator = torch.Generator().manual_seed(_seed(self.settings.seed, "epoch", epoch))
             self._order = epoch, torch.randperm(len(self), generator=generator)
         return self._order[1]
 

@@ -1,162 +1,112 @@
 """What one training is: `TrainingJob`, read from and written to JSON. No torch here."""
 
-import json
-import math
-import types
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+
+import methods  # noqa: F401  (registers their settings)
+from settings.base import OPERATIONAL, UNKNOWN_KEY, Settings, identity
+from settings.experiment import LoopSettings, MethodTrain, TrainSettings
 from store.hashing import fingerprint, hash_file
 
-CODE_VERSION = "1"
-"""Raised when a change in this room changes what is trained; part of an adapter's key."""
+CODE_VERSION = "2"
+"""Raised when a change in this room changes what is trained: loop, data, smoothing, order, learning rate.
+A method and an encoder have versions of their own."""
 SAMPLES_FILE = "samples.parquet"
+HELD_OUT_FILE = "held_out.parquet"
 RESULT_FILE = "result.json"
-SCHEDULES = ("constant", "cosine")
-# Float16 would need loss scaling, whose state would be one more thing to resume.
-PRECISIONS = ("float32", "bfloat16")
-_NOT_DECISIVE = {"base", "dataset", "output", "processes", "device", "checkpoint_every", "log_every"}
-_NOT_DECISIVE |= {"sample_every", "validation_prompts"}
+MODEL_FOLDER = "model"
+RENDEZVOUS = "FINEFACE_RENDEZVOUS"
+"""The environment variable that names the file at which a training's processes meet."""
 
 
 class JobError(ValueError):
     """A training cannot start as asked; the message names the setting or the file."""
 
 
-@dataclass(frozen=True)
-class TrainingJob:
-    """One training of an adapter. The defaults are the paper's (section 4 and supplement) where it says them.
+class TrainingJob(Settings):
+    """One training: a method's settings, and what is about this machine.
 
-    base, revision: the Stable Diffusion model, an id or a folder; base_fingerprint: for the record
-    dataset: the folder that holds samples.parquet (see `training.dataset`); output: the folder to write
-    encoder, rank, alpha: the adapter (see `inference.adapter.AdapterConfig`)
-    steps, batch_size: optimiser steps, and samples a step in all processes together
-    warmup_steps, schedule: the learning rate rises linearly, then stays or falls to 0 along a cosine
-    timestep_exponent: timesteps are T·u^exponent, u uniform in [0, 1): 1 draws all alike, as the paper does,
-    less than 1 more of the noisy ones, at which a face's expression is decided
-    text_dropout: share of samples trained with the empty text and all AUs 0, for guidance
-    smoothing_variance, round_probability: see `training.smoothing`
-    gradient_clip: largest norm of the gradient of all parameters together
-    checkpoint_every, log_every, sample_every: in steps; sample_every 0 draws no sample sheets
-    processes: 0 takes one a GPU, or without a GPU one a core (at most 4, and dividing batch_size)
-    device: auto or cpu
+    dataset holds samples.parquet and maybe held_out.parquet (see `training.dataset`); output is written.
     """
 
-    base: str
-    dataset: str
-    output: str
-    steps: int
-    revision: str | None = None
-    base_fingerprint: str | None = None
-    encoder: str = "res_mlp64"
-    rank: int = 32
-    alpha: float = 8.0
-    batch_size: int = 16
-    learning_rate: float = 1e-4
-    warmup_steps: int = 0
-    schedule: str = "constant"
-    seed: int = 0
-    timestep_exponent: float = 1.0
-    text_dropout: float = 0.1
-    smoothing_variance: float = 0.2
-    round_probability: float = 0.2
-    gradient_clip: float = 1.0
-    checkpoint_every: int = 500
-    log_every: int = 50
-    sample_every: int = 500
-    precision: str = "float32"
-    gradient_checkpointing: bool = False
-    processes: int = 1
-    device: str = "auto"
-    validation_prompts: tuple[str, ...] = ("a close-up of a young man", "a woman in the park")
+    train: MethodTrain = Field(description="The method and its settings, as in a profile.")
+    base_content: str = Field(
+        description="inference.generation.base_content of the base; another base is refused."
+    )
+    base: Annotated[str, OPERATIONAL] = Field(description="The Stable Diffusion model, an id or a folder.")
+    revision: Annotated[str | None, OPERATIONAL] = Field(None, description="Revision of a hub id.")
+    dataset: Annotated[str, OPERATIONAL] = Field(description="The folder of the samples.")
+    output: Annotated[str, OPERATIONAL] = Field(description="The folder to write.")
+    device: Annotated[Literal["auto", "cpu"], OPERATIONAL] = Field("auto", description="auto or cpu.")
+    sample_prompts: Annotated[tuple[str, ...], OPERATIONAL] = Field(
+        ("a close-up of a young man", "a woman in the park"), description="Prompts of the sample pictures."
+    )
 
-    def __post_init__(self):
-        for field in fields(self):
-            self._check_type(field.name, field.type)
-        object.__setattr__(self, "validation_prompts", tuple(self.validation_prompts))
-        for name, low, high in (
-            ("steps", 1, math.inf),
-            ("batch_size", 1, math.inf),
-            ("rank", 1, math.inf),
-            ("warmup_steps", 0, math.inf),
-            ("text_dropout", 0, 1),
-            ("smoothing_variance", 0, math.inf),
-            ("round_probability", 0, 1),
-            ("checkpoint_every", 1, math.inf),
-            ("log_every", 1, math.inf),
-            ("sample_every", 0, math.inf),
-            ("processes", 0, math.inf),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise JobError(f"{name} must be in {low}–{high}, not {getattr(self, name)}")
-        for name in ("learning_rate", "alpha", "gradient_clip", "timestep_exponent"):
-            if not getattr(self, name) > 0:
-                raise JobError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("device", ("auto", "cpu"))):
-            if getattr(self, name) not in known:
-                raise JobError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
-        if self.processes and self.batch_size % self.processes:
-            raise JobError(f"batch_size {self.batch_size} cannot be divided by {self.processes} processes")
+    @field_validator("train")
+    @classmethod
+    def _trains(cls, train: TrainSettings) -> TrainSettings:
+        if not isinstance(train, LoopSettings):
+            raise ValueError(f"method {train.method} trains nothing")
+        return train
 
-    def _check_type(self, name, annotation):
-        value = getattr(self, name)
-        if name == "validation_prompts":
-            right = isinstance(value, (list, tuple)) and all(isinstance(prompt, str) for prompt in value)
-        elif annotation is float:
-            right = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        elif annotation is int:
-            right = isinstance(value, int) and not isinstance(value, bool)
-        else:
-            right = isinstance(value, annotation)
-        if not right:
-            kind = annotation if isinstance(annotation, types.UnionType) else annotation.__name__
-            raise JobError(f"{name} must be {kind}, not {value!r}")
+    @property
+    def loop(self) -> LoopSettings:
+        """`train`, as the loop reads it."""
+        assert isinstance(self.train, LoopSettings)
+        return self.train
 
     @classmethod
-    def read(cls, path: Path | str) -> "TrainingJob":
+    def read(cls, path: Path | str) -> TrainingJob:
         """The job in a JSON file; relative folders are taken from the file's own place.
 
         Raises JobError for a file that is missing, not JSON, or has unknown, missing or impossible settings.
         """
         path = Path(path)
         try:
-            settings = json.loads(path.read_text())
+            said = json.loads(path.read_text())
         except OSError as error:
             raise JobError(f"cannot read the job {path}: {error.strerror}") from error
         except ValueError as error:
             raise JobError(f"{path} is not JSON: {error}") from error
-        if not isinstance(settings, dict):
+        if not isinstance(said, dict):
             raise JobError(f"{path} holds no job: a JSON object is expected")
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(settings.keys() - known):
-            raise JobError(f"{path}: unknown settings {', '.join(unknown)}")
-        if missing := [name for name in ("base", "dataset", "output", "steps") if name not in settings]:
-            raise JobError(f"{path} lacks {', '.join(missing)}")
-        job = cls(**settings)
         for name in ("dataset", "output", "base"):
-            nearby = (path.parent / getattr(job, name)).resolve()
-            if name != "base" or nearby.is_dir():  # a base may also be an id
-                object.__setattr__(job, name, str(nearby))
-        return job
+            if isinstance(said.get(name), str):
+                nearby = (path.parent / said[name]).resolve()
+                if name != "base" or nearby.is_dir():  # a base may also be an id
+                    said[name] = str(nearby)
+        try:
+            return cls.model_validate(said)
+        except ValidationError as error:
+            problems = [_explain(problem) for problem in error.errors()]
+            raise JobError("\n".join(f"{path}: {problem}" for problem in problems)) from None
 
     def write(self, path: Path | str) -> None:
         """Write the job as JSON."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        Path(path).write_text(self.model_dump_json(indent=2) + "\n")
 
-    def identity(self) -> str:
-        """Hash of all that decides the trained adapter, the samples included: what a checkpoint belongs to.
-
-        Folders are not part of it, nor what only decides where and how visibly the training runs.
+    def key(self, data: str) -> str:
+        """Hash of all that decides the trained model: the job's identity, the code that trains, and `data`,
+        a hash of the samples. It names the model's folder and its checkpoints' owner.
         """
-        decisive = {name: value for name, value in asdict(self).items() if name not in _NOT_DECISIVE}
-        return fingerprint(**decisive, samples=hash_file(Path(self.dataset) / SAMPLES_FILE))
+        code = f"{CODE_VERSION}, {self.train.code_version}"
+        return fingerprint(code=code, data=data, **identity(self))
 
-    def learning_rate_at(self, step: int) -> float:
-        """The learning rate of optimiser step `step` (from 0)."""
-        if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
-        if self.schedule == "constant":
-            return self.learning_rate
-        progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        return self.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+    def checkpoint_identity(self) -> str:
+        """The key with the samples that really lie in the dataset's folder."""
+        return self.key(hash_file(Path(self.dataset) / SAMPLES_FILE))
+
+
+def _explain(problem: Any) -> str:
+    key = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "missing":
+        return f"'{key}' is missing"
+    if problem["type"] == UNKNOWN_KEY:
+        return problem["msg"].replace("unknown key", f"unknown key '{key}'", 1)
+    return f"{key}: {problem['msg']}"

@@ -1,7 +1,11 @@
-"""The training loop of an adapter (paper, section 3): one process's part of it. `__main__` starts it."""
+"""The training loop (paper, section 3), whatever the method: one process's part. `__main__` starts it."""
 
+import contextlib
 import json
+import math
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -9,20 +13,29 @@ from accelerate import Accelerator
 from diffusers import DDPMScheduler
 from torch import nn
 
-from inference import adapter as au_adapter
+import methods.registry
 from inference import devices
-from inference.adapter import AdapterConfig, AdapterError
+from inference.generation import base_content, base_folder
 from inference.pipeline import FineFacePipeline
+from inference.weights import ModelNotFound
+from methods.model import Batch, MethodError, TrainedModel, denoising_errors
 from store.hashing import hash_folder
 from training import sheets
 from training.captions import CaptionEmbeddings
 from training.checkpoints import Checkpoints, State
-from training.dataset import Batch, Dataset
-from training.folded_lora import fold
-from training.job import RESULT_FILE, JobError, TrainingJob
+from training.dataset import Dataset, Draw
+from training.job import (
+    HELD_OUT_FILE,
+    MODEL_FOLDER,
+    RENDEZVOUS,
+    RESULT_FILE,
+    SAMPLES_FILE,
+    JobError,
+    TrainingJob,
+)
 from training.progress import Progress, write
 
-ADAPTER_FOLDER, SAMPLES_FOLDER, CHECKPOINTS_FOLDER = "adapter", "samples", "checkpoints"
+SAMPLES_FOLDER, CHECKPOINTS_FOLDER = "samples", "checkpoints"
 
 
 class TrainingDiverged(RuntimeError):
@@ -30,162 +43,246 @@ class TrainingDiverged(RuntimeError):
 
 
 def train(job: TrainingJob) -> None:
-    """Train the adapter of `job`, from its last checkpoint if it has one; all of its processes call this.
+    """Train the model of `job`, from its last checkpoint if it has one; all of its processes call this.
 
-    Leaves in the output folder adapter/, result.json, progress.jsonl and samples/. Raises JobError where
-    the job, its data and its base do not fit, TrainingDiverged where the loss is not finite.
+    Leaves in the output folder model/, result.json, progress.jsonl and samples/. Raises JobError where the
+    job, its data, its base and the machine's memory do not fit, TrainingDiverged for a loss not finite.
     """
+    with _memory_errors_named(job):
+        _train(job)
+
+
+def _train(job: TrainingJob) -> None:
+    settings, output = job.loop, Path(job.output)
     accelerator = _accelerator(job)
-    output = Path(job.output)
     output.mkdir(parents=True, exist_ok=True)
     pipe = _load_base(job)
-    dataset = Dataset(job, pipe.vae.config.scaling_factor, pipe.scheduler.config.num_train_timesteps)
-    if dataset.latent_shape[0] != pipe.unet.config.in_channels:
-        found, wanted = dataset.latent_shape[0], pipe.unet.config.in_channels
-        raise JobError(f"{job.dataset}: latents of {found} channels, the base {job.base} wants {wanted}")
-    parameters = _prepare(pipe, job, accelerator.device)
-    captions = CaptionEmbeddings(pipe, dataset.captions, accelerator)
-    optimiser = torch.optim.AdamW(parameters.values(), lr=job.learning_rate, fused=True)
-    checkpoints = Checkpoints(output / CHECKPOINTS_FOLDER, job.identity())
+    data, held_out = _read_data(job, pipe)
+    model = methods.registry.get(settings.method).trained_model(settings)
+    parameters = _prepare(pipe, model, job, accelerator.device)
+    captions = CaptionEmbeddings(pipe, data.captions, accelerator)
+    validation = _Validation(pipe, model, held_out, accelerator) if held_out else None
+    optimiser = torch.optim.AdamW(parameters.values(), lr=settings.learning_rate, fused=True)
+    checkpoints = Checkpoints(output / CHECKPOINTS_FOLDER, job.checkpoint_identity())
     state = checkpoints.resume(parameters, optimiser)
     accelerator.wait_for_everyone()  # the first process may soon remove what another still reads
-    progress = Progress(output, job.steps, job.batch_size, state) if accelerator.is_main_process else None
+    main = accelerator.is_main_process
+    progress = Progress(output, settings.steps, settings.batch_size, state) if main else None
     noising = DDPMScheduler.from_config(pipe.scheduler.config)
 
-    losses = []
-    for step in range(state.step, job.steps):
-        batch = dataset.batch(step, accelerator.process_index, accelerator.num_processes)
-        loss = _loss(pipe.unet, noising, batch, captions.at(batch.captions), accelerator)
+    losses: list[torch.Tensor] = []
+    for step in range(state.step, settings.steps):
+        draw = data.batch(step, accelerator.process_index, accelerator.num_processes)
+        with accelerator.autocast():
+            loss = model.loss(pipe.unet, noising, _batch(draw, captions, accelerator.device))
         loss.backward()
         _exchange_gradients(parameters, accelerator)
-        nn.utils.clip_grad_norm_(list(parameters.values()), job.gradient_clip)
+        nn.utils.clip_grad_norm_(list(parameters.values()), settings.gradient_clip)
         for group in optimiser.param_groups:
-            group["lr"] = job.learning_rate_at(step)
+            group["lr"] = settings.learning_rate_at(step)
         optimiser.step()
         optimiser.zero_grad()
         losses.append(loss.detach())
 
         done = state.step = step + 1
-        logs = done % job.log_every == 0 or done == job.steps
-        saves = done % job.checkpoint_every == 0 and done < job.steps
+        last = done == settings.steps
+        validates = validation is not None and (_due(done, settings.validate_every) or last)
+        logs = _due(done, settings.log_every) or validates or last
+        saves = _due(done, settings.checkpoint_every) and not last
         if logs or saves:
-            _add_losses(state, losses, accelerator)
+            _add_losses(state, losses, data, accelerator)
+        held_out_loss = validation.loss(noising) if validation is not None and validates else None
         if progress is None:
             state.loss_sum, state.loss_count = (0.0, 0) if logs else (state.loss_sum, state.loss_count)
             continue
         if logs:
-            progress.report(done, state.loss_sum / state.loss_count)
+            progress.report(done, state.loss_sum / state.loss_count, held_out_loss)
             state.loss_sum, state.loss_count = 0.0, 0
-        if job.sample_every and (done % job.sample_every == 0 or done == job.steps):
+        if settings.sample_every and (_due(done, settings.sample_every) or last):
             _draw_sheet(pipe, job, output / SAMPLES_FOLDER / f"step-{done:08d}.png", accelerator)
         if saves:
             state.seconds = progress.seconds()
             checkpoints.save(state, parameters, optimiser)
     if progress is not None:
-        _finish(pipe, job, output, parameters, progress)
+        _finish(pipe, model, job, parameters, progress)
         checkpoints.remove()
     accelerator.wait_for_everyone()
     accelerator.end_training()
 
 
+def _due(done: int, every: int) -> bool:
+    return every > 0 and done % every == 0
+
+
+@contextlib.contextmanager
+def _memory_errors_named(job: TrainingJob) -> Iterator[None]:
+    """Turn an out-of-memory error, which says nothing of settings, into one that names those to change."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # torch has a class of its own for accelerators only
+        known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not known and "can't allocate memory" not in str(error):
+            raise
+        said = job.loop
+        raise JobError(
+            f"out of memory with batch_size {said.batch_size}, processes {said.processes}, precision "
+            f"{said.precision}, gradient_checkpointing {str(said.gradient_checkpointing).lower()}: set "
+            "gradient_checkpointing: true, or more processes where there are more GPUs; neither changes the "
+            "model, and the training goes on from its last checkpoint. precision: bfloat16 or a smaller "
+            f"batch_size also help, but make another model. ({(str(error).splitlines() or [''])[0][:200]})"
+        ) from error
+
+
 def _accelerator(job: TrainingJob) -> Accelerator:
     cpu = devices.pick(job.device).type == "cpu"
-    accelerator = Accelerator(cpu=cpu, mixed_precision={"float32": "no", "bfloat16": "bf16"}[job.precision])
-    if accelerator.device.type == "cuda" and accelerator.num_processes > torch.cuda.device_count():
-        raise JobError(f"{accelerator.num_processes} processes, but {torch.cuda.device_count()} GPUs")
-    return accelerator
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if not cpu and torch.cuda.is_available() and world > torch.cuda.device_count():
+        raise JobError(f"{world} processes, but {torch.cuda.device_count()} GPUs")
+    if world > 1 and not torch.distributed.is_initialized():
+        # A file, where torch's own choice would be a port that listens on all interfaces.
+        torch.distributed.init_process_group(
+            "gloo" if cpu else "nccl",
+            init_method=f"file://{os.environ[RENDEZVOUS]}",
+            rank=int(os.environ["RANK"]),
+            world_size=world,
+        )
+    # TF32: what is left in float32 (the trained weights, all without bfloat16) at the pace of NVIDIA's tensor
+    # cores. Says nothing to a CPU.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    return Accelerator(cpu=cpu, mixed_precision={"float32": "no", "bfloat16": "bf16"}[job.loop.precision])
 
 
 def _load_base(job: TrainingJob) -> FineFacePipeline:
+    """The base, if its content is the one that the job's key names."""
     try:
-        return FineFacePipeline.from_pretrained(job.base, revision=job.revision)
-    except OSError as error:
+        folder = base_folder(job.base, job.revision)
+        found = base_content(job.base, job.revision)
+        if found != job.base_content:
+            raise JobError(
+                f"the base {job.base} has the content {found}, this training is for {job.base_content}: "
+                "its files changed, or the revision is another one; put back the base, or run the stage again"
+            )
+        return FineFacePipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+    except (ModelNotFound, OSError) as error:
         raise JobError(f"the base {job.base} cannot be loaded: {error}") from error
 
 
-def _prepare(pipe: FineFacePipeline, job: TrainingJob, device: torch.device) -> dict[str, nn.Parameter]:
-    """Install the adapter, move all to `device`; returns the parameters to train, always in float32."""
-    pipe.vae.requires_grad_(False)
-    pipe.text_encoder.requires_grad_(False)
+def _read_data(job: TrainingJob, pipe: FineFacePipeline) -> tuple[Dataset, Dataset | None]:
+    """The samples to train on, and those held out where there are some to be asked."""
+    folder = Path(job.dataset)
+    scale, timesteps = pipe.vae.config.scaling_factor, pipe.scheduler.config.num_train_timesteps
+    data = Dataset(folder / SAMPLES_FILE, job.loop, scale, timesteps)
+    found, wanted = data.latent_shape[0], pipe.unet.config.in_channels
+    if found != wanted:
+        raise JobError(f"{job.dataset}: latents of {found} channels, the base {job.base} wants {wanted}")
+    if not job.loop.validate_every or not (folder / HELD_OUT_FILE).is_file():
+        return data, None
+    return data, Dataset(folder / HELD_OUT_FILE, job.loop, scale, timesteps)
+
+
+def _prepare(
+    pipe: FineFacePipeline, model: TrainedModel, job: TrainingJob, device: torch.device
+) -> dict[str, nn.Parameter]:
+    """Install the method's parts, move all to `device`; returns the parameters to train, in float32."""
     try:
-        au_adapter.install(pipe.unet, AdapterConfig(job.encoder, job.rank, job.alpha), seed=job.seed)
-    except (AdapterError, ValueError) as error:
-        raise JobError(f"the base {job.base} does not take the adapter: {error}") from error
-    fold(pipe.unet)
-    parameters = au_adapter.trainable_parameters(pipe.unet)
+        parameters = model.install(pipe)
+    except MethodError as error:
+        raise JobError(f"{job.base}: {error}") from error
     for parameter in pipe.unet.parameters():
         if not parameter.requires_grad:
-            parameter.data = parameter.data.to(devices.dtype(job.precision))
-    if job.gradient_checkpointing:
+            parameter.data = parameter.data.to(devices.dtype(job.loop.precision))
+    if job.loop.gradient_checkpointing:
         pipe.unet.enable_gradient_checkpointing()
     pipe.unet.train()
     pipe.to(device)
     return parameters
 
 
-def _loss(unet, noising: DDPMScheduler, batch: Batch, text: torch.Tensor, accelerator: Accelerator):
-    """Mean squared error of this process's samples, in the terms of the base's prediction type."""
-    device = accelerator.device
+def _batch(draw: Draw, captions: CaptionEmbeddings, device: torch.device) -> Batch:
     latents, noise, timesteps, aus = (
-        value.to(device, non_blocking=True)
-        for value in (batch.latents, batch.noise, batch.timesteps, batch.aus)
+        value.to(device, non_blocking=True) for value in (draw.latents, draw.noise, draw.timesteps, draw.aus)
     )
-    noisy = noising.add_noise(latents, noise, timesteps)
-    with accelerator.autocast():
-        conditions = {"image_embeds": [aus.unsqueeze(1)]}
-        predicted = unet(noisy, timesteps, text, added_cond_kwargs=conditions, return_dict=False)[0]
-    match noising.config.prediction_type:
-        case "epsilon":
-            target = noise
-        case "v_prediction":
-            target = noising.get_velocity(latents, noise, timesteps)
-        case "sample":
-            target = latents
-        case other:
-            raise JobError(f"the base's scheduler has an unknown prediction type {other!r}")
-    return nn.functional.mse_loss(predicted.float(), target)
+    return Batch(latents, noise, timesteps, captions.at(draw.captions), aus)
+
+
+class _Validation:
+    """The loss on the held-out samples: always the same samples, timesteps and noise."""
+
+    def __init__(
+        self, pipe: FineFacePipeline, model: TrainedModel, held_out: Dataset, accelerator: Accelerator
+    ):
+        self._unet, self._model, self._accelerator = pipe.unet, model, accelerator
+        self._captions = CaptionEmbeddings(pipe, held_out.captions, accelerator)
+        self._draws = held_out.held_out(accelerator.process_index, accelerator.num_processes)
+
+    @torch.no_grad()
+    def loss(self, noising: DDPMScheduler) -> float:
+        """The mean over all samples of all processes; every process calls it. Uses up no randomness."""
+        device = self._accelerator.device
+        found = torch.zeros(2, device=device)
+        for draw in self._draws:
+            with self._accelerator.autocast():
+                errors = denoising_errors(
+                    self._model, self._unet, noising, _batch(draw, self._captions, device)
+                )
+            found += torch.stack([errors.sum(), torch.full((), len(errors), device=device)])
+        total, count = self._accelerator.reduce(found, "sum").tolist()
+        return total / count
 
 
 def _exchange_gradients(parameters: dict[str, nn.Parameter], accelerator: Accelerator) -> None:
     """Give every process the mean gradient, sent as one vector so that the order of sums is always one."""
     if accelerator.num_processes == 1:
         return
-    gradients = [parameter.grad for parameter in parameters.values()]
+    gradients = [parameter.grad for parameter in parameters.values() if parameter.grad is not None]
     mean = accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), "mean")
     for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
 
 
-def _add_losses(state: State, losses: list[torch.Tensor], accelerator: Accelerator) -> None:
-    total = accelerator.reduce(torch.stack(losses).double().sum(), "mean").item()
-    if not total < float("inf"):
-        raise TrainingDiverged(
-            f"the loss is {total / len(losses)} before step {state.step}: lower learning_rate?"
-        )
-    state.loss_sum += total
-    state.loss_count += len(losses)
+def _add_losses(state: State, losses: list[torch.Tensor], data: Dataset, accelerator: Accelerator) -> None:
+    """Add the losses of the last steps. Raises TrainingDiverged, naming the first step that is not finite."""
+    means = accelerator.reduce(torch.stack(losses), "mean").tolist()
+    for place, mean in enumerate(means):
+        if not math.isfinite(mean):
+            step = state.step - len(means) + place
+            names = [data.sample_ids[sample] for sample in data.samples(step).tolist()]
+            raise TrainingDiverged(
+                f"the loss of step {step + 1} is {mean}: lower learning_rate, or look at its samples: "
+                f"{', '.join(names)}"
+            )
+    state.loss_sum += math.fsum(means)
+    state.loss_count += len(means)
     losses.clear()
 
 
 def _draw_sheet(pipe: FineFacePipeline, job: TrainingJob, path: Path, accelerator: Accelerator) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with accelerator.autocast():
-        sheets.draw(pipe, job.validation_prompts).save(path)
+        sheets.draw(pipe, job.sample_prompts).save(path)
 
 
-def _finish(pipe, job: TrainingJob, output: Path, parameters: dict[str, nn.Parameter], progress: Progress):
-    draft, folder = output / f".{ADAPTER_FOLDER}", output / ADAPTER_FOLDER
+def _finish(
+    pipe: FineFacePipeline,
+    model: TrainedModel,
+    job: TrainingJob,
+    parameters: dict[str, nn.Parameter],
+    progress: Progress,
+) -> None:
+    output = Path(job.output)
+    draft, folder = output / f".{MODEL_FOLDER}", output / MODEL_FOLDER
     for old in (draft, folder):
         shutil.rmtree(old, ignore_errors=True)
-    base = {"model": job.base, "revision": job.revision, "fingerprint": job.base_fingerprint}
-    au_adapter.save(pipe.unet, draft, base)
+    base = {"model": job.base, "revision": job.revision, "fingerprint": job.base_content}
+    model.save(pipe, draft, base)
     draft.rename(folder)
     result = {
-        "steps": job.steps,
+        "steps": job.loop.steps,
         "final_loss": round(progress.final_loss(), 6),
         "seconds": round(progress.seconds(), 2),
         "parameters": sum(parameter.numel() for parameter in parameters.values()),
-        "adapter_hash": hash_folder(folder),
-        "identity": job.identity(),
+        "content": hash_folder(folder),
+        "identity": job.checkpoint_identity(),
     }
     write(output / RESULT_FILE, json.dumps(result, indent=2) + "\n")

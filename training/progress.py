@@ -11,9 +11,10 @@ PROGRESS_FILE = "progress.jsonl"
 
 
 class Progress:
-    """Lines {"step", "steps", "loss", "seconds", "eta", "samples_per_second"}.
+    """Lines {"step", "steps", "loss", "seconds", "eta", "samples_per_second"}, some with "held_out_loss".
 
-    `loss` is the mean over the steps since the last line, `seconds` and `eta` are of training, without the
+    `loss` is the mean over the steps since the last line, `held_out_loss` that on the held-out samples (see
+    `training.dataset.Dataset.held_out`), `seconds` and `eta` are of training, without the
     start; `samples_per_second` is the rate since the last line. Lines after the step of `state` are cut
     from the file, so that a resumed training leaves one line a step.
     """
@@ -29,13 +30,13 @@ class Progress:
         """Seconds of training so far, those before a resume included."""
         return time.monotonic() - self._began
 
-    def report(self, step: int, loss: float) -> None:
+    def report(self, step: int, loss: float, held_out_loss: float | None = None) -> None:
         """Write the line of `step` (steps done)."""
         seconds = self.seconds()
         pace = (seconds - self._start[1]) / (step - self._start[0])
         rate = (step - self._last[0]) * self.batch_size / max(seconds - self._last[1], 1e-9)
         self._last = step, seconds
-        line = {
+        line: dict[str, float] = {
             "step": step,
             "steps": self.steps,
             "loss": round(loss, 6),
@@ -43,6 +44,8 @@ class Progress:
             "eta": round(pace * (self.steps - step), 1),
             "samples_per_second": round(rate, 2),
         }
+        if held_out_loss is not None:
+            line["held_out_loss"] = round(held_out_loss, 6)
         self.lines.append(line)
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")

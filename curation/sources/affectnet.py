@@ -9,10 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from curation import frames
+from curation import frames, probing
 from curation.frames import HashFiles, Memo, RawDataError
 from curation.sources import affectnet_archive, affectnet_crops, affectnet_lists, rar
 from curation.sources.listing import files, sound
+from reasons import Reason
 from store import Store
 
 PICTURES = "Manually_Annotated_Images"
@@ -95,7 +96,7 @@ def _from_tree(
     rows = _without_missing(rows, pl.col("present").is_null())
     path = pl.concat_str(pl.lit(f"{pictures}/"), "listed")
     rows = rows.with_columns(pl.when("present").then(path).alias("path"))
-    return frames.with_pictures(rows, hash_files, memo)
+    return probing.with_pictures(rows, hash_files, memo)
 
 
 def _from_archive(
@@ -113,10 +114,13 @@ def _from_archive(
     )
     hint = f"; {' and '.join(broken)} cannot be read to its end" if broken else ""
     rows = _without_missing(rows, pl.col("present").is_null(), hint)
-    return [frames.quarantine(rows, pl.col("problem").is_not_null(), pl.col("problem")), refused]
+    return [
+        frames.quarantine(rows, pl.col("fault").is_not_null(), pl.col("fault"), pl.col("damage")),
+        refused,
+    ]
 
 
 def _without_missing(rows: pl.DataFrame, missing: pl.Expr, hint: str = "") -> pl.DataFrame:
     return frames.quarantine(
-        rows, missing, pl.format("missing file: {} lists {}{}", "origin", "listed", pl.lit(hint))
+        rows, missing, Reason.MISSING_FILE, pl.format("{} lists {}{}", "origin", "listed", pl.lit(hint))
     )

@@ -11,21 +11,30 @@ from typing import Any
 
 import polars as pl
 
-from curation import frames
+from curation import probing
 from curation.sources import rar
+from curation.sources.rar import Content, Fault
+from reasons import Reason
 from store import Store
 from store.files import Files
 from store.hashing import hash_bytes
 
 STEM = "Manually_Annotated"
-MEMBER_SCHEMA = pl.Schema(
-    {"content_hash": pl.String, "width": pl.Int64, "height": pl.Int64, "problem": pl.String}
+MEMBER_SCHEMA = pl.Schema({"content_hash": pl.String, **probing.SCHEMA})
+_FOUND = pl.Schema(
+    {
+        "listed": pl.String,
+        "path": pl.String,
+        "content_hash": pl.String,
+        "width": pl.Int64,
+        "height": pl.Int64,
+        "fault": pl.String,
+        "damage": pl.String,
+    }
 )
-_FOUND = pl.Schema({"listed": pl.String, "path": pl.String, **MEMBER_SCHEMA})
 CHUNK = 2048
 """Members read between two writes of the memo: what a kill can lose."""
 
-_JUDGE = f"{frames.PROBE_VERSION}-{frames.MAX_PIXELS}"
 _BATCH, _BATCH_BYTES = 64, 64 << 20
 _PREFIX = r"^(?:.*/)?Manually_Annotated_Images/"
 _SUFFIX = r"(\.[A-Za-z0-9]{1,5})$"
@@ -42,11 +51,11 @@ def pictures(
 ) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
     """Read the members that `listed` names; those with both sides ≥ `min_side` become files in the store.
 
-    Returns `listed`, `path` (null for smaller ones), `content_hash`, `width`, `height`, `problem` ("code:
-    detail"), one row a member found; members that are links or point outside, as rows of a frames table; and
-    the names of parts that cannot be read to their end. A member that was read before is not read again,
-    unless it is large enough now and was not then. Without a `store` only headers are read: no member has a
-    hash or a size.
+    Returns `listed`, `path` (null for smaller ones), `content_hash`, `width`, `height`, `fault` and `damage`
+    (a reason's code and detail, null for sound ones), one row a member found; members that are links or point
+    outside, as rows of a frames table; and the names of parts that cannot be read to their end. A member that
+    was read before is not read again, unless it is large enough now and was not then. Without a `store` only
+    headers are read: no member has a hash or a size.
     """
     headers = rar.read_headers(parts, store.memo("archive_parts", rar.PART_SCHEMA) if store else None)
     broken = [path.name for path, cut in zip(parts, headers["cut"], strict=True) if cut is not None]
@@ -61,9 +70,9 @@ def pictures(
         .unique("listed", keep="last", maintain_order=True)
         .with_columns(
             pl.col("name").str.extract(_SUFFIX).str.to_lowercase().fill_null("").alias("suffix"),
-            pl.format("{}-{}-{}-{}", "name", "size", pl.col("check").fill_null(""), pl.lit(_JUDGE)).alias(
-                "key"
-            ),
+            pl.format(
+                "{}-{}-{}-{}", "name", "size", pl.col("check").fill_null(""), pl.lit(probing.JUDGE)
+            ).alias("key"),
         )
     )
     about = f"{len(parts)} RAR parts: {members.height:,} members, {found.height:,} of them in the lists"
@@ -77,7 +86,7 @@ def pictures(
     unknown = known.filter(pl.col("content_hash").is_null() | pl.col("lost"))
     new = found.join(unknown, on="key", how="semi", maintain_order="left")
     say(f"{about}; {new.height:,} to read, {refused.height:,} refused")
-    faults: dict[str, str] = {}
+    faults: dict[str, Fault] = {}
     stream = _judged(rar.contents(parts, members, set(new["position"])), new, files, min_side, faults)
 
     def compute(chunk: pl.DataFrame) -> pl.DataFrame:
@@ -93,16 +102,28 @@ def pictures(
     for _ in stream:  # remembered, but their files are new
         pass
     read = _placed(found.join(memo.read(found["key"]), on="key", how="left"), files, min_side)
-    damage = pl.col("key").replace_strict(faults, default=None, return_dtype=pl.String)
-    problem = pl.format("{} ({} in {})", "problem", "name", "part")
-    read = read.with_columns(pl.coalesce(damage, problem).alias("problem"))
+    unread = pl.DataFrame(
+        [(key, *fault) for key, fault in faults.items()],
+        schema=dict.fromkeys(("key", "fault", "damage"), pl.String),
+        orient="row",
+    )
+    read = (
+        read.drop("fault", "damage")
+        .join(unread, on="key", how="left", maintain_order="left")
+        .with_columns(
+            pl.coalesce("fault", "reason_code").alias("fault"),
+            pl.coalesce("damage", pl.format("{} ({} in {})", "reason_detail", "name", "part")).alias(
+                "damage"
+            ),
+        )
+    )
     return read.select(*_FOUND), _refusals(refused), broken
 
 
 def _placed(members: pl.DataFrame, files: Files, min_side: int) -> pl.DataFrame:
     """`path`, null for a picture too small or bad; `lost` where its file should be there and is not."""
     large = (
-        (pl.col("width") >= min_side) & (pl.col("height") >= min_side) & pl.col("problem").is_null()
+        (pl.col("width") >= min_side) & (pl.col("height") >= min_side) & pl.col("reason_code").is_null()
     ).fill_null(False)
     names = members.select(pl.when(large).then(pl.col("content_hash") + pl.col("suffix"))).to_series()
     paths = [None if name is None else files.path(name) for name in names]
@@ -113,24 +134,24 @@ def _placed(members: pl.DataFrame, files: Files, min_side: int) -> pl.DataFrame:
 
 
 def _judged(
-    contents: Iterator[tuple[int, bytes | str]],
+    contents: Iterator[tuple[int, Content]],
     members: pl.DataFrame,
     files: Files,
     min_side: int,
-    faults: dict[str, str],
+    faults: dict[str, Fault],
 ) -> Iterator[dict]:
     """What each member is (`key` and MEMBER_SCHEMA), in order; unreadable ones also go into `faults`."""
     about = {row[0]: row[1:] for row in members.select("position", "key", "suffix").iter_rows()}
 
-    def judge(item: tuple[int, bytes | str]) -> dict:
+    def judge(item: tuple[int, Content]) -> dict:
         position, content = item
         key, suffix = about[position]
-        if isinstance(content, str):
+        if isinstance(content, Fault):
             faults[key] = content
             return {"key": key}
-        probe = frames.probe_content(content)
+        probe = probing.probe_content(content)
         row = {"key": key, "content_hash": hash_bytes(content)} | vars(probe)
-        if not probe.problem and min(probe.width, probe.height) >= min_side:
+        if not probe.reason_code and min(probe.width, probe.height) >= min_side:
             files.put(content, suffix)
         return row
 
@@ -139,7 +160,7 @@ def _judged(
             yield from pool.map(judge, batch)
 
 
-def _batches(contents: Iterator[tuple[int, bytes | str]]) -> Iterator[list[tuple[int, bytes | str]]]:
+def _batches(contents: Iterator[tuple[int, Content]]) -> Iterator[list[tuple[int, Content]]]:
     batch, size = [], 0
     for item in contents:
         batch.append(item)
@@ -153,11 +174,12 @@ def _batches(contents: Iterator[tuple[int, bytes | str]]) -> Iterator[list[tuple
 
 def _refusals(members: pl.DataFrame) -> pl.DataFrame:
     origin = pl.format("{}:{}", "part", "position")
-    reason = pl.when("outside").then(pl.lit("points outside")).otherwise(pl.lit("link"))
+    code = pl.when("outside").then(pl.lit(Reason.POINTS_OUTSIDE)).otherwise(pl.lit(Reason.LINK))
     return members.select(
         pl.format("affectnet/{}#{}", "name", origin).alias("sample_id"),
         pl.lit("affectnet").alias("source"),
         origin.alias("origin"),
         pl.lit(False).alias("keep"),
-        pl.format("{}: member {} of {} is not unpacked", reason, "name", "part").alias("reason"),
+        code.alias("reason_code"),
+        pl.format("member {} of {} is not unpacked", "name", "part").alias("reason_detail"),
     )

@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 from numpy.lib import format as npy
 
-from curation import frames
+from curation import frames, probing
 from curation.frames import HashFiles, Memo, RawDataError
 from curation.sources import affectnet_lists, listing
+from reasons import Reason
 
 SIDE = 224
 """Width and height of every crop, in pixels."""
@@ -56,32 +57,31 @@ def read(folder: Path, release: str, hash_files: HashFiles, memo: Memo | None, m
     crops, labels = _paired(folder, release)
     rows = crops.join(labels, on="place", how="full", coalesce=True).with_columns(
         pl.lit("affectnet").alias("source"),
-        pl.lit(True).alias("keep"),
-        pl.lit(None, dtype=pl.String).alias("reason"),
+        *frames.KEPT,
         pl.coalesce("crop", "odd", "label").alias("origin"),
         pl.concat_str(pl.lit(f"{folder}/"), "crop").alias("path"),
     )
-    odd = pl.format("unreadable name: {} is not valid text", "odd")
-    rows = frames.quarantine(rows, pl.col("odd").is_not_null(), odd)
-    rows = frames.quarantine(
-        rows, pl.col("crop").is_null(), pl.format("missing file: no picture for {}", "label")
-    )
-    rows = frames.quarantine(rows, pl.col("label").is_null(), pl.format("no label: for {}", "crop"))
+    for where, code, detail in (
+        (pl.col("odd").is_not_null(), Reason.UNREADABLE_NAME, pl.format("{} is not valid text", "odd")),
+        (pl.col("crop").is_null(), Reason.MISSING_FILE, pl.format("no picture for {}", "label")),
+        (pl.col("label").is_null(), Reason.NO_LABEL, pl.format("for {}", "crop")),
+        (pl.col("fault").is_not_null(), pl.col("fault"), pl.col("complaint")),
+    ):
+        rows = frames.quarantine(rows, where, code, detail)
     rows = rows.with_columns(pl.format("affectnet/{}", "origin").alias("sample_id"))
-    rows = frames.quarantine(rows, pl.col("fault").is_not_null(), pl.col("fault"))
     rows = affectnet_lists.as_labels(rows, NUMBERS)
-    return frames.finished([frames.with_pictures(rows, hash_files, memo)])
+    return frames.finished([probing.with_pictures(rows, hash_files, memo)])
 
 
 def _paired(folder: Path, release: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Crops (`place`, `crop`, or `odd`, a name that is no text) and labels (`place`, `label`, the cells of
-    NUMBERS and `landmarks`, `fault`). A place is the path without "images/", "annotations/" and what follows
-    the name.
+    NUMBERS and `landmarks`, `fault` and `complaint`, a reason's code and detail). A place is the path
+    without "images/", "annotations/" and what follows the name.
     """
     crops: list[tuple[str, str | None, str | None]] = []
     sidecars: dict[str, list[str]] = {}
     for name in listing.files(folder):
-        if PurePosixPath(name).suffix.lower() in frames.SUFFIXES:
+        if PurePosixPath(name).suffix.lower() in probing.SUFFIXES:
             if listing.sound(name):
                 crops.append((_place(name.rpartition(".")[0]), name, None))
             else:
@@ -97,7 +97,7 @@ def _paired(folder: Path, release: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     rows = [
         {"place": place, "label": names[0], **read_one(folder, names)} for place, names in sidecars.items()
     ]
-    schema = dict.fromkeys(("place", "label", *NUMBERS, "landmarks", "fault"), pl.String)
+    schema = dict.fromkeys(("place", "label", *NUMBERS, "landmarks", "fault", "complaint"), pl.String)
     return (
         pl.DataFrame(crops, schema=dict.fromkeys(("place", "crop", "odd"), pl.String), orient="row"),
         pl.DataFrame(rows, schema=schema),
@@ -118,7 +118,7 @@ def _arrays(folder: Path, names: list[str]) -> Labels:
         try:
             values = _array(f"{folder}/{name}")
         except Exception as error:  # whatever a broken header makes numpy raise
-            return labels | {"fault": f"unreadable label: {name}: {error}"}
+            return labels | _unreadable(f"{name}: {error}")
         labels[column] = _cell(values.ravel().tolist())
     return labels | _absent(labels, names[0])
 
@@ -163,15 +163,24 @@ def _document(folder: Path, names: list[str]) -> Labels:
             if key in entries
         }
     except AttributeError:
-        return {"fault": f"unreadable label: {name} holds no mapping"}
+        return _unreadable(f"{name} holds no mapping")
     except (OSError, ValueError, RecursionError) as error:
-        return {"fault": f"unreadable label: {name}: {error}"}
+        return _unreadable(f"{name}: {error}")
     return labels | _absent(labels, name)
 
 
 def _absent(labels: Labels, name: str) -> Labels:
     absent = [column for column in NUMBERS if column not in labels]
-    return {"fault": f"no label: {name} and its neighbours lack {', '.join(absent)}"} if absent else {}
+    if not absent:
+        return {}
+    return {
+        "fault": Reason.NO_LABEL.value,
+        "complaint": f"{name} and its neighbours lack {', '.join(absent)}",
+    }
+
+
+def _unreadable(complaint: str) -> Labels:
+    return {"fault": Reason.UNREADABLE_LABEL.value, "complaint": complaint}
 
 
 def _cell(values: list) -> str:

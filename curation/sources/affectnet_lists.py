@@ -6,8 +6,11 @@ from typing import BinaryIO
 
 import polars as pl
 
+import reasons
 from curation import frames
 from curation.frames import RawDataError
+from curation.sources import texts
+from reasons import Reason
 
 NAMES = ("training.csv", "validation.csv")
 FOLDERS = ("Manually_Annotated_file_lists", "Manually_Annotated_file_list")
@@ -19,14 +22,14 @@ NOT_APPLICABLE = -2.0
 BLOCK_BYTES = 16 << 20
 """A list is half a gigabyte of landmarks: it is read in blocks of whole lines."""
 
-_PLACE = ("list", "line", "origin", "listed", "keep", "reason")
+_PLACE = ("list", "line", "origin", "listed", "keep", *reasons.COLUMNS)
 _LISTED = pl.col(HEADER[0]).fill_null("").str.replace_all("\\", "/", literal=True).str.strip_prefix("./")
 
 
 def read(paths: list[Path], landmarks: bool = True) -> pl.DataFrame:
     """One row a non-empty line: the cells of HEADER as numbers where they are (`facial_landmarks`, nearly all
     of a list's bytes, only if asked for), `listed` (the picture's path), `origin` ("training.csv:17"),
-    `sample_id`, `keep`, `reason`.
+    `sample_id`, `keep`, `reason_code`, `reason_detail`.
 
     Lists may lack their header. Raises RawDataError for a list without a needed column and for lists without
     a line.
@@ -55,8 +58,8 @@ def as_labels(rows: pl.DataFrame, names: tuple[str, ...] = NUMBERS) -> pl.DataFr
         number = pl.col(name).cast(pl.Float64, strict=False)
         number = pl.when(number.is_finite()).then(number)
         complaint = pl.format("{} {} '{}'", "origin", pl.lit(name), name)
-        rows = _quarantined(rows, number.is_null(), pl.concat_str(pl.lit("not a number: "), complaint))
-        rows = _quarantined(rows, ~in_range(name, number), pl.concat_str(pl.lit("out of range: "), complaint))
+        rows = _quarantined(rows, number.is_null(), Reason.NOT_A_NUMBER, complaint)
+        rows = _quarantined(rows, ~in_range(name, number), Reason.OUT_OF_RANGE, complaint)
         rows = rows.with_columns(number.alias(name))
     rows = rows.with_columns(
         pl.when(in_range("expression", pl.col("expression"))).then("expression").alias("expression")
@@ -73,9 +76,11 @@ def _applicable(rows: pl.DataFrame) -> pl.DataFrame:
 def _blocks(path: Path, cells: list[str]) -> Iterator[pl.DataFrame]:
     """Rows of whole lines, numbered from 1: `cells` of HEADER at least, judged."""
     with path.open("rb") as file:
-        header, line = _header(file, path)
+        separator = _separator(file, path)
+        header, line = _header(file, path, separator)
         while content := file.read(BLOCK_BYTES) + file.readline():
-            lines = content.count(b"\n") + (not content.endswith(b"\n"))
+            lines = texts.count_lines(content)
+            content = _plain(content, separator)
             rows = _whole(content, header, path.name, line, cells)
             if rows is None or rows.height != lines:
                 rows = _line_by_line(content, header, path.name, line)
@@ -84,13 +89,40 @@ def _blocks(path: Path, cells: list[str]) -> Iterator[pl.DataFrame]:
             line += lines
 
 
-def _header(file: BinaryIO, path: Path) -> tuple[list[str], int]:
+def _separator(file: BinaryIO, path: Path) -> bytes:
+    """What stands between the cells of a list's first line, a comma or a tab; `file` is left at its start.
+
+    Raises RawDataError for lists that cannot be read line by line: in UTF-16 or 32, or with semicolons, which
+    stand between landmarks too.
+    """
+    start = file.read(BLOCK_BYTES)
+    file.seek(0)
+    if (encoding := texts.encoding(start)) != "utf-8-sig" or b"\0" in start[:4096]:
+        named = encoding.upper() if encoding != "utf-8-sig" else "UTF-16"
+        raise RawDataError(f"{path} is {named}, not UTF-8: iconv -f {named} -t UTF-8 mends it")
+    first = start.lstrip().partition(b"\n")[0]
+    cell = first.partition(b",")[0]
+    if b"\t" in cell:
+        return b"\t"
+    if b";" in cell:
+        raise RawDataError(
+            f"{path} has semicolons between its cells, as between its landmarks: save it with commas"
+        )
+    return b","
+
+
+def _plain(content: bytes, separator: bytes) -> bytes:
+    """Lines with commas between cells and without quotes, which no cell of a list needs."""
+    return (content if separator == b"," else content.replace(separator, b",")).replace(b'"', b"")
+
+
+def _header(file: BinaryIO, path: Path, separator: bytes) -> tuple[list[str], int]:
     """The names of the columns, and the number of the line with which `file` goes on."""
     start, line = 3 * (file.read(3) == b"\xef\xbb\xbf"), 1
     file.seek(start)
     while (content := file.readline()) and not content.strip():
         start, line = file.tell(), line + 1
-    header = [cell.strip() for cell in content.decode(errors="replace").split(",")]
+    header = [cell.strip() for cell in _plain(content, separator).decode(errors="replace").split(",")]
     if not set(header) & set(HEADER):
         file.seek(start)
         return list(HEADER), line
@@ -125,8 +157,7 @@ def _placed(rows: pl.DataFrame, name: str) -> pl.DataFrame:
         pl.format("{}:{}", pl.lit(name), "line").alias("origin"),
         pl.lit(name).alias("list"),
         _LISTED.alias("listed"),
-        pl.lit(True).alias("keep"),
-        pl.lit(None, dtype=pl.String).alias("reason"),
+        *frames.KEPT,
     )
 
 
@@ -156,22 +187,23 @@ def _lines(content: bytes) -> pl.DataFrame:
 def _judged(rows: pl.DataFrame, columns: int) -> pl.DataFrame:
     count = pl.format("{} has {} cells, not {}", "origin", "cells", pl.lit(columns))
     path = pl.col("listed")
-    for where, reason in (
-        (pl.col("cells") < columns, pl.concat_str(pl.lit("short line: "), count)),
-        (pl.col("cells") > columns, pl.concat_str(pl.lit("long line: "), count)),
-        (path == "", pl.format("no path: {} names no picture", "origin")),
+    for where, code, detail in (
+        (pl.col("cells") < columns, Reason.SHORT_LINE, count),
+        (pl.col("cells") > columns, Reason.LONG_LINE, count),
+        (path == "", Reason.NO_PATH, pl.format("{} names no picture", "origin")),
         (
             path.str.contains("\ufffd", literal=True),
-            pl.format("unreadable name: {} names {}, which is not valid UTF-8", "origin", path),
+            Reason.UNREADABLE_NAME,
+            pl.format("{} names {}, which is not valid UTF-8", "origin", path),
         ),
     ):
-        rows = _quarantined(rows, where, reason)
+        rows = _quarantined(rows, where, code, detail)
     return as_labels(rows)
 
 
-def _quarantined(rows: pl.DataFrame, where: pl.Expr, reason: pl.Expr) -> pl.DataFrame:
+def _quarantined(rows: pl.DataFrame, where: pl.Expr, code: Reason, detail: pl.Expr) -> pl.DataFrame:
     # Most blocks have no bad line: the reasons of 400,000 good ones need not be written.
-    return frames.quarantine(rows, where, reason) if rows.select(where.any()).item() else rows
+    return frames.quarantine(rows, where, code, detail) if rows.select(where.any()).item() else rows
 
 
 def _identified(rows: pl.DataFrame) -> pl.DataFrame:
@@ -180,8 +212,8 @@ def _identified(rows: pl.DataFrame) -> pl.DataFrame:
     first = pl.col("listed").is_first_distinct() & (pl.col("listed") != "")
     rows = rows.with_columns(first.alias("first"))
     original = pl.col("origin").first().over("listed")
-    repeats = pl.format("duplicate line: {} repeats {} of {}", "origin", "listed", original)
-    rows = _quarantined(rows, ~pl.col("first"), repeats)
+    repeats = pl.format("{} repeats {} of {}", "origin", "listed", original)
+    rows = _quarantined(rows, ~pl.col("first"), Reason.DUPLICATE_LINE, repeats)
     plain = pl.concat_str(pl.lit("affectnet/"), "listed")
     placed = pl.concat_str(plain, pl.lit("#"), "origin")
     sample = pl.when("first").then(plain).otherwise(placed).alias("sample_id")

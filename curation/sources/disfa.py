@@ -7,10 +7,12 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from curation import frames
+import reasons
+from curation import frames, probing
 from curation.frames import HashFiles, Memo, RawDataError
 from curation.sources import disfa_labels, disfa_pictures, listing, video
 from curation.sources.disfa_labels import FAULTY_FRAMES
+from reasons import Reason
 
 VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".mkv", ".mov", ".mpg", ".mpeg", ".wmv"})
 CAMERAS = ("left", "right")
@@ -27,6 +29,7 @@ def read(
     exclude_faulty: bool = True,
     faulty: Mapping[str, Sequence[tuple[int, int]]] = FAULTY_FRAMES,
     first_frame: int | None = None,
+    first_label: int = 1,
     memo: Memo | None = None,
     say: Callable[[str], None] = lambda text: None,
     note: Callable[[str], None] = lambda text: None,
@@ -38,20 +41,22 @@ def read(
     (`Video_LeftCamera/LeftVideoSN001_comp.avi`) or frames extracted before (`.../SN001/00000.jpg`); the video
     is taken where both are there. Frames of videos are put into `files`; the folder `index` remembers which
     videos are done. Whether extracted frames are counted from 0 or 1 is decided by evidence
-    (`disfa_pictures.decide`) and named in `origin`; `first_frame` (0 or 1) overrules it. `say` is told what
+    (`disfa_pictures.decide`) and named in `origin`; `first_frame` (0 or 1) overrules it. Label files are
+    counted from `first_label`. `say` is told what
     is done now (a video decoded), `note` what was found: each video's frames, the evidence of the numbering.
 
     Quarantined with file and line or frame: labels without a frame, frames without a label, label lines that
     are short, not numeric, out of range or there twice, all frames of a subject without one of its twelve
     label files, frames that do not decode, names that are no text and, with `exclude_faulty`, frames in
     `faulty`. Raises RawDataError for a folder without labels, without pictures of a camera asked for, or with
-    extracted frames whose numbering nothing decides.
+    extracted frames whose numbering nothing decides, and for label files that are not counted from
+    `first_label`.
     """
     folder = Path(folder).absolute()
     found = _find(folder, cameras)
     if found.strangers:
         note(f"{found.strangers:,} pictures and videos are left alone: no SN001 or the like in their names")
-    labels, strays = disfa_labels.read(folder / name for name in found.labels)
+    labels, strays = disfa_labels.read((folder / name for name in found.labels), first_label)
     pictures, accounts = [pl.DataFrame(schema=disfa_pictures.SCHEMA)], {}
     for key, names in sorted(found.videos.items()):
         table, accounts[key] = disfa_pictures.from_video(
@@ -70,9 +75,9 @@ def read(
     everything = pl.concat(pictures)
     rows = _joined(everything.drop_nulls("frame"), labels, accounts, cameras)
     if exclude_faulty:
-        rows = frames.quarantine(rows, _is_faulty(faulty), "faulty frame (tracking log)")
+        rows = frames.quarantine(rows, _is_faulty(faulty), Reason.FAULTY_FRAME, "tracking log")
     aside = pl.concat([everything.filter(pl.col("frame").is_null()), strays, found.spare()], how="diagonal")
-    aside = aside.select("subject", "frame", "origin", "path", "content_hash", "reason").with_columns(
+    aside = aside.select("subject", "frame", "origin", "path", "content_hash", *reasons.COLUMNS).with_columns(
         pl.lit(False).alias("keep"), pl.concat_str(pl.lit("disfa/"), "origin").alias("sample_id")
     )
     return frames.finished([part.with_columns(pl.lit("disfa").alias("source")) for part in (rows, aside)])
@@ -92,14 +97,14 @@ class _Found:
     def spare(self) -> pl.DataFrame:
         """Rows that say which files were left alone: second videos of a subject, names that are no text."""
         spare = [
-            (subject, name, f"second video: {name} beside {names[0]}")
+            (subject, name, Reason.SECOND_VIDEO.value, f"{name} beside {names[0]}")
             for (subject, _), names in sorted(self.videos.items())
             for name in names[1:]
         ]
-        spare += [(None, name, f"unreadable name: {name} is not valid text") for name in self.unnameable]
-        return pl.DataFrame(
-            spare, schema=dict.fromkeys(("subject", "origin", "reason"), pl.String), orient="row"
-        )
+        odd = Reason.UNREADABLE_NAME.value
+        spare += [(None, name, odd, f"{name} is not valid text") for name in self.unnameable]
+        columns = ("subject", "origin", *reasons.COLUMNS)
+        return pl.DataFrame(spare, schema=dict.fromkeys(columns, pl.String), orient="row")
 
 
 def _find(folder: Path, cameras: Sequence[str]) -> _Found:
@@ -112,7 +117,7 @@ def _find(folder: Path, cameras: Sequence[str]) -> _Found:
         place, _, file = name.rpartition("/")
         suffix = file[file.rfind(".") :].lower()
         is_labels = suffix == ".txt" and disfa_labels.FILE.fullmatch(file) is not None
-        is_video, is_still = suffix in VIDEO_SUFFIXES, suffix in frames.SUFFIXES
+        is_video, is_still = suffix in VIDEO_SUFFIXES, suffix in probing.SUFFIXES
         if not listing.sound(name):
             found.unnameable += [listing.shown(name)] if is_labels or is_video or is_still else []
             continue
@@ -158,16 +163,17 @@ def _joined(
         pl.coalesce("origin", "label_line").alias("origin"),
         pl.col("account").fill_null(pl.format("{} has no video and no frames", "subject")),
     )
-    no_picture = pl.format("no frame: {} labels frame {}, {}", "label_line", "frame", "account")
-    rows = frames.quarantine(rows, pl.col("pictureless"), no_picture)
-    rows = frames.quarantine(rows, pl.col("label_problem").is_not_null(), pl.col("label_problem"))
+    no_picture = pl.format("{} labels frame {}, {}", "label_line", "frame", "account")
+    rows = frames.quarantine(rows, pl.col("pictureless"), Reason.NO_FRAME, no_picture)
+    fault, complaint = pl.col("label_fault"), pl.col("label_complaint")
+    rows = frames.quarantine(rows, fault.is_not_null(), fault, complaint)
     whose = (
         pl.when(pl.col("subject").is_in(labels["subject"].unique().to_list()))
         .then(pl.format("which {}_au1.txt does not have", "subject"))
         .otherwise(pl.format("and {} has no label", "subject"))
     )
-    no_label = pl.format("no label: {} is frame {}, {}", "origin", "frame", whose)
-    rows = frames.quarantine(rows, pl.col("label_line").is_null(), no_label)
+    no_label = pl.format("{} is frame {}, {}", "origin", "frame", whose)
+    rows = frames.quarantine(rows, pl.col("label_line").is_null(), Reason.NO_LABEL, no_label)
     number = pl.col("frame").cast(pl.String).str.zfill(5)
     return rows.with_columns(
         pl.when(pl.col("camera") == "left")
@@ -177,7 +183,7 @@ def _joined(
     ).select("sample_id", "frame", "subject", "path", "origin", "content_hash", "width", "height", *_KEPT)
 
 
-_KEPT = (*frames.LABELS, "keep", "reason")
+_KEPT = (*frames.LABELS, "keep", *reasons.COLUMNS)
 
 
 def _is_faulty(faulty: Mapping[str, Sequence[tuple[int, int]]]) -> pl.Expr:

@@ -8,11 +8,17 @@ from pathlib import Path
 
 import polars as pl
 
+import picture_files
 from curation.frames import LABELS, RawDataError
+from curation.sources import texts
 from facs import ACTION_UNITS, COLUMNS
+from reasons import Reason
 
 FOLDER = "ActionUnit_Labels"
 FILE = re.compile(r"(SN\d+)_au(\d+)\.txt", re.IGNORECASE)
+
+HIGHEST_FRAME = 10**9 - 1
+"""A year and a half of film: a number above is no frame's."""
 
 FAULTY_FRAMES: dict[str, tuple[tuple[int, int], ...]] = {
     "SN001": ((398, 420), (3190, 3243)),
@@ -58,23 +64,27 @@ LabelFile = tuple[int, Path, str]
 """AU, path, and what the file is called: its name, or its place below the others where two have one name."""
 
 
-def read(files: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Two tables from label files named `SN001_au12.txt`, one `frame,intensity` line a frame, frames 1-based.
+def read(files: Iterable[Path], first_label: int = 1) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Two tables from label files named `SN001_au12.txt`, one `frame,intensity` line a frame, counted from
+    `first_label` (1 as published, or 0); the tables count from 1.
 
     Labels, one row a (subject, frame): `subject`, `frame`, `label_line` (where the frame is first named, as
-    "SN001_au1.txt:88"), `label_au1` ... `label_au26` (0-5), `label_problem` (null if all twelve are there and
-    sound: a subject of which a label file is missing, empty or unreadable has no sound frame). Stray lines,
-    one row a line that names no frame or one that was named before: `subject`, `frame`, `origin`, `reason`.
-    The AU is the one in the file's name. Raises RawDataError if there is no such file or if none has a line.
+    "SN001_au1.txt:88"), `label_au1` ... `label_au26` (0-5), `label_fault` and `label_complaint` (a reason's
+    code and detail; null if all twelve are there and sound: a subject of which a label file is missing, empty
+    or unreadable has no sound frame). Stray lines, one row a line that names no frame or one that was named
+    before: `subject`, `frame`, `origin`, `reason_code`, `reason_detail`.
+    The AU is the one in the file's name. Raises RawDataError if there is no such file, if none has a line,
+    and for files that are evidently not counted from `first_label`: every label would be one frame off.
     """
     sound, others = [], {}
     for subject, own in _subjects(files).items():
-        table = _sound(subject, own)
+        table = _sound(subject, own, first_label)
         if table is None:
             others[subject] = own
         else:
             sound.append(table)
-    lines, unread = _lines(others)
+    lines, unread = _lines(others, first_label)
+    _check_counting(lines, sound, first_label)
     if lines.is_empty() and not sound:
         raise RawDataError(f"all label files in {FOLDER} are empty or unreadable")
     named = lines.filter(pl.col("frame").is_not_null()).with_columns(pl.lit(False).alias("again"))
@@ -85,13 +95,15 @@ def read(files: Iterable[Path]) -> tuple[pl.DataFrame, pl.DataFrame]:
         "subject",
         "frame",
         pl.col("place").alias("origin"),
-        pl.format("duplicate label line: {} names frame {} again", "place", "frame").alias("reason"),
+        pl.lit(Reason.DUPLICATE_LABEL_LINE).alias("reason_code"),
+        pl.format("{} names frame {} again", "place", "frame").alias("reason_detail"),
     )
     nameless = lines.filter(pl.col("frame").is_null()).select(
         "subject",
         pl.lit(None, dtype=pl.Int64).alias("frame"),
         pl.col("place").alias("origin"),
-        pl.col("problem").alias("reason"),
+        pl.col("code").alias("reason_code"),
+        pl.col("complaint").alias("reason_detail"),
     )
     wide = _wide(named.filter(~pl.col("again")), _absent_files(lines, unread))
     return pl.concat([*sound, wide]), pl.concat([repeats, nameless])
@@ -101,15 +113,16 @@ def _compared(named: pl.DataFrame) -> pl.DataFrame:
     """Lines that name a frame that another line of its AU names: the first counts, if all say the same."""
     named = named.sort(*_KEY, "file", "line")
     conflict = pl.format(
-        "conflicting label lines: {} and {} differ on frame {}",
+        "{} and {} differ on frame {}",
         pl.col("place").first().over(_KEY),
         pl.col("place").last().over(_KEY),
         "frame",
     )
-    differ = pl.col("value").n_unique().over(_KEY) > 1
+    differ = pl.col("code").is_null() & (pl.col("value").n_unique().over(_KEY) > 1)
     return named.with_columns(
         (pl.int_range(pl.len()).over(_KEY) > 0).alias("again"),
-        pl.coalesce("problem", pl.when(differ).then(conflict)).alias("problem"),
+        pl.when(differ).then(pl.lit(Reason.CONFLICTING_LABEL_LINES)).otherwise("code").alias("code"),
+        pl.when(differ).then(conflict).otherwise("complaint").alias("complaint"),
     )
 
 
@@ -129,20 +142,20 @@ def _subjects(files: Iterable[Path]) -> dict[str, list[LabelFile]]:
     return found
 
 
-def _sound(subject: str, files: list[LabelFile]) -> pl.DataFrame | None:
+def _sound(subject: str, files: list[LabelFile], first_label: int) -> pl.DataFrame | None:
     """The labels of a subject whose twelve files name the same frames in the same order, once each, in lines
     that are all sound, as nearly all do; None for any other."""
     files = sorted(files)
     if tuple(au for au, *_ in files) != ACTION_UNITS:
         return None
     try:
-        contents = [path.read_bytes() for _, path, _ in files]
+        contents = [picture_files.read(path, texts.MAX_LIST_BYTES) for _, path, _ in files]
         content = b"".join(each if each.endswith(b"\n") else each + b"\n" for each in contents)
         schema = {"frame": pl.Int64, "value": pl.Float64}
         lines = pl.read_csv(content, has_header=False, schema=schema, quote_char=None)
     except (OSError, pl.exceptions.PolarsError):
         return None
-    counts = {each.count(b"\n") + (not each.endswith(b"\n")) for each in contents}
+    counts = {texts.count_lines(each) for each in contents}
     count = max(counts)
     if counts != {count} or lines.height != count * len(files):
         return None
@@ -151,13 +164,13 @@ def _sound(subject: str, files: list[LabelFile]) -> pl.DataFrame | None:
         return None
     frame, intensity = pl.col("frame"), pl.col(LABELS)
     checks = (
-        frame.is_between(1, 10**9 - 1),
+        frame.is_between(1, HIGHEST_FRAME),
         frame.is_unique(),
         intensity.is_between(0, 5),
         intensity == intensity.round(),
     )
     columns = {label: lines["value"].slice(i * count, count) for i, label in enumerate(LABELS)}
-    table = pl.DataFrame({"frame": lines["frame"].head(count), **columns})
+    table = pl.DataFrame({"frame": lines["frame"].head(count) + 1 - first_label, **columns})
     if not table.select(pl.all_horizontal(*checks).fill_null(False).all()).item():
         return None
     return table.select(
@@ -165,26 +178,50 @@ def _sound(subject: str, files: list[LabelFile]) -> pl.DataFrame | None:
         "frame",
         pl.format("{}:{}", pl.lit(files[0][2]), pl.int_range(1, pl.len() + 1)).alias("label_line"),
         *LABELS,
-        pl.lit(None, dtype=pl.String).alias("label_problem"),
+        pl.lit(None, dtype=pl.String).alias("label_fault"),
+        pl.lit(None, dtype=pl.String).alias("label_complaint"),
     )
 
 
-def _lines(subjects: dict[str, list[LabelFile]]) -> tuple[pl.DataFrame, dict[tuple[str, int], str]]:
-    """One row a line: the columns of _LINE, `place`, `problem`; and why the files of a (subject, AU) gave
+def _check_counting(lines: pl.DataFrame, sound: list[pl.DataFrame], first_label: int) -> None:
+    """Raises RawDataError where the files of a subject name a frame 0 though they are said to count from 1,
+    or none names it though they are said to count from 0. One file that does so has a bad line."""
+    if first_label == 0:
+        if not any((table["frame"] == 1).any() for table in [*sound, lines]):
+            raise RawDataError(f"no label file in {FOLDER} names frame 0: disfa.first_label is 1, not 0")
+        return
+    zero = pl.col("text").str.contains(r"^0+(\.0*)?\s*[,;\s]")
+    found = lines.filter(pl.col("code") == Reason.FRAME_OUT_OF_RANGE, zero).sort("subject", "au")
+    files = found.group_by("subject", maintain_order=True).agg(
+        pl.col("au").n_unique(), pl.col("place").first()
+    )
+    shifted = files.filter(pl.col("au") > len(ACTION_UNITS) // 2)
+    if shifted.height:
+        subject, count, place = shifted.row(0)
+        raise RawDataError(
+            f"{count} label files of {subject} count their frames from 0 ({place}), the published ones "
+            "from 1: read like those, each label would belong to another frame; set disfa.first_label: 0"
+        )
+
+
+def _lines(
+    subjects: dict[str, list[LabelFile]], first_label: int
+) -> tuple[pl.DataFrame, dict[tuple[str, int], str]]:
+    """One row a line: the columns of _LINE, `place`, `complaint`; and why the files of a (subject, AU) gave
     none."""
     tables, unread = [pl.DataFrame(schema=_LINE)], {}
     for subject, files in subjects.items():
         for au, path, name in files:
             try:
-                content = path.read_bytes()
+                content = picture_files.read(path, texts.MAX_LIST_BYTES)
                 unread.setdefault((subject, au), f"{name} is empty")
             except OSError as error:
                 content = b""
                 unread[subject, au] = f"{name} cannot be read: {error.strerror}"
-            text = content.decode("utf-8-sig", errors="replace").split("\n")
+            text = content.decode(texts.encoding(content), errors="replace").split("\n")
             lines = pl.DataFrame({"text": pl.Series(text, dtype=pl.String)}).with_row_index("line", offset=1)
             tables.append(
-                _line_by_line(lines)
+                _line_by_line(lines, first_label)
                 .with_columns(
                     pl.lit(subject).alias("subject"),
                     pl.lit(au, dtype=pl.Int64).alias("au"),
@@ -194,11 +231,12 @@ def _lines(subjects: dict[str, list[LabelFile]]) -> tuple[pl.DataFrame, dict[tup
             )
     lines = pl.concat(tables).sort("subject", "au", "file", "line")
     lines = lines.with_columns(pl.format("{}:{}", "file", "line").alias("place"))
-    return lines.with_columns(pl.format("{}: {} '{}'", "code", "place", "text").alias("problem")), unread
+    complaint = pl.when(pl.col("code").is_not_null()).then(pl.format("{} '{}'", "place", "text"))
+    return lines.with_columns(complaint.alias("complaint")), unread
 
 
-def _line_by_line(lines: pl.DataFrame) -> pl.DataFrame:
-    """`frame`, `value` and `code`, what is wrong, of each line that is not empty."""
+def _line_by_line(lines: pl.DataFrame, first_label: int) -> pl.DataFrame:
+    """`frame` (from 1), `value` and `code`, what is wrong, of each line that is not empty."""
     lines = lines.with_columns(pl.col("text").str.strip_chars()).filter(pl.col("text") != "")
     cells = pl.col("text").str.replace_all(r"\s*[,;\s]\s*", ",").str.split(",")
     lines = lines.with_columns(
@@ -208,23 +246,24 @@ def _line_by_line(lines: pl.DataFrame) -> pl.DataFrame:
             for i, name in enumerate(("frame", "value"))
         ),
     )
-    whole_frame = (pl.col("frame") >= 1) & (pl.col("frame") == pl.col("frame").round())
+    frame = pl.col("frame") + 1 - first_label
+    whole_frame = frame.is_between(1, HIGHEST_FRAME) & (frame == frame.round())
     sound_value = pl.col("value").is_between(0, 5) & (pl.col("value") == pl.col("value").round())
     code = (
         pl.when(pl.col("cells") < 2)
-        .then(pl.lit("short label line"))
+        .then(pl.lit(Reason.SHORT_LABEL_LINE))
         .when(pl.col("cells") > 2)
-        .then(pl.lit("long label line"))
+        .then(pl.lit(Reason.LONG_LABEL_LINE))
         .when(pl.col("frame").is_null() | pl.col("value").is_null())
-        .then(pl.lit("label line not numeric"))
+        .then(pl.lit(Reason.LABEL_NOT_A_NUMBER))
         .when(~whole_frame)
-        .then(pl.lit("frame number out of range"))
+        .then(pl.lit(Reason.FRAME_OUT_OF_RANGE))
         .when(~sound_value)
-        .then(pl.lit("label out of range"))
+        .then(pl.lit(Reason.LABEL_OUT_OF_RANGE))
     )
     return lines.with_columns(
         code.alias("code"),
-        pl.when(whole_frame & (pl.col("frame") < 1e9)).then(pl.col("frame")).cast(pl.Int64).alias("frame"),
+        pl.when(whole_frame).then(frame).cast(pl.Int64).alias("frame"),
         pl.when(sound_value).then(pl.col("value")).alias("value"),
     ).drop("cells")
 
@@ -256,8 +295,8 @@ def _wide(lines: pl.DataFrame, absent_files: pl.DataFrame) -> pl.DataFrame:
         lines.group_by("subject", "frame")
         .agg(
             pl.col("place").first().alias("label_line"),
-            pl.col("problem").drop_nulls().first(),
-            pl.col("problem").drop_nulls().len().alias("problems"),
+            pl.col("code", "complaint").drop_nulls().first(),
+            pl.col("code").drop_nulls().len().alias("faults"),
             *(value.alias(label) for value, label in zip(values, LABELS, strict=True)),
             *seen,
         )
@@ -271,13 +310,22 @@ def _wide(lines: pl.DataFrame, absent_files: pl.DataFrame) -> pl.DataFrame:
         separator=", ",
         ignore_nulls=True,
     )
-    more = pl.when(pl.col("problems") > 1).then(pl.format(" (and {} more)", pl.col("problems") - 1))
-    problem = (
+    more = pl.when(pl.col("faults") > 1).then(pl.format(" (and {} more)", pl.col("faults") - 1))
+    fault = (
         pl.when(pl.col("absent").is_not_null())
-        .then(pl.format("no label file: {}", "absent"))
-        .when(pl.col("problem").is_not_null())
-        .then(pl.concat_str("problem", more.fill_null("")))
+        .then(pl.lit(Reason.NO_LABEL_FILE))
+        .when(pl.col("code").is_not_null())
+        .then("code")
         .when(absent != "")
-        .then(pl.format("no label: frame {} is not in {}", "frame", absent))
+        .then(pl.lit(Reason.NO_LABEL))
     )
-    return wide.select("subject", "frame", "label_line", *LABELS, problem.alias("label_problem"))
+    complaint = (
+        pl.when(pl.col("absent").is_not_null())
+        .then("absent")
+        .when(pl.col("code").is_not_null())
+        .then(pl.concat_str("complaint", more.fill_null("")))
+        .when(absent != "")
+        .then(pl.format("frame {} is not in {}", "frame", absent))
+    )
+    faults = fault.alias("label_fault"), complaint.alias("label_complaint")
+    return wide.select("subject", "frame", "label_line", *LABELS, *faults)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import polars as pl
 
-from curation import frames
+import reasons
+from curation import frames, probing
 from curation.frames import HashFiles, Memo, RawDataError
 from curation.sources import video
+from reasons import Reason
 
 Key = tuple[str, str]
 """(subject, camera)"""
@@ -25,7 +27,7 @@ SCHEMA = pl.Schema(
         "width": pl.Int64,
         "height": pl.Int64,
         "keep": pl.Boolean,
-        "reason": pl.String,
+        **dict.fromkeys(reasons.COLUMNS, pl.String),
     }
 )
 
@@ -67,8 +69,7 @@ def from_video(
         pl.format("{}#{}", pl.lit(path.name), "frame").alias("origin"),
         pl.lit(decoded.width, dtype=pl.Int64).alias("width"),
         pl.lit(decoded.height, dtype=pl.Int64).alias("height"),
-        pl.lit(True).alias("keep"),
-        pl.lit(None, dtype=pl.String).alias("reason"),
+        *frames.KEPT,
     )
     account = f"{path.name} {decoded.problem or f'gives {len(names)} frames'}"
     return table.select(SCHEMA.names()), account
@@ -95,8 +96,7 @@ def from_stills(
     stem = pl.col("name").str.extract(r"([^/]*)\.[^./]*$")
     table = table.with_columns(
         stem.str.extract(_LAST_NUMBER).cast(pl.Int64, strict=False).alias("number"),
-        pl.lit(True).alias("keep"),
-        pl.lit(None, dtype=pl.String).alias("reason"),
+        *frames.KEPT,
     )
     numbers = {
         (subject, camera): set(found)
@@ -116,14 +116,14 @@ def from_stills(
         pl.concat_str(pl.lit(f"{folder}/"), "name").alias("path"),
         pl.format("{} (files counted from {})", "name", 1 - pl.col("offset").fill_null(1)).alias("origin"),
     )
-    table = frames.quarantine(table, pl.col("frame").is_null(), pl.format("no frame number: {}", "name"))
+    table = frames.quarantine(table, pl.col("frame").is_null(), Reason.NO_FRAME_NUMBER, pl.col("name"))
     frame = ["subject", "camera", "frame"]
     again = pl.col("frame").is_not_null() & ~pl.struct(frame).is_first_distinct()
-    table = frames.quarantine(
-        table, again, pl.format("duplicate frame: {} beside {}", "name", pl.col("name").first().over(frame))
-    )
-    table = frames.with_pictures(table, hash_files, memo)
-    aside = pl.col("reason").fill_null("").str.contains("^(no frame number|duplicate frame):")
+    beside = pl.format("{} beside {}", "name", pl.col("name").first().over(frame))
+    table = frames.quarantine(table, again, Reason.DUPLICATE_FRAME, beside)
+    table = probing.with_pictures(table, hash_files, memo)
+    aside = pl.col("reason_code").is_in([Reason.NO_FRAME_NUMBER.value, Reason.DUPLICATE_FRAME.value])
+    aside = aside.fill_null(False)
     table = table.with_columns(
         pl.when(~aside).then(pl.col("frame")).alias("frame"),
         pl.when(aside).then(pl.col("name")).otherwise(pl.col("origin")).alias("origin"),

@@ -1,13 +1,13 @@
 """Any folder of pictures to frames: portraits, captions beside them, folders of video frames."""
 
-import re
 from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from curation import frames
+from curation import frames, probing
 from curation.frames import HashFiles, Memo, RawDataError
-from curation.sources import listing
+from curation.sources import listing, texts
+from reasons import Reason
 
 _NUMBERED = r"^(.*?)(\d+)$"
 
@@ -26,25 +26,27 @@ def read(folder: Path | str, hash_files: HashFiles, memo: Memo | None = None) ->
     if not folder.is_dir():
         raise RawDataError(f"no folder {folder}")
     names = list(listing.files(folder))
-    pictures = [name for name in names if PurePosixPath(name).suffix.lower() in frames.SUFFIXES]
+    pictures = [name for name in names if PurePosixPath(name).suffix.lower() in probing.SUFFIXES]
     if not pictures:
-        raise RawDataError(f"no pictures in {folder} ({', '.join(sorted(frames.SUFFIXES))})")
+        raise RawDataError(f"no pictures in {folder} ({', '.join(sorted(probing.SUFFIXES))})")
     sound = [name for name in pictures if listing.sound(name)]
     captions = {name for name in names if name.lower().endswith(".txt") and listing.sound(name)}
+    told = [_caption(folder, name, captions) for name in sound]
     rows = pl.DataFrame(
-        {"name": sound, "raw_caption": [_caption(folder, name, captions) for name in sound]},
-        schema={"name": pl.String, "raw_caption": pl.String},
+        [(name, *said) for name, said in zip(sound, told, strict=True)],
+        schema=dict.fromkeys(("name", "raw_caption", "caption_fault"), pl.String),
+        orient="row",
     ).with_columns(
         pl.concat_str(pl.lit(f"{folder}/"), "name").alias("path"),
-        pl.lit(True).alias("keep"),
-        pl.lit(None, dtype=pl.String).alias("reason"),
+        *frames.KEPT,
     )
     rows = rows.join(_subjects(rows["name"]), on="name", how="left", maintain_order="left")
-    rows = frames.with_pictures(rows, hash_files, memo)
+    rows = probing.with_pictures(rows, hash_files, memo)
     broken = [listing.shown(name) for name in pictures if not listing.sound(name)]
     unnamed = pl.DataFrame({"name": broken}, schema={"name": pl.String}).with_columns(
         pl.lit(False).alias("keep"),
-        pl.format("unreadable name: {} is not valid text", "name").alias("reason"),
+        pl.lit(Reason.UNREADABLE_NAME).alias("reason_code"),
+        pl.format("{} is not valid text", "name").alias("reason_detail"),
     )
     rows = pl.concat([rows, unnamed], how="diagonal").with_columns(
         pl.lit("folder").alias("source"),
@@ -54,16 +56,18 @@ def read(folder: Path | str, hash_files: HashFiles, memo: Memo | None = None) ->
     return frames.finished(rows)
 
 
-def _caption(folder: Path, picture: str, captions: set[str]) -> str | None:
-    """The text beside a picture, in one line; None if there is none or it is empty."""
+def _caption(folder: Path, picture: str, captions: set[str]) -> tuple[str | None, str | None]:
+    """The text beside a picture, in one line, None if there is none or it is empty; and what is wrong with
+    it."""
     beside = str(PurePosixPath(picture).with_suffix(".txt"))
     if beside not in captions:
-        return None
+        return None, None
     try:
-        text = (folder / beside).read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError:
-        return None
-    return re.sub(r"\s+", " ", text).strip() or None
+        return texts.caption(folder / beside) or None, None
+    except texts.NotText as error:
+        return None, f"{beside}: {error}"
+    except OSError as error:
+        return None, f"{beside}: {error.strerror}"
 
 
 def _subjects(names: pl.Series) -> pl.DataFrame:

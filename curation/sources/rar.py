@@ -8,12 +8,13 @@ import subprocess
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import polars as pl
 import rarfile
 
 from curation.frames import Memo, RawDataError
+from reasons import Reason
 from store.hashing import fingerprint
 
 TOOLS = "unrar, unar or 7z with RAR support"
@@ -45,6 +46,17 @@ PART_SCHEMA = pl.Schema(
 """Result columns of a memo of headers: `store.memo("archive_parts", PART_SCHEMA)`."""
 
 _VERSION = 1
+
+
+class Fault(NamedTuple):
+    """Why a member cannot be read."""
+
+    code: Reason
+    detail: str
+
+
+Content = bytes | Fault
+"""What a member holds, or why it cannot be read."""
 
 
 def parts(folders: list[Path], stem: str) -> list[Path]:
@@ -91,8 +103,9 @@ def members(paths: list[Path], headers: pl.DataFrame) -> pl.DataFrame:
     """One row a file or link in the archive, in the order in which `contents` reads them.
 
     `position` (in the archive), `name` (with "/"), `size`, `check`, `stored` (not compressed), `link`,
-    `part` (name of the file where it begins), `pieces` (part, offset, bytes) and `fault`, null if all pieces
-    are there and it is not too large, else a text ("code: detail"). `headers` as `read_headers` gives them.
+    `part` (name of the file where it begins), `pieces` (part, offset, bytes), and `fault` and `damage`, a
+    reason's code and detail, null if all pieces are there and it is not too large. `headers` as
+    `read_headers` gives them.
 
     Raises RawDataError for an encrypted archive and for one whose last part is missing.
     """
@@ -132,25 +145,33 @@ def members(paths: list[Path], headers: pl.DataFrame) -> pl.DataFrame:
         files.with_columns(pl.col("first").replace_strict(names, return_dtype=pl.String).alias("part"))
         .with_columns(
             pl.when(broken.is_not_null())
-            .then(pl.format("damaged archive: {}: {}: {} is cut off or broken", "part", "name", broken))
+            .then(pl.lit(Reason.DAMAGED_ARCHIVE))
             .when(pl.col("most") > MAX_BYTES)
-            .then(pl.format("too many bytes: {}: {} unpacks to {}", "part", "name", "most"))
-            .alias("fault")
+            .then(pl.lit(Reason.TOO_MANY_BYTES))
+            .alias("fault"),
+            pl.when(broken.is_not_null())
+            .then(pl.format("{}: {}: {} is cut off or broken", "part", "name", broken))
+            .when(pl.col("most") > MAX_BYTES)
+            .then(pl.format("{}: {} unpacks to {}", "part", "name", "most"))
+            .alias("damage"),
         )
         .drop("first", "broken", "most")
         .sort(pl.col("fault").is_null(), ~pl.col("stored"), "position")
     )
 
 
-def contents(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Iterator[tuple[int, bytes | str]]:
+def contents(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Iterator[tuple[int, Content]]:
     """The bytes of the members of `files` (as `members` gave them) at the positions `wanted`, each once, in
-    that order; instead of bytes, a text ("code: detail") for one that cannot be read.
+    that order; instead of bytes, the fault of one that cannot be read.
 
     Stored members are read directly. If a compressed one is wanted, one process of the system's tool unpacks
     the archive to a pipe, once. Raises RawDataError if there is no such tool.
     """
     chosen = files.filter(pl.col("position").is_in(list(wanted)))
-    yield from chosen.drop_nulls("fault").select("position", "fault").iter_rows()
+    for position, code, detail in (
+        chosen.drop_nulls("fault").select("position", "fault", "damage").iter_rows()
+    ):
+        yield position, Fault(Reason.of(code), detail)
     sound = chosen.filter(pl.col("fault").is_null())
     yield from _stored(paths, sound.filter("stored"))
     packed = set(sound.filter(~pl.col("stored"))["position"])
@@ -158,7 +179,7 @@ def contents(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Iterat
         yield from _unpacked(paths, files.sort("position"), packed)
 
 
-def _stored(paths: list[Path], files: pl.DataFrame) -> Iterator[tuple[int, bytes | str]]:
+def _stored(paths: list[Path], files: pl.DataFrame) -> Iterator[tuple[int, Content]]:
     opened: tuple[int, BinaryIO] | None = None
     try:
         for row in files.iter_rows(named=True):
@@ -176,7 +197,7 @@ def _stored(paths: list[Path], files: pl.DataFrame) -> Iterator[tuple[int, bytes
             opened[1].close()
 
 
-def _unpacked(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Iterator[tuple[int, bytes | str]]:
+def _unpacked(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Iterator[tuple[int, Content]]:
     try:  # bsdtar reads no archive in parts, nor what rarfile tells it
         tool = rarfile.tool_setup(bsdtar=False, force=True)
     except rarfile.RarCannotExec:
@@ -214,8 +235,9 @@ def _skip(stream: BinaryIO, size: int) -> bytes:
     return b""
 
 
-def _corrupt(row: dict) -> str:
-    return f"damaged archive: {row['part']}: {row['name']} is not what its checksum says"
+def _corrupt(row: dict) -> Fault:
+    detail = f"{row['part']}: {row['name']} is not what its checksum says"
+    return Fault(Reason.DAMAGED_ARCHIVE, detail)
 
 
 def _intact(content: bytes, row: dict) -> bool:

@@ -1,8 +1,8 @@
 """Environments for packages whose pins cannot share ours: where each lies, how it is made, what runs in it.
 
 `<name>.in` says what is wanted, `<name>.txt` is compiled from it with hashes, and `<name>_worker.py` is run
-by the environment's own python. Of this house it imports `answering.py` beside it, and once that serves,
-modules of `inference` that need nothing else of the house: `images`, `devices`.
+by the environment's own python. Of this project it imports `answering.py` beside it, and once that serves,
+modules of `inference` that need nothing else of the project: `images`, `devices`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference.needs import Need
 from store.hashing import fingerprint
 
 NAMES = ("lavis", "libreface")
@@ -75,6 +76,13 @@ def python(name: str) -> Path:
 def state(name: str) -> str:
     """ "ready", or what is wrong with environment `name`, and where it is looked for."""
     return _fault(name, folder(name)) or f"is ready in {folder(name)}"
+
+
+def need(name: str) -> Need:
+    """Environment `name`, whole and current."""
+    fault = _fault(name, folder(name))
+    how = f"fineface environment create {name}   (a minute, 1.6 GB; or {variable(name)}=FOLDER)"
+    return Need(f"the environment {name}", fault or "", how)
 
 
 def pins(name: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,19 +18,28 @@ Request = Mapping[str, Any]
 Answer = Mapping[str, Any]
 
 
+def _lend(name: str) -> None:
+    """Make a module at the top of the project, which needs nothing else of it, importable."""
+    found = spec_from_file_location(name, Path(__file__).resolve().parents[2] / f"{name}.py")
+    assert found is not None and found.loader is not None
+    sys.modules[name] = module_from_spec(found)
+    found.loader.exec_module(sys.modules[name])
+
+
 def serve(answer: Callable[[list[Request], Mapping[str, Any], Callable[[str], None]], Iterable[Answer]]):
     """Write what `answer(requests, settings, log)` yields, as JSON lines, as soon as it comes.
 
-    A request has `key` and `path`; an answer `key` and the result's columns, in any order, or `key` and
-    `problem`, why its picture does not decode. `log` writes into the run's log. What packages print goes to
-    standard error: standard output is for answers alone. `answer` may import those modules of `inference`
-    that need nothing else of the house.
+    A request has `key`, `path` and `content_hash`; an answer `key` and the result's columns, in any order, or
+    what `images.refusal` says of a picture that does not decode. `log` writes into the run's log. What
+    packages print goes to standard error: standard output is for answers alone. `answer` may import those
+    modules of `inference` that need nothing else of the project.
     """
     from dagster_pipes import open_dagster_pipes
 
     room = ModuleType("inference")  # no folder of sys.path: all that is installed for us may lie beside it
     room.__path__ = [str(Path(__file__).resolve().parents[1])]
     sys.modules["inference"] = room
+    _lend("picture_files")
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     with open_dagster_pipes() as pipes:

@@ -18,6 +18,7 @@ import answering
 
 ANSWER_TOKENS, CAPTION_TOKENS, BEAMS = 10, 30, 5  # LAVIS' own defaults
 PICTURE_BYTES = 256 << 20
+SIDE = 364  # the largest input of LAVIS' vision towers, in pixels
 YES = ("yes", "Yes", "YES", " yes", " Yes", " YES")
 NO = ("no", "No", "NO", " no", " No", " NO")
 LANGUAGE_MODELS = {"blip2_t5": "t5_model", "blip2_opt": "opt_model"}
@@ -45,8 +46,8 @@ def answer(
     `questions`; `problem` for a picture that does not decode."""
     from inference import devices, images
 
-    keys = [request["key"] for request in requests]
-    paths = [os.path.abspath(request["path"]) for request in requests]  # the model changes the folder
+    # the model changes the folder
+    requests = [{**request, "path": os.path.abspath(request["path"])} for request in requests]
     model = Blip2(settings["model"], Path(settings["weights"]), settings["precision"])
     log(
         f"LAVIS {version('salesforce-lavis')}: {settings['model']} on {model.device}, {settings['precision']}"
@@ -62,7 +63,7 @@ def answer(
         rows, fits = devices.halving(ask, pictures, fits)
         return rows
 
-    yield from images.rows_ahead(keys, paths, read, batch_size, model.prepare)
+    yield from images.rows_ahead(requests, read, batch_size, model.prepare, SIDE)
 
 
 class Blip2:

@@ -15,6 +15,7 @@ from typing import Any
 
 import answering
 
+SIDE = 512  # as `inference.mediapipe.SIDE`: the same detector looks for the face
 MAXIMUM_FACES = 5
 MAXIMUM = 5.0
 
@@ -22,14 +23,14 @@ MAXIMUM = 5.0
 def answer(
     requests: list[answering.Request], settings: Mapping[str, Any], log: Callable[[str], None]
 ) -> Iterator[answering.Answer]:
-    """A row a request, in order: au1 … au26, faces, face_box, head_pose, clamped, reason; `problem` for a
-    picture that does not decode."""
+    """A row a request, in order: au1 … au26, faces, face_box, head_pose, clamped, and reason_code (of
+    `reasons.Reason`, which this python may be too old for) and reason_detail; `problem` for a picture that
+    does not decode."""
     from inference import images
 
     reader = LibreFace(settings["weights"])
     log(f"LibreFace {version('libreface')} on {reader.device}")
-    keys, paths = [request["key"] for request in requests], [request["path"] for request in requests]
-    yield from images.rows_ahead(keys, paths, reader.read, settings["batch_size"], reader.align)
+    yield from images.rows_ahead(requests, reader.read, settings["batch_size"], reader.align, SIDE)
 
 
 class NoFace(Exception):
@@ -95,22 +96,25 @@ class LibreFace:
 
     def align(self, picture: Any) -> dict[str, Any]:
         """An upright RGB picture → what is known of its faces, and `pixels` [3, 224, 224] of the largest; or
-        the `reason` why there are none. Runs in threads."""
+        the reason why there are none. Runs in threads."""
         import numpy as np
 
         self.seen.pixels = np.asarray(picture)[:, :, ::-1]
         try:
             _, pose, _ = self.alignment.get_aligned_image("", temp_dir=tempfile.gettempdir())
         except NoFace:
-            return {"faces": 0, "reason": "no face"}
+            return {"faces": 0, "reason_code": "no_face"}
         except (self.alignment.cv2.error, ValueError, ArithmeticError) as error:
             boxes = self.seen.faces.boxes
-            return {"faces": len(boxes), "reason": f"face not aligned: {type(error).__name__}: {error}"}
+            detail = f"{type(error).__name__}: {error}"
+            return {"faces": len(boxes), "reason_code": "face_not_aligned", "reason_detail": detail}
         faces = self.seen.faces
         angles = [float(pose[angle]) for angle in ("pitch", "yaw", "roll")]
         return {
             "faces": len(faces.boxes),
-            "face_box": faces.boxes[faces.largest],
+            "face_box": [
+                end / size for end, size in zip(faces.boxes[faces.largest], picture.size * 2, strict=True)
+            ],
             "head_pose": angles if all(map(math.isfinite, angles)) else None,
             "pixels": self.head.image_transform(self.seen.aligned.convert("RGB")),
         }
@@ -125,7 +129,8 @@ class LibreFace:
             with torch.inference_mode():
                 values = iter((self.head.model(torch.stack(pixels).to(self.device)) * MAXIMUM).tolist())
         return [
-            one if "reason" in one else {**one, **clamped(self.head.aus, next(values))} for one in aligned
+            one if "reason_code" in one else {**one, **clamped(self.head.aus, next(values))}
+            for one in aligned
         ]
 
 
@@ -172,7 +177,7 @@ def clamped(aus: Sequence[int], values: Sequence[float]) -> dict[str, Any]:
         raise FloatingPointError("LibreFace gave intensities that are no numbers")
     within = {f"au{au}": min(max(value, 0.0), MAXIMUM) for au, value in zip(aus, values, strict=True)}
     outside = [au for au, value in zip(aus, values, strict=True) if value != within[f"au{au}"]]
-    return {**within, "clamped": outside, "reason": None}
+    return {**within, "clamped": outside, "reason_code": None, "reason_detail": None}
 
 
 if __name__ == "__main__":

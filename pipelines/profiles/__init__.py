@@ -1,21 +1,24 @@
-"""Reading profiles: the YAML files here or one's own. What they may say stands in `pipelines.settings`."""
+"""Reading profiles: the YAML files here or one's own. What they may say stands in `settings.profile`."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from pipelines.settings import Profile
+import methods  # noqa: F401  (their settings are declared)
+from settings import nearest
+from settings.base import UNKNOWN_KEY
+from settings.profile import Profile
 
 FOLDER = Path(__file__).parent
-HOUSE = FOLDER.resolve().parent.parent
-"""The folder that holds the packages; `${house}` in a profile."""
+PROJECT = FOLDER.resolve().parent.parent
+"""The folder that holds the packages; `${project}` in a profile."""
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _CHOICES = ("provider", "method")
@@ -28,19 +31,19 @@ class ProfileError(ValueError):
 
 
 def names() -> list[str]:
-    """The profiles that come with the house."""
+    """The profiles that come with the project."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def load(name: str, home: Path, unset: str | None = None) -> Profile:
+def load(name: str, home: Path, unset: Callable[[str], str] | None = None) -> Profile:
     """The profile `name` (one of `names()`, or the path of a YAML file) with `${…}` expanded.
 
-    `${home}` is `home`, `${house}` the folder of the packages, `${profile}` the folder of the YAML file that
-    says it, `${NAME}` the environment variable NAME, `${NAME:-text}` the same with a default. A profile with
-    `extends` changes single keys of another; one that names another provider or method starts that section
-    afresh, and an experiment set to null is removed. `unset` stands for variables that are not set, for a
-    reader who asks about settings only. Raises ProfileError, naming file and key, for an unknown
-    profile, key, provider or variable, and for a value of the wrong type.
+    `${home}` is `home`, `${project}` the folder of the packages, `${profile}` the folder of the YAML file
+    that says it, `${NAME}` the environment variable NAME, `${NAME:-text}` the same with a default. A profile
+    with `extends` changes single keys of another; one that names another provider or method starts that
+    section afresh, and an experiment set to null is removed. `unset` says, of a variable that is not set,
+    what stands in its place, for a reader who does not need its value. Raises ProfileError, naming file and
+    key, for an unknown profile, key, provider or variable, and for a value of the wrong type.
     """
     files = _files(name)
     merged: dict[str, Any] = {}
@@ -88,7 +91,8 @@ def _find(name: str, folder: Path) -> Path:
     path = path if path.is_absolute() else folder / path
     if path.is_file():
         return path.resolve()
-    raise ProfileError(f"no profile {name!r}: neither a file nor one of {', '.join(names())}")
+    close = nearest.hint(name, names()) or f": neither a file nor one of {', '.join(names())}"
+    raise ProfileError(f"no profile {name!r}{close}")
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,6 +108,9 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 def _another_choice(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether `new` picks another provider or method: then nothing of `old` applies."""
+    both = (old.get("train"), new.get("train"))  # an experiment's method decides what its `sample` may say
+    if all(isinstance(train, dict) for train in both) and _another_choice(*both):
+        return True
     return any(choice in old and choice in new and old[choice] != new[choice] for choice in _CHOICES)
 
 
@@ -123,11 +130,15 @@ def _folder(match: re.Match[str], path: Path) -> str | None:
 
 
 def _value(
-    key: tuple[str, ...], match: re.Match[str], home: Path, files: list[File], unset: str | None
+    key: tuple[str, ...],
+    match: re.Match[str],
+    home: Path,
+    files: list[File],
+    unset: Callable[[str], str] | None,
 ) -> str:
     variable, default = match.groups()
-    own = {"home": str(home), "house": str(HOUSE)}
-    found = own.get(variable) or os.environ.get(variable) or default or unset
+    own = {"home": str(home), "project": str(PROJECT)}
+    found = own.get(variable) or os.environ.get(variable) or default or (unset and unset(variable))
     if found is None:
         path = _origin(key, files)
         raise ProfileError(f"{path}: {'.'.join(key)}: the environment variable {variable} is not set")
@@ -138,11 +149,14 @@ def _explain(problem: Mapping[str, Any], merged: Mapping[str, Any], files: list[
     """One line on a pydantic error: the file that says it, the key as written there, what is wrong."""
     key = _without_tags(problem["loc"], merged)
     dotted, path = ".".join(key), _origin(key, files)
-    if problem["type"] == "extra_forbidden":
-        return f"{path}: unknown key '{dotted}'"
+    if problem["type"] == UNKNOWN_KEY:
+        return f"{path}: {problem['msg'].replace('unknown key', f'unknown key {dotted!r}', 1)}"
     if problem["type"] == "missing":
         return f"{path}: '{dotted}' is missing"
-    return f"{path}: {dotted}: {problem['msg']}"
+    choices = problem.get("ctx", {})
+    expected = re.findall("'([^']+)'", str(choices.get("expected_tags") or choices.get("expected") or ""))
+    said = str(choices.get("tag") or problem["input"])
+    return f"{path}: {dotted}: {problem['msg']}{nearest.hint(said, expected)}"
 
 
 def _without_tags(location: tuple[int | str, ...], content: Any) -> tuple[str, ...]:

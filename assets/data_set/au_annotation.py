@@ -1,0 +1,65 @@
+"""au_annotation: twelve intensities of every photograph as the estimator gave them, or why there are none."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+import facs
+import reasons
+from assets import calls, pictures, stage
+from inference import questions
+from store import Store
+
+
+@stage.asset(code_version="2", kinds={"polars", "torch"}, pool="gpu")
+def au_annotation(
+    context: dg.AssetExecutionContext,
+    photorealism: pl.DataFrame,
+    store: dg.ResourceParam[Store],
+    profile: dg.ResourceParam[Any],
+) -> dg.MaterializeResult:
+    """AU intensities 0-5 of the photographs; null where the estimator does not support an AU."""
+    photographs = stage.kept(photorealism).select("sample_id", "source", "path", "content_hash")
+    read, made, reused = annotate(context, store, profile.au_estimator, photographs, profile.chunk)
+    table = read.select(
+        "sample_id",
+        "source",
+        "path",
+        "content_hash",
+        *(column for column in questions.READING if column not in reasons.COLUMNS),
+        "model",
+        "fingerprint",
+        pl.col("reason_code").is_null().alias("keep"),
+        *reasons.COLUMNS,
+    )
+    return stage.result(table, model_calls=made, reused=reused, **pictures.sheets(table))
+
+
+def annotate(
+    context: dg.AssetExecutionContext, store: Store, estimator: Any, images: pl.DataFrame, chunk: int
+) -> tuple[pl.DataFrame, int, int]:
+    """`images` (path, content_hash) with what `estimator`, a section of the profile, reads in them: the
+    columns of READING, `model`, `fingerprint`; calls, reused.
+    """
+    found = calls.ask(context, store, questions.action_units(estimator.chosen), images, chunk)
+    return found.frame, found.asked, found.reused
+
+
+@dg.asset_check(asset=au_annotation, blocking=True)
+def something_was_measured(au_annotation: pl.DataFrame) -> dg.AssetCheckResult:
+    """There is an intensity at all."""
+    measured = sum(au_annotation[column].count() for column in facs.COLUMNS)
+    return stage.check(measured > 0, measured=measured)
+
+
+@dg.asset_check(asset=au_annotation)
+def most_have_a_face(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+    """The share of photographs without a face stays below the profile's limit."""
+    corrupt = au_annotation["reason_code"].is_in(calls.UNREAD).fill_null(False)
+    share = stage.share(~au_annotation.filter(~corrupt)["keep"])
+    limit = profile.limits["no_face"]
+    return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)
+
+
+decodes_most = calls.decode_check(au_annotation)

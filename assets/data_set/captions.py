@@ -1,0 +1,85 @@
+"""captions: what each picture shows, in words, from BLIP-2 or from the text file beside it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+import reasons
+from assets import calls, stage
+from inference import questions
+from reasons import Reason
+from store import Store
+
+COLUMNS = ("sample_id", "source", "path", "content_hash")
+
+
+@stage.asset(code_version="2", kinds={"polars", "huggingface"}, pool="gpu")
+def captions(
+    context: dg.AssetExecutionContext,
+    au_corrections: pl.DataFrame,
+    face_crop: pl.DataFrame,
+    raw_folder: pl.DataFrame,
+    store: dg.ResourceParam[Store],
+    profile: dg.ResourceParam[Any],
+) -> dg.MaterializeResult:
+    """One caption a sample of both sources (paper, supplement: BLIP-2 without a prompt)."""
+    disfa = stage.kept(face_crop).filter(source="disfa")
+    samples = pl.concat([stage.kept(au_corrections).select(COLUMNS), disfa.select(COLUMNS)])
+    samples = samples.join(
+        raw_folder.select("sample_id", "raw_caption"), on="sample_id", how="left", maintain_order="left"
+    ).sort("sample_id")
+    captioned, made, reused = PROVIDERS[profile.captions.provider](context, store, profile, samples)
+    empty = pl.col("caption").fill_null("").str.strip_chars() == ""
+    table = captioned.select(
+        *COLUMNS,
+        "caption",
+        "model",
+        "fingerprint",
+        (~empty).alias("keep"),
+        pl.when(empty).then(pl.coalesce("reason_code", pl.lit(Reason.NO_CAPTION))).alias("reason_code"),
+        pl.when(empty).then(pl.coalesce("reason_detail", "complaint")).alias("reason_detail"),
+    )
+    examples = stage.markdown(stage.kept(table).select("sample_id", "caption").head(12))
+    return stage.result(table, model_calls=made, reused=reused, examples=examples)
+
+
+def _written(
+    context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
+) -> tuple[pl.DataFrame, int, int]:
+    found = calls.ask(context, store, questions.captions(profile.captions.chosen), samples, profile.chunk)
+    said = found.frame.with_columns(pl.lit("the model gave none").alias("complaint"))
+    return said, found.asked, found.reused
+
+
+def _sidecar(
+    context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
+) -> tuple[pl.DataFrame, int, int]:
+    nothing = pl.lit(None, dtype=pl.String)
+    table = samples.with_columns(
+        pl.col("raw_caption").str.strip_chars().alias("caption"),
+        pl.lit("sidecar").alias("model"),
+        nothing.alias("fingerprint"),
+        *(nothing.alias(name) for name in reasons.COLUMNS),
+        pl.lit("no text file beside the picture, or an empty one").alias("complaint"),
+    )
+    return table, 0, 0
+
+
+PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {
+    "blip2": _written,
+    "lavis": _written,
+    "sidecar": _sidecar,
+}
+
+
+@dg.asset_check(asset=captions, blocking=True)
+def captions_not_empty(captions: pl.DataFrame) -> dg.AssetCheckResult:
+    """There are captions, and a kept sample's is not empty."""
+    kept = stage.kept(captions)
+    empty = int((kept["caption"].str.strip_chars() == "").sum())
+    return stage.check(kept.height > 0 and empty == 0, kept=kept.height, empty=empty)
+
+
+decodes_most = calls.decode_check(captions)

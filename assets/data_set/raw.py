@@ -1,0 +1,112 @@
+"""raw_affectnet, raw_disfa, raw_folder: the raw data as frames tables, quarantined rows included."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+import reasons
+from assets import calls, pictures, stage
+from curation import frames, training_set
+from curation.sources import affectnet, disfa, folder
+from reasons import Kind
+from store import HashCache, Store
+
+
+@stage.asset(code_version="2", kinds={"polars"})
+def raw_affectnet(
+    context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]
+) -> dg.MaterializeResult:
+    """AffectNet: one row a line of its lists (2017 release, unpacked or in RAR parts), or one a crop."""
+    raw = profile.raw.affectnet
+    if raw is None:
+        return _not_used()
+    table = affectnet.read(
+        raw,
+        HashCache(store).hash_readable_files,
+        store.memo("probes"),
+        min_side=profile.resolution.min_side,
+        store=store,
+        progress=calls.logged(context, "members of the archive"),
+        say=context.log.info,
+    )
+    return _described(table, raw)
+
+
+@stage.asset(code_version="2", kinds={"polars"})
+def raw_disfa(
+    context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]
+) -> dg.MaterializeResult:
+    """DISFA: one row a labelled frame, extracted into the store; of frames without an active AU about a
+    tenth.
+    """
+    raw = profile.raw.disfa
+    if raw is None:
+        return _not_used()
+    found: list[str] = []
+    table = disfa.read(
+        raw,
+        store.files("frames"),
+        HashCache(store).hash_readable_files,
+        store.home / "files" / "videos",
+        cameras=profile.disfa.cameras,
+        exclude_faulty=profile.disfa.exclude_faulty,
+        first_frame=profile.disfa.first_frame,
+        first_label=profile.disfa.first_label,
+        memo=store.memo("probes"),
+        say=context.log.info,
+        note=found.append,
+    )
+    settings = profile.disfa
+    drawn = training_set.draw_no_au(
+        table, settings.no_au_share, settings.seed, share_of=settings.neutral_share_of
+    )
+    notes = stage.listed(found)
+    return _described(drawn, raw, pictures_found=notes)
+
+
+@stage.asset(code_version="1", kinds={"polars"})
+def raw_folder(store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]) -> dg.MaterializeResult:
+    """Any folder of portraits, with the captions that lie beside them."""
+    raw = profile.raw.folder
+    if raw is None:
+        return _not_used()
+    return _described(folder.read(raw, HashCache(store).hash_readable_files, store.memo("probes")), raw)
+
+
+def _not_used() -> dg.MaterializeResult:
+    return stage.result(frames.finished([]), folder="none: the profile does not use this source")
+
+
+def _described(table: pl.DataFrame, raw: Path, **metadata: Any) -> dg.MaterializeResult:
+    return stage.result(table, folder=dg.MetadataValue.path(raw), **metadata, **pictures.sheets(table))
+
+
+def _checks(asset: dg.AssetsDefinition) -> list[dg.AssetChecksDefinition]:
+    name = asset.key.path[-1]
+
+    @dg.asset_check(
+        asset=asset,
+        name=f"{name}_not_empty",
+        blocking=True,
+        description="A source that the profile uses has usable pictures.",
+    )
+    def not_empty(table: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+        kept, used = stage.kept(table).height, getattr(profile.raw, name.removeprefix("raw_")) is not None
+        return stage.check(kept > 0 or not used, kept=kept, used=used)
+
+    @dg.asset_check(
+        asset=asset,
+        name=f"{name}_quarantine_small",
+        description="The share of unusable rows stays below the limit; rows left out by rule do not count.",
+    )
+    def quarantine_small(table: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+        share = stage.share(table["reason_code"].is_in(reasons.of_kind(Kind.UNUSABLE)).fill_null(False))
+        limit = profile.limits["quarantined"]
+        return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)
+
+    return [not_empty, quarantine_small]
+
+
+checks = [check for asset in (raw_affectnet, raw_disfa, raw_folder) for check in _checks(asset)]

@@ -1,0 +1,32 @@
+"""resolution: web photographs that are large enough (paper, supplement, step 1)."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+import reasons
+from assets import pictures, stage
+from curation import recipes
+from curation import resolution as rule
+
+
+@stage.asset(code_version="1", kinds={"polars"})
+def resolution(face_crop: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.MaterializeResult:
+    """Photographs whose width and height, after the face crop, reach the profile's minimum."""
+    photographs = stage.kept(face_crop).filter(pl.col("source") != "disfa")
+    settings, recipe = profile.resolution, recipes.named(profile.corrections.recipe)
+    judged = rule.apply(
+        photographs,
+        settings.min_side,
+        settings.inclusive,
+        inclusive_height=settings.inclusive and recipe.inclusive_height,
+    )
+    columns = ("sample_id", "source", "path", "content_hash", "width", "height", "keep", *reasons.COLUMNS)
+    return stage.result(judged.select(columns), **pictures.sheets(judged))
+
+
+@dg.asset_check(asset=resolution, blocking=True)
+def some_are_large_enough(resolution: pl.DataFrame) -> dg.AssetCheckResult:
+    """If there were photographs at all, some are kept."""
+    return stage.check(resolution.is_empty() or resolution["keep"].any(), kept=stage.kept(resolution).height)

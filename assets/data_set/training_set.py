@@ -1,0 +1,122 @@
+"""training_set: both sources, final action units, caption and split in one table."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+import facs
+import reasons
+from assets import calls, pictures, stage
+from curation import duplicates
+from curation import training_set as rule
+from inference import questions
+from store import Store
+
+
+@stage.asset(code_version="2", kinds={"polars"})
+def training_set(
+    context: dg.AssetExecutionContext,
+    au_corrections: pl.DataFrame,
+    raw_disfa: pl.DataFrame,
+    raw_folder: pl.DataFrame,
+    face_crop: pl.DataFrame,
+    captions: pl.DataFrame,
+    store: dg.ResourceParam[Store],
+    profile: dg.ResourceParam[Any],
+) -> dg.MaterializeResult:
+    """What adapters are trained on. Web photographs carry corrected AUs, DISFA frames their manual labels.
+
+    The same picture, by content or by look, is in one split only.
+    """
+    subjects = raw_folder.select("sample_id", "subject")
+    web = stage.kept(au_corrections).join(subjects, on="sample_id", how="left", maintain_order="left")
+    seen = face_crop.select("sample_id", "path", "content_hash", "keep", *reasons.COLUMNS)
+    disfa = raw_disfa.drop(*seen.columns[1:]).join(seen, on="sample_id", maintain_order="left")
+    captioned, within = stage.kept(captions), profile.split.looks_within
+    table = rule.assemble(
+        web,
+        disfa,
+        captioned,
+        hashes=None if within is None else _hashes(context, store, profile.chunk, captioned),
+        within=within or 0,
+        shares=profile.split.shares,
+        seed=profile.split.seed,
+    )
+    kept = stage.kept(table)
+    splits = kept.group_by("source", "split").agg(pl.len().alias("samples")).sort("source", "split")
+    active = pl.DataFrame(
+        {
+            "AU": [f"AU{au} {facs.NAMES[au]}" for au in facs.ACTION_UNITS],
+            "samples ≥ 1": [int((kept[column] >= 1).sum()) for column in facs.COLUMNS],
+            "mean if ≥ 1": [kept.filter(pl.col(column) >= 1)[column].mean() for column in facs.COLUMNS],
+        }
+    )
+    return stage.result(
+        table, splits=stage.markdown(splits), action_units=stage.markdown(active), **_described(table)
+    )
+
+
+def _hashes(
+    context: dg.AssetExecutionContext, store: Store, chunk: int, samples: pl.DataFrame
+) -> pl.DataFrame:
+    """`content_hash` and `perceptual_hash` of each content, or why it does not decode."""
+    contents = samples.unique("content_hash", keep="first", maintain_order=True).select(
+        "path", "content_hash"
+    )
+    return calls.ask(context, store, questions.looks(), contents, chunk).frame
+
+
+def _described(table: pl.DataFrame) -> dict[str, Any]:
+    """How many pictures were found twice, and each beside the one that it repeats."""
+    twin = table.select("sample_id", "source", "path", "split").rename(lambda name: f"{name}_of")
+    found = table.drop_nulls("duplicate_of").join(twin, left_on="duplicate_of", right_on="sample_id_of")
+    if found.is_empty():
+        return {"duplicates": "none"}
+    counts = found.group_by(
+        "source", pl.col("source_of").alias("of"), pl.col("duplicate_by").alias("found by"), "keep"
+    ).agg(pl.len().alias("samples"))
+    shown = pictures.spread(found.sort("duplicate_distance", "sample_id"), pictures.SHOWN // 2)
+    paths, titles = [], []
+    for row in shown.iter_rows(named=True):
+        paths += [row["path"], row["path_of"]]
+        titles += [f"{row['duplicate_distance']} bits", "kept" if row["keep"] else "dropped"]
+    return {
+        "duplicates": stage.markdown(counts.sort(counts.columns)),
+        "sheet_duplicates": stage.picture(pictures.contact_sheet(paths, titles), "duplicates, in pairs"),
+    }
+
+
+@dg.asset_check(asset=training_set, blocking=True)
+def no_subject_in_two_splits(training_set: pl.DataFrame) -> dg.AssetCheckResult:
+    """Nobody is both trained on and tested with."""
+    return _in_one_split(training_set.drop_nulls("subject"), ["source", "subject"])
+
+
+@dg.asset_check(asset=training_set, blocking=True)
+def no_content_in_two_splits(training_set: pl.DataFrame) -> dg.AssetCheckResult:
+    """No picture is both trained on and tested with, under whatever name."""
+    return _in_one_split(training_set, ["content_hash"])
+
+
+@dg.asset_check(asset=training_set, blocking=True)
+def no_lookalike_in_two_splits(
+    training_set: pl.DataFrame, profile: dg.ResourceParam[Any]
+) -> dg.AssetCheckResult:
+    """No picture is both trained on and tested with in another size, format or light."""
+    rows = stage.kept(training_set).drop_nulls("perceptual_hash")
+    torn = duplicates.near(rows["perceptual_hash"], rows["split"], profile.split.looks_within or 0)
+    return stage.check(torn.is_empty(), compared=rows.height, pairs_in_two_splits=torn.height)
+
+
+@dg.asset_check(asset=training_set, blocking=True)
+def something_to_train_on(training_set: pl.DataFrame) -> dg.AssetCheckResult:
+    """The split "train" is not empty."""
+    rows = stage.kept(training_set).filter(split="train").height
+    return stage.check(rows > 0, train=rows)
+
+
+def _in_one_split(table: pl.DataFrame, group: list[str]) -> dg.AssetCheckResult:
+    splits = stage.kept(table).group_by(group).agg(pl.col("split").n_unique())
+    torn = splits.filter(pl.col("split") > 1)
+    return stage.check(torn.is_empty(), groups=splits.height, in_two_splits=torn.height)

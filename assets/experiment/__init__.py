@@ -1,0 +1,1 @@
+"""One experiment from training to scores, one stage a file."""

@@ -1,0 +1,181 @@
+"""generated_samples: the protocol's pictures of one experiment, drawn with the guidance that was chosen."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+import facs
+from assets import calls, pictures, stage
+from assets.data_set.au_annotation import annotate
+from inference import questions
+from store import Store
+
+FILES = "generated"
+
+
+def build(
+    experiments: dg.StaticPartitionsDefinition, gates: list[dg.AssetCheckKey]
+) -> list[dg.AssetsDefinition]:
+    """The asset, with one partition an experiment."""
+
+    @stage.asset(
+        code_version="1",
+        partitions_def=experiments,
+        kinds={"torch", "huggingface"},
+        pool="gpu",
+    )
+    def generated_samples(
+        context: dg.AssetExecutionContext,
+        trained_model: pl.DataFrame,
+        guidance_curve: pl.DataFrame,
+        training_set: pl.DataFrame,
+        store: dg.ResourceParam[Store],
+        profile: dg.ResourceParam[Any],
+    ) -> dg.MaterializeResult:
+        """A picture for every sample of the protocol, every no-AU partner, and what the untouched base makes
+        of the same prompt and noise; `file` names it.
+        """
+        from evaluation import guidance, protocol
+
+        scale = guidance.chosen(guidance_curve)
+        samples = protocol_samples(profile, training_set)
+        own = pl.concat([samples, protocol.no_au_samples(samples)])
+        drawn = draw(context, store, profile, trained_model.row(0, named=True), own, scale)
+        experiment = profile.experiments[context.partition_key]
+        base = draw_base(context, store, profile, experiment, protocol.base_samples(samples), scale)
+        table = pl.concat([drawn.frame, base.frame]).with_columns(
+            experiment=pl.lit(context.partition_key), guidance=pl.lit(scale)
+        )
+        shown = pictures.spread(table.filter(kind="individual"))
+        paths = [str(store.files(FILES).path(name)) for name in shown["file"]]
+        titles = [f"AU{row['prompted']}={sum(row[c] for c in facs.COLUMNS):g}" for row in shown.to_dicts()]
+        return stage.result(
+            table,
+            model_calls=drawn.asked + base.asked,
+            reused=drawn.reused + base.reused,
+            protocol=protocol.version(samples),
+            prompts=stage.markdown(
+                samples.select("prompt_index", "prompt", "prompt_source").unique().sort("prompt_index")
+            ),
+            guidance=scale,
+            sheet=stage.picture(pictures.contact_sheet(paths, titles), "individual samples"),
+        )
+
+    return [generated_samples]
+
+
+def draw(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Any,
+    trained: Mapping[str, Any],
+    samples: pl.DataFrame,
+    guidance: float,
+) -> calls.Answers:
+    """`samples` (protocol columns) with `file`, the name of the picture that the model `trained`, a row of
+    its table, makes of each.
+    """
+    import methods.registry
+
+    experiment = profile.experiments[trained["experiment"]]
+    load = None
+    if trained["folder"] is not None:
+        folder = store.home / trained["folder"]
+        load = partial(methods.registry.load, settings=experiment.train, folder=folder)
+    model = {"install": load, "model_hash": trained["model_hash"], "arguments": experiment.sample.arguments}
+    worded = requests(samples, methods.registry.get(experiment.train.method).word)
+    found = _answers(context, store, profile, experiment.sample, model, worded, guidance)
+    return replace(found, frame=samples.with_columns(found.frame["file"]))
+
+
+def draw_base(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Any,
+    experiment: Any,
+    samples: pl.DataFrame,
+    guidance: float,
+) -> calls.Answers:
+    """`samples` with the `file` that the untouched base makes of them, sampled as `experiment` is."""
+    asked = samples.select("prompt", "seed", pl.lit(None, dtype=pl.List(pl.Float64)).alias("aus"))
+    found = _answers(context, store, profile, experiment.sample, {}, asked, guidance)
+    return replace(found, frame=samples.with_columns(found.frame["file"]))
+
+
+def _answers(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Any,
+    sample: Any,
+    model: Mapping[str, Any],
+    asked: pl.DataFrame,
+    guidance: float,
+) -> calls.Answers:
+    """`model` is what a Generator is told beside base and sampling: nothing for the base itself."""
+    from inference.generation import Generator
+
+    base, evaluation = profile.base, profile.evaluation
+    generator = Generator(
+        base.model,
+        base.revision,
+        size=base.size,
+        steps=sample.steps or evaluation.steps,
+        scheduler=sample.scheduler or evaluation.scheduler,
+        precision=base.precision,
+        batch_size=evaluation.batch_size,
+        **model,
+    )
+    question = questions.pictures(generator, store.files(FILES))
+    asked = asked.with_columns(pl.lit(float(guidance)).alias("guidance"))
+    return calls.ask(context, store, question, asked, evaluation.chunk)
+
+
+def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
+    """prompt, seed and aus of each sample as a method words them; aus is null where the prompt says all."""
+    worded = word(samples["prompt"].to_list(), samples.select(facs.COLUMNS).rows())
+    vectors = worded.aus if worded.aus is not None else [None] * samples.height
+    return samples.select(
+        pl.Series("prompt", worded.prompts, dtype=pl.String),
+        "seed",
+        pl.Series("aus", vectors, dtype=pl.List(pl.Float64)),
+    )
+
+
+def measure(
+    context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
+) -> tuple[pl.DataFrame, int, int]:
+    """`samples` (with `file`) and what the profile's judge measures in them: measured_au1 …, faces, and its
+    model and fingerprint; calls, reused.
+    """
+    images = located(store, samples)
+    found, made, reused = annotate(context, store, profile.judge, images, profile.chunk)
+    readings = calls.readable(found).select(
+        pl.col(facs.COLUMNS).name.prefix("measured_"), "faces", "model", "fingerprint"
+    )
+    return samples.hstack(readings), made, reused
+
+
+def located(store: Store, samples: pl.DataFrame) -> pl.DataFrame:
+    """path and content_hash of the generated pictures of `samples`, row by row."""
+    files = store.files(FILES)
+    return pl.DataFrame(
+        {
+            "path": [str(files.path(name)) for name in samples["file"]],
+            "content_hash": [name.split(".")[0] for name in samples["file"]],
+        },
+        schema={"path": pl.String, "content_hash": pl.String},
+    )
+
+
+def protocol_samples(profile: Any, training_set: pl.DataFrame) -> pl.DataFrame:
+    """The protocol's 1650 samples, or those of its first prompts if the profile says so. Prompts that are no
+    hand-written ones are captions of `training_set`.
+    """
+    from evaluation import protocol
+
+    captions = protocol.training_captions(training_set)
+    return protocol.build(profile.evaluation.protocol, captions, profile.evaluation.prompts)

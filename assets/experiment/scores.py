@@ -1,0 +1,82 @@
+"""au_scores and clip_scores: what the judge and CLIP measure in one experiment's pictures."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+import facs
+from assets import calls, stage
+from assets.experiment.generated_samples import located, measure
+from inference import questions
+from store import Store
+
+
+def build(
+    experiments: dg.StaticPartitionsDefinition, gates: list[dg.AssetCheckKey]
+) -> list[dg.AssetsDefinition]:
+    """Both assets, with one partition an experiment."""
+
+    @stage.asset(code_version="3", partitions_def=experiments, kinds={"torch"}, pool="gpu")
+    def au_scores(
+        context: dg.AssetExecutionContext,
+        generated_samples: pl.DataFrame,
+        store: dg.ResourceParam[Store],
+        profile: dg.ResourceParam[Any],
+    ) -> dg.MaterializeResult:
+        """The twelve intensities measured in every picture, no-AU partners included; null without a face."""
+        from evaluation import metrics
+
+        own = generated_samples.filter(pl.col("kind") != "base")
+        table, made, reused = measure(context, store, profile, own)
+
+        found = pl.any_horizontal(pl.col(f"measured_{column}").is_not_null() for column in facs.COLUMNS)
+        return stage.result(
+            table,
+            model_calls=made,
+            reused=reused,
+            without_face=table.filter(~found).height,
+            judge=f"{profile.evaluation.judge} ({profile.judge.provider})",
+            left_out=metrics.left_out(table),
+        )
+
+    @stage.asset(
+        code_version="3",
+        partitions_def=experiments,
+        kinds={"huggingface"},
+        pool="gpu",
+    )
+    def clip_scores(
+        context: dg.AssetExecutionContext,
+        generated_samples: pl.DataFrame,
+        store: dg.ResourceParam[Store],
+        profile: dg.ResourceParam[Any],
+    ) -> dg.MaterializeResult:
+        """Of every sample the cosine between its CLIP embedding and those of its no-AU partner (CLIP-I), of
+        the untouched base's picture (CLIP-I to the base), and of its prompt (CLIP-T).
+        """
+        from evaluation import metrics
+
+        embedded, made, reused = embed(context, store, profile, generated_samples)
+        prompts = generated_samples.select("prompt").unique().sort("prompt")
+        question = questions.text_embeddings(profile.evaluation.embedder)
+        texts = calls.ask(context, store, question, prompts, profile.chunk)
+        table = metrics.partner_cosines(embedded, texts.frame)
+        means = table.select(pl.col(metrics.CLIP_METRICS).mean()).row(0, named=True)
+        return stage.result(
+            table.drop("embedding"), model_calls=made + texts.asked, reused=reused + texts.reused, **means
+        )
+
+    return [au_scores, clip_scores]
+
+
+def embed(
+    context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
+) -> tuple[pl.DataFrame, int, int]:
+    """`samples` (with `file`) and the CLIP `embedding` of each picture, its model and fingerprint; calls,
+    reused.
+    """
+    question = questions.embeddings(profile.evaluation.embedder)
+    found = calls.ask(context, store, question, located(store, samples), profile.chunk)
+    embedded = calls.readable(found.frame).select("embedding", "model", "fingerprint")
+    return samples.hstack(embedded), found.asked, found.reused

@@ -1,0 +1,256 @@
+"""trained_model: one experiment's trained model, made by a subprocess and kept under all that decides it."""
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import polars as pl
+from dagster import AssetCheckKey
+
+import facs
+from assets import child, gate, retries, stage
+from assets.calls import LOG_SHARE
+from settings.base import identity
+from store import Store
+from store.hashing import fingerprint, hash_folder, hash_frame
+
+if TYPE_CHECKING:
+    from training.job import TrainingJob
+
+SCHEMA = {
+    "experiment": pl.String,
+    "method": pl.String,
+    "folder": pl.String,
+    "model_hash": pl.String,
+    "steps": pl.Int64,
+    "final_loss": pl.Float64,
+    "key": pl.String,
+    "samples": pl.Int64,
+    "training_set_version": pl.Int64,
+    "latents_version": pl.Int64,
+}
+ADAPTERS = Path("files") / "adapters"
+PROJECT = Path(__file__).resolve().parents[2]
+JOB = "job.json"
+
+
+def build(
+    experiments: dg.StaticPartitionsDefinition, gates: list[AssetCheckKey]
+) -> list[dg.AssetsDefinition]:
+    """The asset, with one partition an experiment; it refuses to train while one of `gates` is failed."""
+
+    @stage.asset(
+        code_version="2",
+        partitions_def=experiments,
+        kinds={"torch"},
+        pool="gpu",
+    )
+    def trained_model(
+        context: dg.AssetExecutionContext,
+        training_set: pl.DataFrame,
+        latents: pl.DataFrame,
+        store: dg.ResourceParam[Store],
+        profile: dg.ResourceParam[Any],
+    ) -> dg.MaterializeResult:
+        """The trained model's folder in the home and the hash of its content; none where the method trains
+        nothing. Experiments that differ only in sampling share one training.
+        """
+        import methods.registry
+
+        gate.refuse_on_failed(context, gates)
+        settings = profile.experiments[context.partition_key].train
+        row: dict[str, Any] = {"steps": 0}
+        metadata: dict[str, Any] = {}
+        if methods.registry.get(settings.method).model is not None:
+            row, metadata = _trained(context, store, profile, settings, training_set, latents)
+        row |= {
+            "experiment": context.partition_key,
+            "method": settings.method,
+            "training_set_version": store.version("training_set"),
+            "latents_version": store.version("latents"),
+        }
+        return stage.result(pl.DataFrame([row], schema=SCHEMA), **metadata)
+
+    return [trained_model]
+
+
+def _trained(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Any,
+    settings: Any,
+    training_set: pl.DataFrame,
+    latents: pl.DataFrame,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train the model, or find it trained: the row of the table, and metadata."""
+    from training.job import HELD_OUT_FILE, MODEL_FOLDER, RESULT_FILE, SAMPLES_FILE
+
+    samples = training_samples(training_set, latents, "train")
+    job = _job(profile, settings)
+    key = job.key(
+        fingerprint(
+            samples=hash_frame(samples.drop("file", "row")),
+            latents=latents["fingerprint"].unique().sort().to_list(),
+        )
+    )
+    folder = store.home / ADAPTERS / key
+    with _sole(folder):
+        known = (folder / "output" / RESULT_FILE).exists()
+        if not known:
+            _write_samples(samples, store, folder / SAMPLES_FILE)
+            held_out = training_samples(training_set, latents, "validation")
+            _write_samples(held_out, store, folder / HELD_OUT_FILE)
+            job.write(folder / JOB)
+            _run(context, folder, settings.steps)
+    result = json.loads((folder / "output" / RESULT_FILE).read_text())
+    model = folder / "output" / MODEL_FOLDER
+    row = {
+        "folder": model.relative_to(store.home).as_posix(),
+        "model_hash": fingerprint(
+            weights=hash_folder(model, ["**/*.safetensors"]),
+            code=settings.code_version,
+            settings=identity(settings),
+        ),
+        "steps": settings.steps,
+        "final_loss": result.get("final_loss"),
+        "key": key,
+        "samples": samples.height,
+    }
+    return row, {
+        "steps_trained": 0 if known else settings.steps,
+        "steps_reused": settings.steps if known else 0,
+        "training_seconds": result.get("seconds"),
+        "job": dg.MetadataValue.path(folder / JOB),
+        **_pictures(folder),
+    }
+
+
+def training_samples(training_set: pl.DataFrame, latents: pl.DataFrame, split: str) -> pl.DataFrame:
+    """The samples of one split, sorted by sample id: content_hash, caption, au1 … au26, file, row.
+
+    An AU that the estimator does not support has no label; it is trained as 0: nothing is learnt of it.
+    """
+    wanted = stage.kept(training_set).filter(split=split)
+    places = latents.drop_nulls("file").select("sample_id", "file", "row")
+    joined = wanted.join(places, on="sample_id", how="inner", validate="1:1").sort("sample_id")
+    return joined.select(
+        "sample_id", "content_hash", "caption", pl.col(facs.COLUMNS).fill_null(0.0), "file", "row"
+    )
+
+
+@contextmanager
+def _sole(folder: Path) -> Iterator[None]:
+    """One process at a time in `folder`, which is made; a second waits. A dead one holds nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _write_samples(samples: pl.DataFrame, store: Store, path: Path) -> None:
+    """The table of samples at `path`, unless there are none or a killed run left it; shards are named
+    relative to its folder.
+    """
+    if path.exists() or samples.is_empty():
+        return
+    files = store.files("latents")
+    places = [os.path.relpath(files.path(name), path.parent) for name in samples["file"]]
+    samples.with_columns(pl.Series("file", places, dtype=pl.String)).write_parquet(
+        draft := path.with_suffix(".part")
+    )
+    draft.replace(path)
+
+
+def _job(profile: Any, settings: Any) -> "TrainingJob":
+    """The TrainingJob of one experiment, its folders relative to where it is written."""
+    from evaluation import protocol
+    from inference.generation import base_content
+    from training.job import TrainingJob
+
+    base = profile.base
+    return TrainingJob(
+        train=settings,
+        base=base.model,
+        revision=base.revision,
+        base_content=base_content(base.model, base.revision),
+        dataset=".",
+        output="output",
+        sample_prompts=protocol.prompts(profile.evaluation.protocol).validation_texts[:2],
+    )
+
+
+def _run(context: dg.AssetExecutionContext, folder: Path, steps: int) -> None:
+    """Run the training, logging its progress every few percent, with loss curve and samples as it goes."""
+    command = [sys.executable, "-m", "training", str(folder / JOB)]
+    paths = filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    logged, sheets = 0, _sheets(folder)
+    try:
+        for line in child.lines(command, folder / "log.txt", environment):
+            event = _event(line)
+            step = event.get("step", 0)
+            held_out = f", held-out {event['held_out_loss']:.4f}" if "held_out_loss" in event else ""
+            if step - logged >= LOG_SHARE * steps or step == steps:
+                logged = step
+                context.log.info(
+                    f"training: step {step:,} of {steps:,}, loss {event['loss']:.4f}{held_out}, "
+                    f"{event['samples_per_second']:.3g} samples a second, {event['eta']:.0f} s left"
+                )
+            if (drawn := _sheets(folder)) != sheets:
+                sheets = drawn
+                context.log_event(
+                    dg.AssetObservation(
+                        context.asset_key, partition=context.partition_key, metadata=_pictures(folder)
+                    )
+                )
+    except child.ChildFailed as error:
+        raise retries.after(error, "the training", context.log) from error
+
+
+def _event(line: str) -> dict[str, Any]:
+    """A progress line of the training; empty for any other line."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def _pictures(folder: Path) -> dict[str, Any]:
+    """The loss curves so far and the latest sample pictures, as metadata."""
+    from evaluation import figures
+
+    found = {}
+    table = losses(folder)
+    if table.height:
+        curves = {"training": table.select("step", "loss")}
+        held_out = table.select("step", loss="held_out_loss").drop_nulls()
+        if held_out.height:
+            curves["held out"] = held_out
+        found["loss_curve"] = stage.picture(figures.training_curves(curves), "training loss")
+        found["held_out_loss"] = held_out["loss"].last() if held_out.height else None
+    pictures = _sheets(folder)
+    if pictures:
+        found["samples"] = stage.picture(pictures[-1].read_bytes(), pictures[-1].stem)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _sheets(folder: Path) -> list[Path]:
+    return sorted((folder / "output" / "samples").glob("*.png"))
+
+
+def losses(folder: Path) -> pl.DataFrame:
+    """step, loss and held_out_loss (often null) of the training in `folder`, as far as it came."""
+    path = folder / "output" / "progress.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    events = [event for event in map(_event, lines) if event.get("loss") is not None]
+    points = [(event["step"], event["loss"], event.get("held_out_loss")) for event in events]
+    schema = {"step": pl.Int64, "loss": pl.Float64, "held_out_loss": pl.Float64}
+    table = pl.DataFrame(points, schema=schema, orient="row")
+    return table.unique("step", keep="last").sort("step")

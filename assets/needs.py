@@ -1,0 +1,182 @@
+"""What each stage needs before it may begin. How the needs of models are looked at lives in
+`inference.needs`, what comes of them in `pipelines.preflight`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from inference.needs import Need, disk
+from settings.profile import Profile
+from store import Store
+
+NOT_SET = "${"
+"""How a path begins whose environment variable is not set; that is a need of its own."""
+SAMPLES = 1650
+"""Of the protocol (paper), for a forecast."""
+PNG_PIXEL_BYTES = 1.5
+"""Of a generated picture, generously."""
+
+
+def provider(ability: str, settings: Mapping[str, Any]) -> Iterator[Need]:
+    """What the provider that a section of the profile chooses needs."""
+    from inference import abilities
+
+    return abilities.build(ability, settings).needs()
+
+
+def _raw(source: str) -> Needs:
+    def needs(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+        folder: Path | None = getattr(profile.raw, source)
+        if folder is None or str(folder).startswith(NOT_SET):
+            return
+        what, how = f"raw.{source}: {folder}", f"docs/data.md shows its layout; `fineface inspect {folder}`"
+        if folder.is_dir():
+            yield Need(what, _unlike(source, folder), how)
+        elif profile.raw_writer is not None and not folder.exists():
+            yield Need(f"{what} (written by the run)")
+        else:
+            yield Need(what, "is a file" if folder.exists() else "does not exist", how)
+        if source == "affectnet" and any(folder.glob("*.rar")):
+            yield _unpacker(folder)
+        if source == "disfa" and folder.is_dir():
+            yield disk("DISFA's frames", store.home, _frames(folder, store.home))
+
+    return needs
+
+
+def _unpacker(folder: Path) -> Need:
+    """A program for compressed archives; members that are only stored are read without."""
+    from curation.sources import rar
+
+    absent = not any(shutil.which(name) for name in ("unrar", "unar", "7z", "7zz"))
+    problem = f"none is on the PATH, which a compressed one in {folder} needs" * absent
+    return Need("a program that unpacks RAR archives", problem, f"install {rar.TOOLS}", blocks=False)
+
+
+def _unlike(source: str, folder: Path) -> str:
+    """Why the folder does not look like this source; nothing of it is read yet."""
+    from curation import layouts
+    from curation.frames import RawDataError
+
+    try:
+        layouts.recognise(folder)
+    except RawDataError as error:
+        return str(error)
+    return ""
+
+
+def _frames(folder: Path, home: Path) -> int:
+    """Bytes that the frames of the videos will take that no run has decoded so far."""
+    from curation.sources import disfa, video
+
+    videos = [path for path in folder.glob("*/*") if path.suffix.lower() in disfa.VIDEO_SUFFIXES]
+    done = len(list((home / "files" / "videos").glob("*")))
+    return sum(video.forecast(path) for path in sorted(videos)[done:])
+
+
+def _framing(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    used = [name for name in ("affectnet", "disfa", "folder") if getattr(profile.raw, name) is not None]
+    # AffectNet's list brings boxes of faces.
+    if any(getattr(profile.framing, name) == "face" for name in used if name != "affectnet"):
+        yield from provider("faces", {"provider": "mediapipe", "model": profile.framing.model})
+
+
+def _photorealism(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    if profile.photorealism.provider != "vouched":
+        yield from provider("answers", profile.photorealism.chosen)
+
+
+def _captions(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    if profile.captions.provider != "sidecar":
+        yield from provider("captions", profile.captions.chosen)
+
+
+def _labels(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    yield from provider("action_units", profile.au_estimator.chosen)
+
+
+def _second_labels(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    if profile.second_au_estimator is not None:
+        yield from provider("action_units", profile.second_au_estimator.chosen)
+
+
+def _readings(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    if profile.reads_labelled_frames:
+        yield from _labels(profile, store, stages)
+
+
+def _judge(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    yield from provider("action_units", profile.judge.chosen)
+
+
+def _embedder(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    yield from provider("embeddings", profile.evaluation.embedder)
+
+
+def _base(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    from inference import needs
+
+    base = profile.base
+    yield from needs.base(base.model, base.revision, base.size, base.precision)
+
+
+def _training(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    """The base, and latents that are this base's."""
+    yield from _base(profile, store, stages)
+    if "latents" in stages or store.version("latents") is None:
+        return
+    from inference.autoencoder import Autoencoder
+    from inference.weights import ModelNotFound
+
+    base = profile.base
+    try:
+        wanted = Autoencoder(base.model, base.revision, base.precision, base.batch_size).fingerprint
+    except ModelNotFound:
+        return  # said already
+    found = store.read("latents", columns=["model", "fingerprint"]).unique()
+    others = found.filter(found["fingerprint"] != wanted)
+    problem = f"they are of {', '.join(others['model'])}, the profile's base is {base.model}"
+    yield Need("latents of this base", problem * bool(others.height), "fineface run --select latents+")
+
+
+def _guidance(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    """What draws the validation samples, and what measures them."""
+    yield from _base(profile, store, stages)
+    yield from _judge(profile, store, stages)
+    yield from _embedder(profile, store, stages)
+
+
+def _generated(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    """Base, and disk for the pictures."""
+    yield from _base(profile, store, stages)
+    missing = [name for name in profile.experiments if f"generated_samples/{name}" not in store.stages()]
+    pictures = 2 * SAMPLES * len(missing)  # each with its no-AU partner
+    size = int(pictures * profile.base.size**2 * PNG_PIXEL_BYTES)
+    yield disk("generated pictures", store.home, size)
+
+
+Needs = Callable[[Profile, Store, Collection[str]], Iterable[Need]]
+"""Called with the profile, the home's store, and the stages that will run."""
+
+STAGES: dict[str, Needs] = {
+    "raw_affectnet": _raw("affectnet"),
+    "raw_disfa": _raw("disfa"),
+    "raw_folder": _raw("folder"),
+    "face_crop": _framing,
+    "photorealism": _photorealism,
+    "au_annotation": _labels,
+    "disfa_readings": _readings,
+    "annotator_agreement": _second_labels,
+    "captions": _captions,
+    "latents": _base,
+    "trained_model": _training,
+    "guidance_curve": _guidance,
+    "generated_samples": _generated,
+    "au_scores": _judge,
+    "clip_scores": _embedder,
+}
+"""The stages that need more than the tables they read."""

@@ -1,0 +1,1 @@
+"""All experiments side by side."""

@@ -1,0 +1,154 @@
+"""The one door to the models: what was asked before is looked up, the rest is asked in chunks and remembered.
+
+Which questions there are, and who answers them, is said in `inference.questions`; how answers are kept, in
+`store.memo`. Where a model runs is an engine's business: this process, an environment of its own, or others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import polars as pl
+
+import reasons
+from reasons import Reason
+from store import ComputeError, Memo, Progress, Store
+from store.hashing import fingerprints
+
+CONTENT = "content_hash"
+"""Of a memo's row: the picture that was asked about, or, where none was, the picture that was made."""
+
+
+class Model(Protocol):
+    """Who answers. Cheap to construct; loads nothing before `read` is called."""
+
+    @property
+    def name(self) -> str:
+        """The model as tables name it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all about the model that decides an answer."""
+
+    def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        """A row for each request (`key`, and `path` where it has a picture), in any order: its `key` and the
+        columns of the answer, or what `inference.images.refusal` says of a picture that does not decode."""
+
+
+Engine = Callable[[Model, pl.DataFrame], Iterator[dict[str, Any]]]
+"""What has a model answer requests, wherever it runs."""
+
+
+def local(model: Model, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """The engine that asks in this process."""
+    return model.read(requests)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: of whom, about which columns of a request, and which columns an answer has.
+
+    memo: the table of its answers. about: the columns of a request that decide its answer. settings: all else
+    that decides it, besides the model. files: the columns of an answer that name stored files, with their
+    kind; an answer whose file is lost or damaged is asked for again. at_once: how many answers are remembered
+    together, where the answers of a model come in groups.
+    """
+
+    memo: str
+    model: Model
+    answer: Mapping[str, pl.DataType | type[pl.DataType]]
+    about: tuple[str, ...] = (CONTENT,)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    at_once: int | None = None
+
+    def keys(self, requests: pl.DataFrame) -> pl.Series:
+        """The key of each request's answer."""
+        return fingerprints(
+            requests.select(self.about), model=self.model.fingerprint, settings=dict(self.settings)
+        )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """`frame`: the requests, row by row, with the columns of the answer (null without one), `model` and
+    `fingerprint` (who answered), and a reason where there is no usable answer: the answer's own, or that of a
+    picture that does not decode. `asked` answers are new, `reused` were known."""
+
+    frame: pl.DataFrame
+    asked: int
+    reused: int
+
+
+def ask(
+    store: Store,
+    question: Question,
+    requests: pl.DataFrame,
+    *,
+    chunk: int,
+    engine: Engine = local,
+    progress: Callable[[Progress], None] | None = None,
+) -> Answers:
+    """What `question.model` says about each of `requests`; each different one is asked once, for ever.
+
+    Answers are remembered `chunk` at a time, so a kill loses at most these. A picture that does not decode,
+    or whose file no longer holds the content that its request names, has a reason and is not remembered.
+    Raises ComputeError for a model that leaves a request out, ImageError for a file that cannot be read.
+    """
+    memo = store.memo(question.memo, {**question.answer, CONTENT: pl.String})
+    requests = requests.drop(*question.answer, "model", "fingerprint", *reasons.COLUMNS, strict=False)
+    keyed = requests.with_columns(question.keys(requests).alias("key"))
+    _forget_lost(store, memo, question, keyed["key"])
+    problems: list[tuple[str, str, str]] = []
+
+    def answers(missing: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        contents = dict(missing.select("key", CONTENT).iter_rows()) if CONTENT in missing.columns else {}
+        left = set(missing["key"])
+        with closing(engine(question.model, missing)) as stream:  # type: ignore[type-var]
+            for row in stream:
+                key = row["key"]
+                left.discard(key)
+                if "problem" in row:
+                    code = Reason.CHANGED_FILE if row.get("changed") else Reason.CORRUPT_IMAGE
+                    problems.append((key, code.value, row["problem"]))
+                else:
+                    yield row | {CONTENT: contents.get(key) or _made(row, question)}
+        if left:
+            raise ComputeError(
+                f"{question.model.name} said nothing about {len(left)} of {missing.height} requests"
+            )
+
+    found = memo.get_or_stream(
+        keyed, answers, chunk=question.at_once or chunk, progress=progress, partial=True
+    )
+    frame = keyed.join(
+        found.frame.select("key", *question.answer), on="key", how="left", maintain_order="left"
+    )
+    columns = ("key", *reasons.COLUMNS)
+    said = pl.DataFrame(problems, schema=dict.fromkeys(columns, pl.String), orient="row")
+    if set(reasons.COLUMNS) <= set(question.answer):
+        own = frame.select(columns).unique("key").drop_nulls("reason_code")
+        frame, said = frame.drop(reasons.COLUMNS), pl.concat([said, own])
+    frame = frame.join(said, on="key", how="left", maintain_order="left")
+    model = question.model
+    who = pl.lit(model.name).alias("model"), pl.lit(model.fingerprint).alias("fingerprint")
+    return Answers(frame.drop("key").with_columns(who), found.computed, found.reused)
+
+
+def _made(row: Mapping[str, Any], question: Question) -> str | None:
+    """The content of the file that an answer names: a stored file is named by it."""
+    named = [row[column] for column in question.files if row.get(column)]
+    return named[0].split(".")[0] if named else None
+
+
+def _forget_lost(store: Store, memo: Memo, question: Question, keys: pl.Series) -> None:
+    """Forget the answers whose files are no longer what they were: they are asked for again."""
+    if not question.files:
+        return
+    known = memo.read(keys)
+    for column, kind in question.files.items():
+        if lost := store.files(kind).lost(known[column].drop_nulls().unique()):
+            memo.forget(pl.col(column).is_in(lost))

@@ -1,0 +1,351 @@
+"""The questions that stages ask: which model a profile's settings choose for each, and what an answer holds.
+
+The contracts of the abilities live in `inference.abilities`, asking itself in `inference.asking`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+import facs
+import reasons
+from inference import images
+from inference.asking import Question
+from store import Files
+
+if TYPE_CHECKING:
+    from inference.autoencoder import Autoencoder
+    from inference.environments import Worker
+    from inference.generation import Generator
+
+CAPTION = {"caption": pl.String}
+EMBEDDING = {"embedding": pl.List(pl.Float32)}
+LOOK = {"perceptual_hash": pl.String}
+READING = {
+    **dict.fromkeys(facs.COLUMNS, pl.Float64),
+    "faces": pl.Int64,
+    "face_box": pl.List(pl.Float64),
+    "head_pose": pl.List(pl.Float64),
+    "clamped": pl.List(pl.Int64),
+    **dict.fromkeys(reasons.COLUMNS, pl.String),
+}
+"""The fields of an `inference.abilities.Reading`."""
+FACE = {
+    **dict.fromkeys(("face_x", "face_y", "face_width", "face_height"), pl.Float64),
+    "faces": pl.Int64,
+}
+"""The fields of an `inference.abilities.Face`."""
+PICTURE = {"file": pl.String}
+PLACE = {"file": pl.String, "row": pl.Int64}
+SHARD = 256
+"""Pictures whose latents lie in one file."""
+
+
+def answers(settings: Mapping[str, Any], questions: Mapping[str, str]) -> Question:
+    """Yes/no questions about a picture: `<name>_answer`, verbatim, and `<name>_score`, P(yes), for each."""
+    if settings["provider"] in FOREIGN:
+        model: Any = FOREIGN[settings["provider"]]("answers", {**settings, "questions": dict(questions)})
+    else:
+        model = _here(
+            "answers", settings, partial(_ask_all, questions=dict(questions)), partial(_said, dict(questions))
+        )
+    return Question("photorealism", model, answer_columns(questions), settings={"questions": dict(questions)})
+
+
+def answer_columns(questions: Mapping[str, str]) -> dict[str, type[pl.DataType]]:
+    """The columns of `answers`."""
+    return dict.fromkeys((f"{name}_answer" for name in questions), pl.String) | dict.fromkeys(
+        (f"{name}_score" for name in questions), pl.Float64
+    )
+
+
+def captions(settings: Mapping[str, Any]) -> Question:
+    """What a picture shows, in words: CAPTION."""
+    if settings["provider"] in FOREIGN:
+        model: Any = FOREIGN[settings["provider"]]("captions", settings)
+    else:
+        model = _here("captions", settings, _caption, _captioned)
+    return Question("captions", model, CAPTION)
+
+
+def action_units(settings: Mapping[str, Any]) -> Question:
+    """Which action units a face shows: READING."""
+    if settings["provider"] in FOREIGN:
+        model: Any = FOREIGN[settings["provider"]]("action_units", settings)
+    else:
+        model = _here("action_units", settings, _estimate, _read)
+    return Question("action_units", model, READING)
+
+
+def embeddings(settings: Mapping[str, Any]) -> Question:
+    """Where a picture lies in the space of an embedder: EMBEDDING, of length 1."""
+    return Question("clip_embeddings", _here("embeddings", settings, _embed, _embedded), EMBEDDING)
+
+
+def text_embeddings(settings: Mapping[str, Any]) -> Question:
+    """Where a prompt lies in the space of an embedder: EMBEDDING, of length 1."""
+    from inference import abilities
+
+    model = EmbeddingTexts(abilities.build("embeddings", settings))
+    return Question("clip_text_embeddings", model, EMBEDDING, about=("prompt",))
+
+
+def faces(settings: Mapping[str, Any]) -> Question:
+    """Where the largest face in a picture is: FACE."""
+    return Question("faces", _here("faces", settings, _find, _found), FACE)
+
+
+def looks() -> Question:
+    """What a picture looks like, whatever its size and format: LOOK."""
+    from inference.perceptual import PerceptualHash
+
+    return Question("perceptual_hashes", Annotating(PerceptualHash(), _as_it_is, _look), LOOK)
+
+
+def latents(model: Autoencoder, size: int, files: Files) -> Question:
+    """The moments of a picture of `size` px, in a shard of `files`: PLACE, the shard's name and the row."""
+    return Question(
+        "latents",
+        Encoding(model, size, files),
+        PLACE,
+        settings={"size": size},
+        files={"file": files.kind},
+        at_once=SHARD,
+    )
+
+
+def pictures(generator: Generator, files: Files) -> Question:
+    """The picture that `generator` makes of a request (prompt, aus, seed, guidance), in `files`: PICTURE."""
+    return Question(
+        "generated",
+        Generating(generator, files),
+        PICTURE,
+        about=("prompt", "aus", "seed", "guidance"),
+        files={"file": files.kind},
+    )
+
+
+@dataclass(frozen=True)
+class Annotating:
+    """A provider in this process: pictures are decoded and prepared in threads ahead of it."""
+
+    provider: Any
+    ask: Callable[[Any, list], Sequence[Any]]
+    row: Callable[[Any], dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        return self.provider.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self.provider.fingerprint
+
+    def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        def read(batch: list) -> list[dict[str, Any]]:
+            return [self.row(one) for one in self.ask(self.provider, batch)]
+
+        model = self.provider
+        yield from images.rows_ahead(requests.to_dicts(), read, model.batch_size, model.prepare, model.side)
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A model in an environment of its own, where `worker` answers for it. An engine starts that."""
+
+    model: Any
+    worker: Worker
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self.model.fingerprint
+
+    def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        raise NotImplementedError(f"{self.name} answers in the environment {self.worker.environment} only")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Pictures encoded by an autoencoder, in shards of SHARD (the last is smaller), one after another."""
+
+    model: Autoencoder
+    size: int
+    files: Files
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self.model.fingerprint
+
+    def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        waiting: list[dict[str, Any]] = []
+        rows = images.rows_ahead(
+            requests.to_dicts(), self._encode, self.model.batch_size, self._prepare, self.size
+        )
+        for row in rows:
+            if "problem" in row:
+                yield row
+                continue
+            waiting.append(row)
+            if len(waiting) == SHARD:
+                yield from self._shard(waiting)
+                waiting.clear()
+        yield from self._shard(waiting)
+
+    def _prepare(self, picture: Any) -> Any:
+        return images.resized(picture, self.size)
+
+    def _encode(self, batch: list) -> list[dict[str, Any]]:
+        return [{"moments": moments} for moments in self.model.encode(batch)]
+
+    def _shard(self, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        import numpy as np
+        from safetensors.numpy import save
+
+        if rows:
+            moments = np.stack([row["moments"] for row in rows])
+            name = self.files.put(save({"moments": moments}), ".safetensors")
+            yield from ({"key": row["key"], "file": name, "row": place} for place, row in enumerate(rows))
+
+
+@dataclass(frozen=True)
+class Generating:
+    """Pictures from requests; each is stored as soon as its batch is made."""
+
+    generator: Generator
+    files: Files
+    name = "generator"
+
+    @property
+    def fingerprint(self) -> str:
+        return self.generator.fingerprint
+
+    def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        for (guidance,), alike in requests.group_by("guidance", maintain_order=True):
+            for batch in alike.iter_slices(self.generator.batch_size):
+                aus = batch["aus"].to_list()
+                made = self.generator.generate(
+                    batch["prompt"].to_list(),
+                    None if None in aus else aus,
+                    batch["seed"].to_list(),
+                    float(str(guidance)),
+                )
+                for key, picture in zip(batch["key"], made, strict=True):
+                    yield {"key": key, "file": self.files.put(images.png(picture), ".png")}
+
+
+@dataclass(frozen=True)
+class EmbeddingTexts:
+    """An embedder in this process, asked about prompts."""
+
+    provider: Any
+
+    @property
+    def name(self) -> str:
+        return self.provider.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self.provider.fingerprint
+
+    def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        embeddings = self.provider.embed_texts(requests["prompt"].to_list())
+        for key, embedding in zip(requests["key"], embeddings, strict=True):
+            yield {"key": key, "embedding": embedding.tolist()}
+
+
+def _here(
+    ability: str,
+    settings: Mapping[str, Any],
+    ask: Callable[[Any, list], Sequence[Any]],
+    row: Callable[[Any], dict[str, Any]],
+) -> Annotating:
+    from inference import abilities
+
+    return Annotating(abilities.build(ability, settings), ask, row)
+
+
+# Functions of the module, not lambdas: an engine may send a model to another process.
+
+
+def _ask_all(model: Any, batch: list, questions: Mapping[str, str]) -> Sequence[Any]:
+    return model.ask_all(batch, [*questions.values()])
+
+
+def _said(questions: Mapping[str, str], found: Mapping[str, Any]) -> dict[str, Any]:
+    said = {f"{name}_answer": found[text].text for name, text in questions.items()}
+    return said | {f"{name}_score": found[text].score for name, text in questions.items()}
+
+
+def _caption(model: Any, batch: list) -> Sequence[str]:
+    return model.caption(batch)
+
+
+def _captioned(text: str) -> dict[str, Any]:
+    return {"caption": text}
+
+
+def _estimate(model: Any, batch: list) -> Sequence[Any]:
+    return model.estimate(batch)
+
+
+def _read(reading: Any) -> dict[str, Any]:
+    said = reading._asdict()
+    return dict(zip(facs.COLUMNS, said.pop("intensities"), strict=True)) | said
+
+
+def _embed(model: Any, batch: list) -> Sequence[Any]:
+    return model.embed_images(batch)
+
+
+def _embedded(embedding: Any) -> dict[str, Any]:
+    return {"embedding": embedding.tolist()}
+
+
+def _find(model: Any, batch: list) -> Sequence[Any]:
+    return model.find(batch)
+
+
+def _found(face: Any) -> dict[str, Any]:
+    return face._asdict()
+
+
+def _as_it_is(_: Any, batch: list) -> Sequence[Any]:
+    return batch
+
+
+def _look(text: str) -> dict[str, Any]:
+    return {"perceptual_hash": text}
+
+
+def _lavis(ability: str, request: Mapping[str, Any]) -> Foreign:
+    """BLIP-2 through LAVIS: answers and captions."""
+    from inference.lavis import Lavis
+
+    model = Lavis(request["model"], request["weights"], request["precision"], request.get("batch_size"))
+    return Foreign(model, model.worker(request["questions"] if ability == "answers" else None))
+
+
+def _libreface(ability: str, request: Mapping[str, Any]) -> Foreign:
+    """AU intensities by LibreFace."""
+    from inference.libreface import LibreFace
+
+    model = LibreFace(**{name: value for name, value in request.items() if name != "provider"})
+    return Foreign(model, model.worker)
+
+
+FOREIGN: dict[str, Callable[[str, Mapping[str, Any]], Foreign]] = {"lavis": _lavis, "libreface": _libreface}
+"""Providers in environments of their own, called with the ability and the request: the profile's settings,
+and for "answers" the `questions` by name."""

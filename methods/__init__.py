@@ -1,0 +1,9 @@
+"""The methods: a folder each, with what it needs to be trained and drawn with. Importing this registers them.
+
+A method is one folder (settings, wording of requests, installation, loss, save, load) and one `register`
+call. Nothing outside asks which method it is.
+"""
+
+from methods import fineface, sd
+
+__all__ = ["fineface", "sd"]

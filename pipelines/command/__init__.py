@@ -1,0 +1,37 @@
+"""The `fineface` command, a file a verb. What verbs share lives in `options`, what a run does in
+`pipelines.runs`; heavy imports wait inside functions.
+"""
+
+import typer
+
+from pipelines.command import check, environment, inspect, label, miniature, run, status, ui, why
+from pipelines.command.options import OneLine
+
+EXAMPLES = """\
+fineface run                                   the embedded world, no data needed
+
+fineface check --profile paper                 what the paper's scale needs, and how to get it
+
+fineface run --select captions+                a stage and what follows
+
+fineface why affectnet/3/ab12.jpg              where a label came from
+"""
+WORK, LOOK, SET_UP = "Work", "Look", "Set up"
+
+app = typer.Typer(
+    cls=OneLine,
+    help="From raw face data to a measured action-unit model for Stable Diffusion.",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command(rich_help_panel=WORK)(run.run)
+app.command(rich_help_panel=WORK)(label.label)
+app.command(rich_help_panel=WORK)(ui.ui)
+app.command(rich_help_panel=LOOK)(check.check)
+app.command(rich_help_panel=LOOK)(status.status)
+app.command(rich_help_panel=LOOK)(inspect.inspect)
+app.command(rich_help_panel=LOOK)(why.why)
+app.add_typer(environment.app, name="environment", rich_help_panel=SET_UP)
+app.add_typer(miniature.app, name="miniature", rich_help_panel=SET_UP)

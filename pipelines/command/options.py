@@ -1,0 +1,129 @@
+"""What the verbs share: options, the profile and the home they name, and one plain line for what a user can
+get wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import click
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from settings.profile import Profile
+
+DEFAULT_PROFILE, DEFAULT_HOME = "miniature", Path(".fineface")
+QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
+"""Progress is logged by the stages; bars would freeze the UI's log."""
+
+ProfileName = Annotated[
+    str,
+    typer.Option("--profile", envvar="FINEFACE_PROFILE", help="miniature, paper, portraits, or a YAML file."),
+]
+Home = Annotated[
+    Path,
+    typer.Option("--home", envvar="FINEFACE_HOME", help="The one folder that holds all state."),
+]
+Select = Annotated[
+    str | None,
+    typer.Option(
+        "--select", help="Only these stages, as in Dagster: 'captions', 'captions+', 'group:data_set'."
+    ),
+]
+Experiments = Annotated[
+    list[str] | None,
+    typer.Option("--experiment", help="Only this experiment; may be given several times."),
+]
+
+
+class OneLine(TyperGroup):
+    """Commands whose expected errors are one line each, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; exit code 1 and one line for what `_expected` knows."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if not isinstance(error, _expected()):
+                raise
+            fail(str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error))
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """What a user can get wrong or a machine can lack; each of these names its file, row or setting."""
+    from curation.frames import RawDataError
+    from inference.abilities import EstimatorUnavailable
+    from inference.environments import EnvironmentUnavailable
+    from pipelines.labels import NotLabelled
+    from pipelines.profiles import ProfileError
+    from pipelines.runs import NothingSelected
+    from provenance.why import UnknownSample
+    from store import StoreError
+
+    return (
+        *(ProfileError, NothingSelected, NotLabelled, UnknownSample, RawDataError, StoreError),
+        *(EstimatorUnavailable, EnvironmentUnavailable, ImportError, OSError),
+    )
+
+
+def load(profile: str, home: Path, keep_unset: bool = False) -> tuple[Profile, Path]:
+    """The profile and the home's absolute path; both also in the environment, for whatever loads the
+    definitions. `keep_unset` leaves `${NAME}` as it stands where the variable is not set, for the preflight
+    to list. Raises ProfileError, and StoreError or OSError for a home in which nothing can be kept.
+    """
+    from pipelines import profiles
+
+    place = usable(home)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    named = profile if profile in profiles.names() else str(Path(profile).expanduser().absolute())
+    os.environ |= {"FINEFACE_PROFILE": named, "FINEFACE_HOME": str(place)}
+    return profiles.load(profile, place, (lambda name: f"${{{name}}}") if keep_unset else None), place
+
+
+def usable(home: Path) -> Path:
+    """`home` as an absolute path, if a home can be there. Creates nothing. Raises StoreError for a path that
+    tables cannot have, and OSError for one below a file or that cannot be written to.
+    """
+    from store import Store, StoreError
+
+    place = home.expanduser().absolute()
+    try:
+        Store(place)
+    except ValueError as error:
+        raise StoreError(str(error)) from None
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"a home cannot be at {place}: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"a home cannot be at {place}: {there} cannot be written to")
+    return place
+
+
+def existing(home: Path) -> Path:
+    """`home` as an absolute path, if something is kept there. Raises FileNotFoundError."""
+    from settings import nearest
+
+    place = usable(home)
+    kept = ("tables", "memo", "dagster", "files")
+    if not any((place / folder).is_dir() for folder in kept):
+        beside = [path.name for path in place.parent.iterdir()] if place.parent.is_dir() else []
+        close = nearest.hint(place.name, [name for name in beside if name != place.name])
+        raise FileNotFoundError(f"there is no home at {place}{close or ': a run makes one'}")
+    return place
+
+
+def say(text: str) -> None:
+    """Print a line now, also into a pipe."""
+    typer.echo(text)
+    sys.stdout.flush()
+
+
+def fail(text: str) -> NoReturn:
+    """Print `text` as an error and end with code 1."""
+    typer.secho(text, err=True, fg="red")
+    raise typer.Exit(1)

@@ -1,0 +1,93 @@
+"""`fineface run`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.command.options import (
+    DEFAULT_HOME,
+    DEFAULT_PROFILE,
+    Experiments,
+    Home,
+    ProfileName,
+    Select,
+    fail,
+    load,
+    say,
+)
+
+
+def run(
+    profile: ProfileName = DEFAULT_PROFILE,
+    select: Select = None,
+    experiment: Experiments = None,
+    home: Home = DEFAULT_HOME,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Begin although `fineface check` says that something is missing.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of failed stages.")] = False,
+) -> None:
+    """Materialise the graph, paying only for what is new, and print results and report.
+
+    What was computed is kept, whatever ends a run: the same command goes on from there. What is missing
+    (`fineface check`) is told before anything is computed.
+    """
+    settings, place = load(profile, home, keep_unset=not anyway)
+    from pipelines import preflight, runs
+    from pipelines.console import Console
+
+    planned = runs.plan(settings, place, select, experiment or ())
+    if not anyway:
+        found = preflight.check(planned)
+        if said := preflight.text(found):
+            say(said)
+        if missing := sum(one.missing for one in found):
+            fail(f"\n{missing} missing: nothing was computed (profile {profile}, home {place})")
+    console = Console(say=say, verbose=verbose)
+    say(f"fineface · profile {profile} · home {place}")
+    for folder in runs.write_raw_data(settings):
+        say(f"wrote the raw data in {folder}")
+    with runs.instance(place) as instance:
+        if others := runs.others(instance):
+            say(f"also at work in this home: run {', '.join(others)}; stages on the accelerator take turns")
+        outcome = runs.run(planned, instance, console.listener)
+    if not outcome.failed:
+        _results(place, now="results" in console.made)
+    say(f"\n{console.total()}")
+    if outcome.interrupted:
+        fail(f"interrupted in {outcome.failed[-1]}. What was computed is kept; run again to go on.")
+    if outcome.failed:
+        fail(f"failed: {', '.join(outcome.failed)}. What was computed is kept; {_what_helps(console.causes)}")
+
+
+def _what_helps(causes: Collection[str]) -> str:
+    """What to do about errors of these classes."""
+    if "RetryRequested" in causes:
+        return "a process was killed, perhaps for its memory: run again to go on."
+    return "once that is mended, the same command goes on from there."
+
+
+def _results(home: Path, now: bool) -> None:
+    """Print the results if this run made them, else say from when they are."""
+    from store import Store
+
+    store = Store(home)
+    if store.version("results") is None:
+        return
+    if not now:
+        written = store.history("results")[0]["timestamp"]
+        say(
+            f"\nresults of {written:%Y-%m-%d %H:%M} UTC stand as they were: this run did not make them "
+            "(fineface run --select results)"
+        )
+        return
+    from evaluation import tables
+
+    say("\n" + tables.text(store.read("results")))
+    report = home / "report.html"
+    if report.exists():
+        say(f"\nreport: {report}")

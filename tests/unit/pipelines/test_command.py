@@ -1,0 +1,139 @@
+"""The command's manners: help, and one plain line instead of a traceback for what a user can get wrong."""
+
+import json
+import os
+
+import pytest
+from tiny_raw import picture, write
+from typer.testing import CliRunner
+
+from pipelines.command import app
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_help_names_every_command():
+    shown = runner.invoke(app, ["--help"])
+    assert shown.exit_code == 0
+    for command in ("run", "status", "inspect", "ui", "why", "miniature"):
+        assert command in shown.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--profile", "miniatur"], "no profile 'miniatur'; did you mean 'miniature'?"),
+        (["run", "--profile", "zzz"], "no profile 'zzz': neither a file nor one of miniature, paper"),
+        (["run", "--select", "captons"], "no stage or group 'captons'; did you mean 'captions'?"),
+        (["run", "--select", "captions, latnets+"], "no stage or group 'latnets'; did you mean 'latents'?"),
+        (["run", "--select", "zzz"], "no stage or group 'zzz'; there are "),
+        (["run", "--experiment", "finefac"], "no experiment 'finefac'; did you mean 'fineface'?"),
+        (["run", "--experiment", "nobody"], "no experiment 'nobody'; there are fineface, sd"),
+        (["why", "affectnet/1/x.jpg"], "no stage of"),
+        (["inspect", "/nowhere"], "no folder /nowhere"),
+        (["inspect", "/", "--profile", "papr"], "no profile 'papr'; did you mean 'paper'?"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, arguments, message):
+    for source in ("affectnet", "disfa"):
+        (tmp_path / "raw" / source).mkdir(parents=True)
+    (tmp_path / "tables").mkdir()
+    done = runner.invoke(app, [*arguments, "--home", str(tmp_path)])
+    assert done.exit_code == 1
+    assert message in done.output and "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rn"], "Did you mean 'run'?"),
+        (["run", "--profle", "paper"], "--profile"),
+        (["environment", "create", "lvis"], "no environment 'lvis'; did you mean 'lavis'?"),
+    ],
+)
+def test_mistyped_commands_get_the_nearest(arguments, message):
+    done = runner.invoke(app, arguments)
+    assert done.exit_code != 0 and message in done.output and "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("verb", ["status", "why x", "label --list", "miniature recipes"])
+def test_looking_at_a_home_that_is_not_there_makes_none(tmp_path, verb):
+    (tmp_path / "home" / "tables").mkdir(parents=True)
+    absent = tmp_path / "hmoe"
+    done = runner.invoke(app, [*verb.split(), "--home", str(absent)])
+    assert done.exit_code == 1
+    assert f"there is no home at {absent}; did you mean 'home'?" in done.output
+    assert not absent.exists()
+
+
+@pytest.mark.parametrize("verb", ["run", "status", "ui", "why x", "label --list"])
+def test_a_home_that_cannot_be_is_one_line(tmp_path, monkeypatch, verb):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "locked").mkdir()
+    genuine = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: "locked" not in str(path) and genuine(path, mode))
+    for home, message in (
+        (tmp_path / "50%", "its path contains %"),
+        (tmp_path / "file" / "below", f"{tmp_path / 'file'} is a file"),
+        (tmp_path / "locked" / "home", f"{tmp_path / 'locked'} cannot be written to"),
+    ):
+        done = runner.invoke(app, [*verb.split(), "--home", str(home)])
+        assert done.exit_code == 1 and not isinstance(done.exception, OSError)
+        assert message in done.output and len(done.output.splitlines()) == 1
+
+
+def test_a_failed_stage_says_why_and_does_not_promise_that_running_again_helps(tmp_path):
+    for source in ("affectnet", "disfa"):
+        (tmp_path / "raw" / source).mkdir(parents=True)
+    done = runner.invoke(app, ["run", "--anyway", "--home", str(tmp_path), "--select", "raw_affectnet"])
+    assert done.exit_code == 1
+    assert "raw_affectnet FAILED: " in done.output and str(tmp_path / "raw" / "affectnet") in done.output
+    assert "failed: data_set" in done.output and "once that is mended" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_status_of_an_empty_home(tmp_path):
+    (tmp_path / "tables").mkdir()
+    done = runner.invoke(app, ["status", "--home", str(tmp_path)])
+    assert done.exit_code == 0 and "stage  version" in done.output
+
+
+def test_inspect_tells_what_is_there_and_what_a_run_would_do(tmp_path):
+    """The paper's profile, without the variables that a run needs; with --home hashes are remembered."""
+    for name, side in (("a.png", 600), ("again.png", 600), ("small.png", 100)):
+        write(tmp_path / "portraits" / name, picture(1, side, side))
+    folder, home = str(tmp_path / "portraits"), tmp_path / "home"
+    done = runner.invoke(app, ["inspect", folder])
+    assert done.exit_code == 0 and not home.exists(), done.output
+    assert "folder of pictures" in done.output and "2 of 3 reach 512" in done.output
+    assert "folder/a.png = folder/again.png" in done.output
+    assert "resolution" in done.output and "1 too_small" in done.output
+    done = runner.invoke(app, ["inspect", folder, "--json", "--home", str(home)])
+    assert json.loads(done.output)["calls"] == {"photorealism": 1, "au_annotation": 1, "captions": 1}
+    assert (home / "memo" / "file_hashes").is_dir()
+
+
+def test_results_of_another_run_are_not_shown_as_this_ones(tmp_path, monkeypatch):
+    """Only what `results` wrote in this run is printed; else one line says from when the others are."""
+    import polars as pl
+
+    from evaluation import tables
+    from pipelines.command.run import _results
+    from store import Store
+
+    said = []
+    monkeypatch.setattr("pipelines.command.run.say", said.append)
+    monkeypatch.setattr(tables, "text", lambda table: f"{table.height} numbers")
+    _results(tmp_path, now=True)
+    assert said == [], "there are none"
+    Store(tmp_path).write("results", pl.DataFrame({"value": [1.0]}))
+    _results(tmp_path, now=False)
+    assert "stand as they were: this run did not make them" in said[0] and "numbers" not in said[0]
+    _results(tmp_path, now=True)
+    assert said[1] == "\n1 numbers"

@@ -1,0 +1,120 @@
+"""`fineface label` and what it sets off."""
+
+import os
+
+import dagster as dg
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from pipelines import definitions, labels, profiles, runs
+from pipelines.command import app
+from provenance import story
+from provenance.why import why
+from store import Store
+
+SAMPLES = ["affectnet/3/smile.jpg", "affectnet/3/frown.jpg", "affectnet/4/wax.jpg"]
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def home(tmp_path):
+    table = pl.DataFrame({"sample_id": SAMPLES}).with_columns(
+        keep=pl.lit(True),
+        reason_code=pl.lit(None, dtype=pl.String),
+        reason_detail=pl.lit(None, dtype=pl.String),
+        overruled_at=pl.lit(None, dtype=pl.Datetime("us", "UTC")),
+    )
+    Store(tmp_path).write("photorealism", table)
+    return tmp_path
+
+
+@pytest.fixture
+def fineface(home):
+    def fineface(*arguments):
+        return CliRunner().invoke(app, [*arguments, "--home", str(home)])
+
+    return fineface
+
+
+def test_a_label_is_a_row_with_author_time_and_reason(fineface, home):
+    done = fineface(
+        "label", SAMPLES[2], "photorealism", "drop", "--reason", "a wax figure", "--author", "Ada"
+    )
+    assert done.exit_code == 0 and "fineface run --select photorealism+" in done.output
+    done = fineface("label", SAMPLES[2], "photorealism", "undo", "--reason", "it moved")
+    assert done.exit_code == 0, done.output
+    rows = Store(home).read("overrides").sort("time")
+    assert rows["verdict"].to_list() == ["drop", "undo"] and rows["author"][0] == "Ada" and rows["author"][1]
+    shown = fineface("label", "--list").output
+    assert shown.index("Ada: a wax figure") < shown.index("it moved")
+    told = story.render(why(Store(home), SAMPLES[2]))
+    assert "label: drop, by Ada on " in told and "UTC: a wax figure\n" in told
+
+
+def test_why_says_that_a_label_is_not_applied_yet(fineface, home):
+    fineface("label", SAMPLES[0], "photorealism", "drop", "--reason", "drawn")
+    story = fineface("why", SAMPLES[0]).output
+    assert "drawn (not applied yet)" in story
+    said = Store(home).read("overrides")["time"][0]
+    table = Store(home).read("photorealism")
+    Store(home).write(
+        "photorealism", table.with_columns(overruled_at=pl.lit(said, dtype=table["overruled_at"].dtype))
+    )
+    assert "not applied" not in fineface("why", SAMPLES[0]).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["affectnet/3/smlie.jpg", "photorealism", "keep", "--reason", "x"],
+            "did you mean 'affectnet/3/smile.jpg",
+        ),
+        (["nothing", "photorealism", "keep", "--reason", "x"], "ids look like affectnet/3/frown.jpg"),
+        ([SAMPLES[0], "photorealism", "kepe", "--reason", "x"], "did you mean 'keep'"),
+        ([SAMPLES[0], "captions", "keep", "--reason", "x"], "no stage 'captions' to label"),
+        ([SAMPLES[0], "photorealism", "keep"], "needs a reason"),
+        ([SAMPLES[0], "photorealism", "undo", "--reason", "x"], "nothing to undo"),
+        ([SAMPLES[0]], "say SAMPLE_ID STAGE VERDICT"),
+    ],
+)
+def test_mistakes_are_one_line_and_write_nothing(fineface, home, arguments, message):
+    done = fineface("label", *arguments)
+    assert done.exit_code == 1 and message in done.output and "Traceback" not in done.output
+    assert Store(home).version("overrides") is None
+
+
+def test_without_a_table_there_is_nothing_to_label(tmp_path):
+    with pytest.raises(labels.NotLabelled, match="no table photorealism yet"):
+        labels.add(Store(tmp_path), "a", "photorealism", "keep", "Ada", "x")
+
+
+def test_a_label_starts_the_automation_of_photorealism(tmp_path):
+    """Everything was made once; then a person speaks."""
+    definitions_of = definitions.build(profiles.load("miniature", tmp_path), tmp_path)
+    store = Store(tmp_path)
+    store.write("photorealism", pl.DataFrame({"sample_id": SAMPLES}))
+    with runs.instance(tmp_path) as instance:
+        for stage in ("raw_affectnet", "raw_folder", "resolution", "photorealism"):
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(stage, tags={"dagster/data_version": "1"})
+            )
+        labels.announce(store, instance)
+        selection = dg.AssetSelection.assets("photorealism")
+
+        def requested(cursor):
+            found = dg.evaluate_automation_conditions(definitions_of, instance, selection, cursor=cursor)
+            return found.total_requested, found.cursor
+
+        _, cursor = requested(None)
+        count, cursor = requested(cursor)
+        assert count == 0, "nothing happened"
+        labels.add(store, SAMPLES[0], "photorealism", "drop", "Ada", "drawn")
+        labels.announce(store, instance)
+        assert requested(cursor)[0] == 1
