@@ -168,16 +168,18 @@ def _of_base(work: Path, world: str, count: int | None = None) -> worlds.Picture
 
 def _captioned(work: Path, world: str) -> tuple[worlds.Pictures, worlds.Pictures]:
     """Photographs and cartoons with captions: to train on, and of unseen people."""
-    shares = {"cartoons": 0.35, "photographed": 0.3}
+    flat, worn = 0.35, 0.3
     if world == "rendered":
         photographs = _of_base(work, world)
-        cartoons = worlds.pictures(work, "cartoons", 16_000, seed=3, cartoons=1.0, photographed=0.3)
+        cartoons = worlds.pictures(work, "cartoons", 16_000, seed=3, cartoons=1.0, photographed=worn)
         shown = worlds.joined(photographs, cartoons)
     else:
-        shown = worlds.pictures(work, "captioned", 30_000, seed=3, **shares)
+        shown = worlds.pictures(work, "captioned", 30_000, seed=3, cartoons=flat, photographed=worn)
     return (
         shown,
-        worlds.pictures(work, "unseen-captioned", 2000, seed=901, **shares, world=world),
+        worlds.pictures(
+            work, "unseen-captioned", 2000, seed=901, cartoons=flat, photographed=worn, world=world
+        ),
     )
 
 
