@@ -18,17 +18,30 @@ TRAININGS = "trainings.json"
 app = typer.Typer(
     no_args_is_help=True, help="Train the miniature's models. Seeded; each goes on after a kill."
 )
-_work = typer.Option(Path(".fineface/miniature"), help="Where pictures and checkpoints are kept.")
-_models = typer.Option(MODELS, help="Where the finished models go.")
+_FOLDERS = {
+    "drawn": (Path(".fineface/miniature"), MODELS),
+    "rendered": (Path(".fineface/rendered"), MODELS.parent / "rendered" / "models"),
+}
+"""Of each world: where pictures and checkpoints are kept, and where its finished models go."""
+_work = typer.Option(None, help="Where pictures and checkpoints are kept: a folder a world.")
+_models = typer.Option(None, help="Where the finished models go: a folder a world.")
 _world = typer.Option("drawn", help="Which faces: drawn or rendered.")
 RENDERED_LATENTS, RENDERED_PICTURES = 12, 36_000
 RENDERED_PLAN = base.Plan(0, batch=32, attention_from=1, learning_rate=1.5e-3, decay=1200)
 """Of the base of the rendered world; the steps are the command's."""
 
 
+def _folders(world: str, work: Path | None, models: Path | None) -> tuple[Path, Path]:
+    if world not in _FOLDERS:
+        raise typer.BadParameter(f"--world is {' or '.join(_FOLDERS)}, not {world}")
+    usual_work, usual_models = _FOLDERS[world]
+    return work or usual_work, models or usual_models
+
+
 @app.command("all")
-def train_all(work: Path = _work, models: Path = _models, world: str = _world) -> None:
+def train_all(work: Path | None = _work, models: Path | None = _models, world: str = _world) -> None:
     """Every model, in order (about two hours on two cores)."""
+    work, models = _folders(world, work, models)
     train_estimator(work, models, world)
     train_second_estimator(work, models, world)
     train_base(work, models, world)
@@ -40,8 +53,8 @@ def train_all(work: Path = _work, models: Path = _models, world: str = _world) -
 
 @app.command("base")
 def train_base(
-    work: Path = _work,
-    models: Path = _models,
+    work: Path | None = _work,
+    models: Path | None = _models,
     world: str = _world,
     steps: int = 2000,
     pictures: int | None = None,
@@ -51,6 +64,7 @@ def train_base(
     In the rendered world --steps may be changed when a training goes on: the learning rate falls over
     its last steps only.
     """
+    work, models = _folders(world, work, models)
     folder = models / "base"
     rendered = world == "rendered"
     photographs = _of_base(work, world, pictures)
@@ -78,13 +92,14 @@ def train_base(
 
 @app.command("decoder")
 def train_decoder(
-    work: Path = _work,
-    models: Path = _models,
+    work: Path | None = _work,
+    models: Path | None = _models,
     world: str = _world,
     steps: int = 3000,
     pictures: int | None = None,
 ) -> None:
     """The decoder of the base's autoencoder (a quarter of an hour)."""
+    work, models = _folders(world, work, models)
     photographs = _of_base(work, world, pictures)
     autoencoder.train_decoder(photographs.images, models / "base" / "vae", work, steps)
     base.assemble(models / "base")
@@ -94,8 +109,9 @@ def train_decoder(
 
 
 @app.command("gate")
-def gate(work: Path = _work, models: Path = _models, world: str = _world) -> None:
+def gate(work: Path | None = _work, models: Path | None = _models, world: str = _world) -> None:
     """What the base draws: a sheet of faces, and each AU beside drawn ones (a minute). Look at it."""
+    work, models = _folders(world, work, models)
     folder, network = models / "base", models / "estimator"
     unseen = worlds.pictures(work, "gate", 512, seed=901, world=world)
     kept = autoencoder.readable(folder / "vae", network, unseen.images)
@@ -116,9 +132,10 @@ def gate(work: Path = _work, models: Path = _models, world: str = _world) -> Non
 
 @app.command("estimator")
 def train_estimator(
-    work: Path = _work, models: Path = _models, world: str = _world, steps: int = 3000
+    work: Path | None = _work, models: Path | None = _models, world: str = _world, steps: int = 3000
 ) -> None:
     """The AU estimator (five minutes). Its correlations on unseen identities should all reach 0.9."""
+    work, models = _folders(world, work, models)
     if world == "rendered":  # rendering costs six times as much as drawing: the base's pictures serve again
         faces = _of_base(work, world)
     else:
@@ -129,9 +146,10 @@ def train_estimator(
 
 @app.command("second_estimator")
 def train_second_estimator(
-    work: Path = _work, models: Path = _models, world: str = _world, steps: int = 3000
+    work: Path | None = _work, models: Path | None = _models, world: str = _world, steps: int = 3000
 ) -> None:
     """A second AU estimator (five minutes): other pictures, another seed and network, and no bias."""
+    work, models = _folders(world, work, models)
     faces = worlds.pictures(work, "second_estimator", 8000, seed=4, photographed=0.4, world=world)
     folder = models / "second_estimator"
     smaller = {"widths": (16, 32, 48, 48), "squeeze": 16, "hidden": 64}
@@ -140,8 +158,11 @@ def train_second_estimator(
 
 
 @app.command("clip")
-def train_clip(work: Path = _work, models: Path = _models, world: str = _world, steps: int = 1500) -> None:
+def train_clip(
+    work: Path | None = _work, models: Path | None = _models, world: str = _world, steps: int = 1500
+) -> None:
     """CLIP (five minutes), on photographs and cartoons."""
+    work, models = _folders(world, work, models)
     pictures, unseen = _captioned(work, world)
     words = tokenizer.train(pictures.captions, models / "clip")
     clip.train(pictures, words, models / "clip", work, steps)
@@ -150,8 +171,11 @@ def train_clip(work: Path = _work, models: Path = _models, world: str = _world, 
 
 
 @app.command("blip2")
-def train_blip2(work: Path = _work, models: Path = _models, world: str = _world, steps: int = 1200) -> None:
+def train_blip2(
+    work: Path | None = _work, models: Path | None = _models, world: str = _world, steps: int = 1200
+) -> None:
     """BLIP-2 (ten minutes). The accuracy on both questions should reach 0.95."""
+    work, models = _folders(world, work, models)
     pictures, unseen = _captioned(work, world)
     blip2.train(pictures, models / "clip", models / "blip2", work, steps)
     found = blip2.accuracies(models / "blip2", unseen)

@@ -123,3 +123,11 @@ def test_people_look_different():
     pictures = np.stack([render(person(seed), STRAIGHT, np.zeros(12)) for seed in range(6)]).astype(float)
     apart = np.abs(pictures[:, None] - pictures[None]).mean((2, 3, 4))
     assert apart[~np.eye(6, dtype=bool)].min() > 8
+
+
+def test_the_page_of_the_world_tells_the_gains_as_they_are():
+    from pathlib import Path
+
+    page = (Path(__file__).parents[2] / "docs" / "world.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith("| gain"))
+    assert [float(cell) for cell in row.strip("| ").split("|")[1:]] == list(muscles.GAINS.values())

@@ -70,3 +70,14 @@ def test_joined_pictures_keep_their_order():
     both = world.joined(some(1, False), some(2, True))
     assert both.images[:, 0, 0, 0].tolist() == [1, 1, 2, 2]
     assert both.captions == ["1", "1", "2", "2"] and both.cartoons.tolist() == [False, False, True, True]
+
+
+def test_each_world_has_folders_of_its_own():
+    import typer
+
+    from miniature.train import command
+
+    drawn, rendered = (command._folders(name, None, None) for name in ("drawn", "rendered"))
+    assert set(drawn).isdisjoint(rendered) and drawn[1] == command.MODELS
+    with pytest.raises(typer.BadParameter, match="painted"):
+        command._folders("painted", None, None)
