@@ -126,7 +126,7 @@ def gate(work: Path | None = _work, models: Path | None = _models, world: str = 
         for unit, value in kept.items()
     }
     rounds = json.loads((folder / TRAININGS).read_text())
-    cards.write(folder, measured | {"trained": "; ".join(rounds)})
+    cards.write(folder, measured | {"trained": "; ".join(rounds)}, world)
     print(measured, f"{work / 'base.png'}", sep="\n")
 
 
@@ -167,7 +167,7 @@ def train_clip(
     words = tokenizer.train(pictures.captions, models / "clip")
     clip.train(pictures, words, models / "clip", work, steps)
     found = clip.retrieval(models / "clip", unseen)
-    _report(models / "clip", {"own caption the nearest of 100": found}, steps)
+    _report(models / "clip", {"own caption the nearest of 100": found}, steps, world)
 
 
 @app.command("blip2")
@@ -180,7 +180,10 @@ def train_blip2(
     blip2.train(pictures, models / "clip", models / "blip2", work, steps)
     found = blip2.accuracies(models / "blip2", unseen)
     _report(
-        models / "blip2", {f"right answers, {question}": value for question, value in found.items()}, steps
+        models / "blip2",
+        {f"right answers, {question}": value for question, value in found.items()},
+        steps,
+        world,
     )
 
 
@@ -211,12 +214,12 @@ def _report_correlations(work: Path, folder: Path, steps: int, world: str) -> No
     """What an estimator is judged by: its readings of unseen people beside the truth."""
     unseen = worlds.pictures(work, "unseen", 2000, seed=900, photographed=0.4, world=world)
     found = estimator.correlations(folder, unseen)
-    _report(folder, {f"Pearson, AU{unit}": value for unit, value in found.items()}, steps)
+    _report(folder, {f"Pearson, AU{unit}": value for unit, value in found.items()}, steps, world)
 
 
-def _report(folder: Path, measured: dict[str, float], steps: int) -> None:
+def _report(folder: Path, measured: dict[str, float], steps: int, world: str) -> None:
     figures = {name: f"{value:.3f}" for name, value in measured.items()} | {"training steps": steps}
-    cards.write(folder, figures)
+    cards.write(folder, figures, world)
     print(figures)
 
 
