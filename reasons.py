@@ -120,6 +120,7 @@ class Reason(StrEnum):
     NO_ACTIVE_AU = "no_active_au", Kind.BY_RULE, "A frame without an active AU that was not drawn to stay."
     # faces
     NO_FACE = "no_face", Kind.NO_FACE, "No face was found."
+    SEVERAL_FACES = "several_faces", Kind.BY_RULE, "A second face nearly as large as the one that was read."
     NO_FACE_BOX = "no_face_box", Kind.NO_FACE, "The list has no box to crop around, or an empty one."
     FACE_BOX_OUTSIDE = "face_box_outside", Kind.NO_FACE, "The list's box lies outside the picture."
     FACE_NOT_ALIGNED = (

@@ -143,8 +143,12 @@ SAMPLE: Columns = {
     "sample_id": _key("Source and place of the picture in it; the same for ever."),
     "source": _text("The raw data set.", known=SOURCES),
 }
+FILE: Columns = {
+    "file_kind": _text("Where it lies: a raw data set, or a kind of stored files.", null=True),
+    "file": _text("The picture's name there; null where there is none.", null=True),
+}
 PICTURE: Columns = {
-    "path": _text("The picture that this stage sees.", null=True),
+    **FILE,
     "content_hash": _text("Hash of what is seen of it, by which answers are remembered.", null=True),
 }
 SIZE: Columns = {
@@ -163,10 +167,13 @@ READ = _per_au("au{}", "Intensity of AU{} as read, 0-5; null where it is not sup
 FINAL = _per_au("au{}", "Final intensity of AU{}; 0-5 where the recipe is bounded.", high=None)
 ESTIMATE: Columns = {
     "faces": _count("Faces found; null where they are not counted.", null=True),
+    "rival": _number(
+        "Area of the second largest face as a share of the largest one's; null where unknown.", low=0, high=1
+    ),
     "face_box": dy.List(
         dy.Float64(nullable=True),
         nullable=True,
-        description="Of the face that was read: left, top, right, bottom in pixels.",
+        description="Of the face that was read: left, top, right, bottom, as shares of width and height.",
     ),
     "head_pose": dy.List(
         dy.Float64(nullable=True), nullable=True, description="Its pitch, yaw and roll in degrees."
@@ -186,7 +193,7 @@ JUDGED: Columns = {
 }
 RAW: Columns = {
     **SAMPLE,
-    "path": _text("The picture; null where there is none.", null=True),
+    **FILE,
     "origin": _text("Raw file and its line or frame.", null=True),
     "content_hash": _text("Hash of the file's bytes.", null=True),
     **SIZE,
@@ -201,6 +208,7 @@ RAW: Columns = {
     "landmarks": _text("AffectNet's landmarks as listed.", null=True),
     **LABELS,
     "raw_caption": _text("The text beside the picture.", null=True),
+    "caption_fault": _text("Why that text is no caption.", null=True),
     **JUDGED,
 }
 PROMPT: Columns = {
@@ -215,6 +223,7 @@ PROMPT: Columns = {
     "prompted": _text("The AUs asked for, as in 6+12; empty for none."),
     "seed": _count("Seed of the initial noise."),
     "partner_id": _text("The no-AU sample of the same prompt and noise.", null=True),
+    "file_kind": _text("The kind of stored files that it is one of."),
     "file": _text("The picture's name in the store."),
     "experiment": _key("Name in the profile."),
     "guidance": _number("Classifier-free guidance it was drawn with.", null=False),
@@ -253,7 +262,7 @@ STAGES: tuple[Stage, ...] = (
             **SAMPLE,
             **PICTURE,
             **SIZE,
-            "original_path": _text("The picture it is a part of.", null=True),
+            "original_file": _text("The picture it is a part of.", null=True),
             "original_hash": _text("That picture's content hash.", null=True),
             "framing": _text("Which part is seen.", known=("squash", "centre", "face")),
             "crop_x": _count("Left edge of the square that is seen, in pixels; null: all of it.", null=True),
@@ -358,6 +367,13 @@ STAGES: tuple[Stage, ...] = (
         chain=False,
     ),
     Stage(
+        "captions",
+        Group.DATA_SET,
+        "What each picture shows, in words.",
+        {**SAMPLE, **PICTURE, "caption": _text("One line of text.", null=True), **MODEL, **JUDGED},
+        reads=("captions",),
+    ),
+    Stage(
         "au_statistics",
         Group.DATA_SET,
         "What the recipe was fitted to, and the samples that set it.",
@@ -370,10 +386,11 @@ STAGES: tuple[Stage, ...] = (
             "minimum_sample_id": _text("The sample that set the smallest.", null=True),
             "maximum_sample_id": _text("The sample that set the largest.", null=True),
             "samples": _count("Values it was fitted to."),
+            "next_maximum": _number("Largest value of all samples but the one that set it."),
             "reading": _number("Of a knot of a calibrated map: the reading.", low=0),
             "intensity": _number("And what it becomes.", low=0),
         },
-        reads=("corrections.recipe", "split.shares", "split.seed"),
+        reads=("corrections.recipe", "split"),
         chain=False,
         sources=WEB,
     ),
@@ -413,13 +430,6 @@ STAGES: tuple[Stage, ...] = (
         chain=False,
     ),
     Stage(
-        "captions",
-        Group.DATA_SET,
-        "What each picture shows, in words.",
-        {**SAMPLE, **PICTURE, "caption": _text("One line of text.", null=True), **MODEL, **JUDGED},
-        reads=("captions",),
-    ),
-    Stage(
         "training_set",
         Group.DATA_SET,
         "What models are trained on: final intensities, caption and split of both sources.",
@@ -436,7 +446,7 @@ STAGES: tuple[Stage, ...] = (
             "duplicate_distance": _count("In how many bits the looks differ.", null=True),
             **JUDGED,
         },
-        reads=("split",),
+        reads=("split", "au_estimator.provider"),
     ),
     Stage(
         "latents",
@@ -445,8 +455,9 @@ STAGES: tuple[Stage, ...] = (
         {
             **SAMPLE,
             "content_hash": _text("Hash of what is seen of the picture."),
-            "file": _text("A shard's name in the store."),
-            "row": _count("Its row in the shard."),
+            "file_kind": FILE["file_kind"],
+            "file": _text("A shard's name in the store.", null=True),
+            "row": _count("Its row in the shard.", null=True),
             **MODEL,
             **JUDGED,
         },
@@ -522,6 +533,28 @@ STAGES: tuple[Stage, ...] = (
         reads=("evaluation.embedder",),
     ),
     Stage(
+        "comparisons",
+        Group.RESULTS,
+        "Each experiment beside the competitor: which differences stand.",
+        {
+            "first": _key("The experiment."),
+            "second": _key("The competitor."),
+            "kind": _key("The part of the protocol."),
+            "metric": _key("Which measure; evaluation.md defines them."),
+            "first_value": _number("The experiment's value."),
+            "second_value": _number("The competitor's."),
+            "difference": _number("The first less the second."),
+            "low": _number("Lower end of its 95 % interval over prompts."),
+            "high": _number("Upper end."),
+            "prompts": _count("Prompts that are exchanged."),
+            "p": _number("Of the paired permutation test.", low=0, high=1),
+            "p_holm": _number("After Holm's correction over the table.", low=0, high=1),
+            "better": _text("Who is better, where the difference stands.", null=True),
+        },
+        reads=("evaluation", "experiments"),
+        chain=False,
+    ),
+    Stage(
         "results",
         Group.RESULTS,
         "Every measure of every experiment with its 95 % interval.",
@@ -534,7 +567,7 @@ STAGES: tuple[Stage, ...] = (
             "high": _number("Upper end.", nan=True),
             "n": _count("Samples it is a mean of."),
         },
-        reads=("evaluation", "experiments", "judge"),
+        reads=("au_estimator", "base", "corrections.recipe", "evaluation", "experiments", "judge"),
         chain=False,
     ),
 )

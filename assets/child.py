@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -23,7 +23,9 @@ class ChildFailed(RuntimeError):
         self.code = code
 
 
-def lines(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+def lines(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> Generator[str, None, None]:
     """The lines that `command` writes to standard output, as they come; standard error goes to the file
     `log`.
 

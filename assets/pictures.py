@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 from PIL import Image, ImageDraw
@@ -32,7 +33,7 @@ def contact_sheet(paths: Sequence[str], titles: Sequence[str] = ()) -> bytes:
     return png(sheet)
 
 
-def sheets(frame: pl.DataFrame, title: str | None = None) -> dict[str, object]:
+def sheets(frame: pl.DataFrame, title: str | None = None) -> dict[str, Any]:
     """Metadata with up to 24 of the kept and 24 of the dropped pictures of a stage, spread over its rows.
 
     `frame` has `path`, `keep`, `reason_code`; `title` names a column shown below each kept picture.

@@ -165,7 +165,9 @@ def kept(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter(pl.col("keep"))
 
 
-def check(passed: bool, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR, **metadata: Any):
+def check(
+    passed: bool, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR, **metadata: Any
+) -> dg.AssetCheckResult:
     """An asset check's result; numbers in `metadata` show in the UI."""
     return dg.AssetCheckResult(passed=bool(passed), severity=severity, metadata=metadata)
 

@@ -193,7 +193,12 @@ PROVIDERS: dict[str, Callable[[argparse.Namespace, list[str]], Measured]] = {
     "blip2": ability("answers", "blip2", "blip2", lambda model, batch: model.ask_all(batch, QUESTIONS)),
     "captions": ability("captions", "blip2", "blip2", lambda model, batch: model.caption(batch)),
     "clip": ability("embeddings", "clip", "clip", lambda model, batch: model.embed_images(batch)),
-    "conv": ability("action_units", "conv", "estimator", lambda model, batch: model.estimate(batch)),
+    "conv": ability(
+        "action_units",
+        "miniature.estimator:TinyEstimator",
+        "estimator",
+        lambda model, batch: model.estimate(batch),
+    ),
     "lavis": lavis,
     "libreface": libreface,
     "mediapipe": ability("action_units", "mediapipe", None, lambda model, batch: model.estimate(batch)),

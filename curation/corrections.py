@@ -156,6 +156,11 @@ def apply(table: pl.DataFrame, recipe: str | Recipe = "paper") -> pl.DataFrame:
     return fit(table, recipe).apply(table)
 
 
+def judged(table: pl.DataFrame, recipe: str | Recipe) -> pl.DataFrame:
+    """`table` (as in `Corrections.apply`) with what the recipe's filters say, its intensities untouched."""
+    return _judged(table, named(recipe)).drop("_row")
+
+
 def _judged(table: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
     """The table with Float64 AUs, `_row`, and `keep` and its reason as the recipe's filters leave them."""
     missing = [column for column in COLUMNS if column not in table.columns]
@@ -243,7 +248,9 @@ def _statistic(kept: pl.DataFrame, recipe: Recipe, step: str, au: int, value: pl
         "minimum_sample_id": first(lowest),
         "maximum_sample_id": top,
         "samples": found.height,
-        "next_maximum": found.filter(pl.col("sample").cast(pl.String) != top)["value"].max(),
+        "next_maximum": found.filter(pl.col("sample").cast(pl.String) != pl.lit(top, dtype=pl.String))[
+            "value"
+        ].max(),
     }
 
 

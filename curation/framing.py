@@ -77,21 +77,21 @@ def frame(frames: pl.DataFrame, margin: float, min_side: int) -> pl.DataFrame:
 
 
 def seen(frames: pl.DataFrame) -> pl.DataFrame:
-    """The rows that `frame` made, with `path` and `content_hash` naming what is seen of the original, whose
-    own go to `original_path` and `original_hash`: "a.jpg#xywh=10,20,300,300", and a hash of original and
+    """The rows that `frame` made, with `file` and `content_hash` naming what is seen of the original, whose
+    own go to `original_file` and `original_hash`: "a.jpg#xywh=10,20,300,300", and a hash of original and
     square."""
     rows = frames.with_columns(
-        pl.col("path").alias("original_path"), pl.col("content_hash").alias("original_hash")
+        pl.col("file").alias("original_file"), pl.col("content_hash").alias("original_hash")
     )
     names = [
-        (path, hashed)
+        (file, hashed)
         if side is None
-        else (picture_files.part_of(path, region), picture_files.part_hash(hashed, region))
-        for path, hashed, x, y, side in rows.select("path", "content_hash", *SQUARE).iter_rows()
+        else (picture_files.part_of(file, region), picture_files.part_hash(hashed, region))
+        for file, hashed, x, y, side in rows.select("file", "content_hash", *SQUARE).iter_rows()
         for region in [picture_files.Region(x, y, side, side)]
     ]
     return rows.with_columns(
-        pl.Series("path", [path for path, _ in names], dtype=pl.String),
+        pl.Series("file", [file for file, _ in names], dtype=pl.String),
         pl.Series("content_hash", [hashed for _, hashed in names], dtype=pl.String),
     )
 

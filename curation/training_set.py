@@ -20,7 +20,8 @@ SCHEMA = pl.Schema(
     {
         "sample_id": pl.String,
         "source": pl.String,
-        "path": pl.String,
+        "file_kind": pl.String,
+        "file": pl.String,
         "content_hash": pl.String,
         "subject": pl.String,
         **dict.fromkeys(COLUMNS, pl.Float64),
@@ -138,12 +139,13 @@ def lot(ids: pl.Series, salt: str) -> np.ndarray:
 
 
 def _kept(table: pl.DataFrame, aus: Sequence[str]) -> pl.DataFrame:
-    table = frames_table.judgeable(table, "sample_id", "source", "path", "content_hash", *aus).filter("keep")
+    texts = ("sample_id", "source", "file_kind", "file", "content_hash")
+    table = frames_table.judgeable(table, *texts, *aus).filter("keep")
     if "subject" not in table.columns:
         table = table.with_columns(pl.lit(None, dtype=pl.String).alias("subject"))
-    texts = ("sample_id", "source", "path", "content_hash", "subject")
     return table.select(
-        *(pl.col(name).cast(pl.String) for name in texts), *(pl.col(au).cast(pl.Float64) for au in aus)
+        *(pl.col(name).cast(pl.String) for name in (*texts, "subject")),
+        *(pl.col(au).cast(pl.Float64) for au in aus),
     )
 
 

@@ -19,17 +19,19 @@ import markupsafe
 import polars as pl
 
 import facs
-from evaluation import figures, funnel, grids, metrics, tables
+from evaluation import comparisons, figures, funnel, grids, guidance, metrics, tables
 from evaluation.metrics import Scores
 from reasons import Reason
 
 _FOLDER = Path(__file__).parent
 _PER_AU = {
     "au_mse_prompted": "AU-MSE prompted",
+    "au_mse_prompted_recipe": "AU-MSE recipe",
     "au_mse_mismatched": "AU-MSE mismatched",
     "au_bias": "measured − asked",
     "spearman": "Spearman",
     "spearman_within": "Spearman within sweeps",
+    "monotone_share": "monotone sweeps",
 }
 
 
@@ -46,9 +48,19 @@ class ReportData:
     subtitle: str = ""
     """A line below the title: profile, date, run."""
     judge: str = ""
-    """A sentence on who measured the action units."""
+    """Sentences on who measured the action units, and how the readings count."""
+    floors: Sequence[str] = ()
+    """Experiments that name AUs to a base that never saw such names: no text baselines, and so marked."""
     notice: str = ""
     """What a reader must know before the first number, such as that all is of a small embedded world."""
+    recipe_scores: Mapping[str, pl.DataFrame] | None = None
+    """au_scores through the labels' recipe."""
+    comparisons: pl.DataFrame | None = None
+    """`comparisons.compare`."""
+    over_seeds: pl.DataFrame | None = None
+    """`seeds.over_seeds`."""
+    guidance: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    """A `guidance.curve` an experiment."""
     generated: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """Protocol columns and `file`, an experiment; individual and no-AU samples."""
     locate: Callable[[str], Path] = Path
@@ -112,6 +124,12 @@ def render(data: ReportData) -> str:
         metrics=[m for m in tables.DEFINITIONS if m in data.results["metric"].to_list()],
         definitions=tables.DEFINITIONS,
         paper=_paper_rows(),
+        prompts=_prompts(data),
+        comparisons=_comparisons(data),
+        level=comparisons.LEVEL,
+        over_seeds=_over_seeds(data),
+        guidance=_guidance(data),
+        rule=guidance.RULE,
         control=_control(data),
         per_au=_per_au(data),
         pictures=_pictures(data),
@@ -164,6 +182,57 @@ def _paper_rows() -> list[dict]:
     return rows
 
 
+def _prompts(data: ReportData) -> list[dict]:
+    first = next(iter(data.au_scores.values()))
+    if "prompt_source" not in first.columns:
+        return []
+    drawn = first.filter(pl.col("kind").is_in(tables.KINDS))
+    columns = ["prompt_index", "prompt", "prompt_source"]
+    return drawn.select(columns).unique().sort("prompt_index").rows(named=True)
+
+
+def _comparisons(data: ReportData) -> list[dict]:
+    """A row a comparison: what was compared, both values, the difference with its interval, the verdict."""
+    if data.comparisons is None:
+        return []
+    return [
+        {
+            **row,
+            "label": tables.DEFINITIONS[row["metric"]].label,
+            "estimate": {"value": row["difference"], "low": row["low"], "high": row["high"]},
+            "p_text": comparisons.p_text(row["p_holm"]),
+        }
+        for row in data.comparisons.drop_nulls("difference").iter_rows(named=True)
+    ]
+
+
+def _over_seeds(data: ReportData) -> list[dict]:
+    if data.over_seeds is None:
+        return []
+    return [
+        {
+            **row,
+            "label": tables.DEFINITIONS[row["metric"]].label,
+            "estimate": {"value": row["mean"], "low": row["low"], "high": row["high"]},
+        }
+        for row in data.over_seeds.iter_rows(named=True)
+    ]
+
+
+def _guidance(data: ReportData) -> dict:
+    """The curves of experiments that had a choice: a chart, and a row a candidate."""
+    tried = {name: curve for name, curve in data.guidance.items() if curve["samples"].count()}
+    if not tried:
+        return {}
+    chart = Picture(
+        figures.guidance_curves(tried),
+        "Lines: AU error, CLIP-I and faces lost over guidance for each experiment",
+        "Measured on the validation prompts; a ring marks the scale that was chosen.",
+    )
+    rows = [{"experiment": name, **row} for name, curve in tried.items() for row in curve.to_dicts()]
+    return {"chart": chart, "rows": rows}
+
+
 def _control(data: ReportData) -> list[Picture]:
     if "au_mse_prompted_gain" not in data.results["metric"].to_list():
         return []
@@ -177,7 +246,7 @@ def _per_au(data: ReportData) -> dict:
     individual = {e: f for e, f in data.au_scores.items() if f.filter(kind="individual").height}
     if not individual:
         return {}
-    table = tables.per_au(individual)
+    table = tables.per_au(individual, data.recipe_scores)
     cells = {(r["experiment"], r["au"], r["metric"]): r for r in table.iter_rows(named=True)}
     leakage = [
         Picture(
@@ -188,7 +257,7 @@ def _per_au(data: ReportData) -> dict:
     ]
     curves = figures.intensity_curves({e: tables.curves(frame) for e, frame in individual.items()})
     return {
-        "columns": _PER_AU,
+        "columns": {metric: label for metric, label in _PER_AU.items() if metric in table["metric"]},
         "names": facs.NAMES,
         "cells": cells,
         "bars": Picture(

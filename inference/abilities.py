@@ -1,34 +1,31 @@
-"""What models are asked, one contract an ability, and the choice of a provider. Providers live in modules of
-their own; those that run in environments of their own join in `inference.questions`.
+"""What models are asked, one contract an ability, and the provider that a profile chooses. Providers live in
+modules of their own; their names stand in `settings.providers`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from facs import ACTION_UNITS
 from reasons import Reason
+from settings import providers
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from inference.environments import Worker
     from inference.needs import Need
 
-# ability → provider → module and class; a class is built with the settings that the profile gives.
-PROVIDERS: dict[str, dict[str, tuple[str, str]]] = {
-    "answers": {"blip2": ("inference.blip2", "Blip2"), "lavis": ("inference.lavis", "Lavis")},
-    "captions": {"blip2": ("inference.blip2", "Blip2"), "lavis": ("inference.lavis", "Lavis")},
-    "action_units": {
-        "conv": ("inference.tiny_estimator", "TinyEstimator"),
-        "mediapipe": ("inference.mediapipe", "MediaPipe"),
-        "libreface": ("inference.libreface", "LibreFace"),
-    },
-    "faces": {"mediapipe": ("inference.faces", "Landmarks")},
-    "embeddings": {"clip": ("inference.clip", "Clip")},
+
+BLIND_SPOTS: dict[str, str] = {
+    "mediapipe": "AU9 has no channel and is null; AU4 and AU5 are weak; crying is read as a smile (AU12)",
+    "libreface": "AU15, AU17 and AU20 are ranked rather than measured (DISFA+: correlations .59, .61, .24), "
+    "AU6 is read low; DISFA was among its training data",
 }
+"""What labels of a provider of "action_units" do not show, said wherever they are used."""
 
 
 class EstimatorUnavailable(RuntimeError):
@@ -49,7 +46,8 @@ class Reading(NamedTuple):
     the AU, all None when nothing was measured. faces: how many were found, None if they are not counted.
     reason_code, reason_detail: why nothing was measured, None when something was. face_box: of the face that
     was read, left, top, right, bottom as shares of the upright picture's width and height. head_pose: its
-    pitch, yaw and roll in degrees. clamped: AUs whose value lay outside 0-5 before. These three are None
+    pitch, yaw and roll in degrees. clamped: AUs whose value lay outside 0-5 before. rival: the
+    area of the second largest face as a share of the largest one's, 0 without a second. These four are None
     where the estimator does not say.
     """
 
@@ -60,6 +58,7 @@ class Reading(NamedTuple):
     head_pose: tuple[float, float, float] | None = None
     clamped: tuple[int, ...] | None = None
     reason_detail: str | None = None
+    rival: float | None = None
 
 
 def unmeasured(reason: Reason = Reason.NO_FACE, faces: int | None = 0) -> Reading:
@@ -110,6 +109,14 @@ class Annotator(Protocol):
         Every method below takes pictures or what this made of them."""
 
 
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A provider that runs in an environment of its own."""
+
+    def worker(self, questions: Mapping[str, str] | None = None) -> Worker:
+        """What answers there; `questions` by name, where it is asked some."""
+
+
 class Answerer(Annotator, Protocol):
     def ask_all(self, pictures: Sequence[Any], questions: Sequence[str]) -> list[dict[str, Answer]]:
         """Every question about every picture: a dict question → Answer a picture, in order."""
@@ -146,8 +153,5 @@ def build(ability: str, settings: Mapping[str, Any]) -> Any:
     Raises ValueError for a provider that is not known, TypeError for a setting the provider does not have.
     """
     options = {key: value for key, value in settings.items() if key != "provider"}
-    known, provider = PROVIDERS[ability], settings.get("provider")
-    if provider not in known:
-        raise ValueError(f"{ability}: provider {provider!r} is not one of {', '.join(known)}")
-    module, name = known[provider]
+    module, _, name = providers.place(ability, settings.get("provider", "")).partition(":")
     return getattr(import_module(module), name)(**options)

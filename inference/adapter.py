@@ -260,7 +260,9 @@ def _encoder(unet: UNet2DConditionModel) -> nn.Module | None:
 
 
 def _au_parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:
-    parameters = {f"encoder.{name}": p for name, p in _encoder(unet).named_parameters()}
+    encoder = _encoder(unet)
+    assert encoder is not None, "it is installed"
+    parameters = {f"encoder.{name}": p for name, p in encoder.named_parameters()}
     for name, attention in _cross_attentions(unet).items():
         parameters[f"{name}.to_k_ip.weight"] = attention.processor.to_k_ip[-1].weight
         parameters[f"{name}.to_v_ip.weight"] = attention.processor.to_v_ip[-1].weight
@@ -278,7 +280,7 @@ def _au_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str, t
 
 
 def _lora_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str, tuple[int, ...]]:
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for name in unet.attn_processors:
         for target in LORA_TARGETS:
             path = f"{name.removesuffix('processor')}{target}"

@@ -52,9 +52,9 @@ class Question:
     """What is asked: of whom, about which columns of a request, and which columns an answer has.
 
     memo: the table of its answers. about: the columns of a request that decide its answer. settings: all else
-    that decides it, besides the model. files: the columns of an answer that name stored files, with their
-    kind; an answer whose file is lost or damaged is asked for again. at_once: how many answers are remembered
-    together, where the answers of a model come in groups.
+    that decides it, besides the model. stored: the kind of the file that the column `file` of an answer
+    names; an answer whose file is lost or damaged is asked for again. at_once: how many answers are
+    remembered together, where the answers of a model come in groups.
     """
 
     memo: str
@@ -62,7 +62,7 @@ class Question:
     answer: Mapping[str, pl.DataType | type[pl.DataType]]
     about: tuple[str, ...] = (CONTENT,)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
+    stored: str | None = None
     at_once: int | None = None
 
     def keys(self, requests: pl.DataFrame) -> pl.Series:
@@ -94,17 +94,21 @@ def ask(
 ) -> Answers:
     """What `question.model` says about each of `requests`; each different one is asked once, for ever.
 
+    A request about a picture has `file_kind`, `file` and `content_hash`; where that lies is found out only
+    when it is asked about.
+
     Answers are remembered `chunk` at a time, so a kill loses at most these. A picture that does not decode,
     or whose file no longer holds the content that its request names, has a reason and is not remembered.
     Raises ComputeError for a model that leaves a request out, ImageError for a file that cannot be read.
     """
     memo = store.memo(question.memo, {**question.answer, CONTENT: pl.String})
-    requests = requests.drop(*question.answer, "model", "fingerprint", *reasons.COLUMNS, strict=False)
     keyed = requests.with_columns(question.keys(requests).alias("key"))
     _forget_lost(store, memo, question, keyed["key"])
     problems: list[tuple[str, str, str]] = []
 
     def answers(missing: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        if "file" in missing.columns:
+            missing = store.located(missing)
         contents = dict(missing.select("key", CONTENT).iter_rows()) if CONTENT in missing.columns else {}
         left = set(missing["key"])
         with closing(engine(question.model, missing)) as stream:  # type: ignore[type-var]
@@ -124,7 +128,8 @@ def ask(
     found = memo.get_or_stream(
         keyed, answers, chunk=question.at_once or chunk, progress=progress, partial=True
     )
-    frame = keyed.join(
+    told = [*question.answer, "model", "fingerprint", *reasons.COLUMNS]
+    frame = keyed.drop(told, strict=False).join(
         found.frame.select("key", *question.answer), on="key", how="left", maintain_order="left"
     )
     columns = ("key", *reasons.COLUMNS)
@@ -133,6 +138,9 @@ def ask(
         own = frame.select(columns).unique("key").drop_nulls("reason_code")
         frame, said = frame.drop(reasons.COLUMNS), pl.concat([said, own])
     frame = frame.join(said, on="key", how="left", maintain_order="left")
+    if question.stored:
+        kind = pl.when(pl.col("file").is_not_null()).then(pl.lit(question.stored))
+        frame = frame.with_columns(kind.alias("file_kind"))
     model = question.model
     who = pl.lit(model.name).alias("model"), pl.lit(model.fingerprint).alias("fingerprint")
     return Answers(frame.drop("key").with_columns(who), found.computed, found.reused)
@@ -140,15 +148,13 @@ def ask(
 
 def _made(row: Mapping[str, Any], question: Question) -> str | None:
     """The content of the file that an answer names: a stored file is named by it."""
-    named = [row[column] for column in question.files if row.get(column)]
-    return named[0].split(".")[0] if named else None
+    return row["file"][:32] if question.stored else None
 
 
 def _forget_lost(store: Store, memo: Memo, question: Question, keys: pl.Series) -> None:
     """Forget the answers whose files are no longer what they were: they are asked for again."""
-    if not question.files:
+    if question.stored is None:
         return
-    known = memo.read(keys)
-    for column, kind in question.files.items():
-        if lost := store.files(kind).lost(known[column].drop_nulls().unique()):
-            memo.forget(pl.col(column).is_in(lost))
+    names = memo.read(keys)["file"].drop_nulls().unique()
+    if lost := store.files(question.stored).lost(names):
+        memo.forget(pl.col("file").is_in(lost))

@@ -73,7 +73,7 @@ def read_ahead(
     paths: Sequence[str | os.PathLike],
     read: Callable[[list[P]], Sequence[R]],
     batch_size: int,
-    prepare: Callable[[Image.Image], P] = lambda picture: picture,
+    prepare: Callable[[Image.Image], P] = lambda picture: picture,  # type: ignore[assignment, return-value]
     workers: int = WORKERS,
     content_hashes: Sequence[str | None] | None = None,
     side: int | None = None,

@@ -6,7 +6,7 @@ The network runs in `inference/environments/libreface_worker.py`; here is what d
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -77,7 +77,6 @@ class LibreFace:
         else:
             yield Need(f"the weights of LibreFace, {found}")
 
-    @property
-    def worker(self) -> Worker:
+    def worker(self, questions: Mapping[str, str] | None = None) -> Worker:
         """Who reads pictures: the fields of a Reading, the twelve intensities as au1 … au26."""
         return Worker("libreface", {"weights": str(self.path), "batch_size": self.batch_size})

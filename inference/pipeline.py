@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -147,13 +148,18 @@ def au_vectors(aus: Sequence[ActionUnits] | ActionUnits | torch.Tensor, rows: in
     """
     if aus is None:
         return torch.zeros(rows, len(ACTION_UNITS))
+    entries: Any
     if isinstance(aus, torch.Tensor):
-        aus = aus.tolist() if aus.ndim > 1 else [aus.tolist()]
+        entries = aus.tolist() if aus.ndim > 1 else [aus.tolist()]
     elif isinstance(aus, Mapping) or (len(aus) > 0 and isinstance(aus[0], (int, float))):
-        aus = [aus]
-    if len(aus) != rows:
-        raise ValueError(f"{rows} prompts but {len(aus)} AU vectors: give one a prompt")
-    return torch.tensor([_vector(entry) for entry in aus], dtype=torch.float32).reshape(-1, len(ACTION_UNITS))
+        entries = [aus]
+    else:
+        entries = aus
+    if len(entries) != rows:
+        raise ValueError(f"{rows} prompts but {len(entries)} AU vectors: give one a prompt")
+    return torch.tensor([_vector(entry) for entry in entries], dtype=torch.float32).reshape(
+        -1, len(ACTION_UNITS)
+    )
 
 
 def _vector(entry: ActionUnits) -> tuple[float, ...]:

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 CAPTION = {"caption": pl.String}
 EMBEDDING = {"embedding": pl.List(pl.Float32)}
 LOOK = {"perceptual_hash": pl.String}
-READING = {
+READING: dict[str, pl.DataType | type[pl.DataType]] = {
     **dict.fromkeys(facs.COLUMNS, pl.Float64),
     "faces": pl.Int64,
+    "rival": pl.Float64,
     "face_box": pl.List(pl.Float64),
     "head_pose": pl.List(pl.Float64),
     "clamped": pl.List(pl.Int64),
@@ -48,12 +49,8 @@ SHARD = 256
 
 def answers(settings: Mapping[str, Any], questions: Mapping[str, str]) -> Question:
     """Yes/no questions about a picture: `<name>_answer`, verbatim, and `<name>_score`, P(yes), for each."""
-    if settings["provider"] in FOREIGN:
-        model: Any = FOREIGN[settings["provider"]]("answers", {**settings, "questions": dict(questions)})
-    else:
-        model = _here(
-            "answers", settings, partial(_ask_all, questions=dict(questions)), partial(_said, dict(questions))
-        )
+    asked = dict(questions)
+    model = _chosen("answers", settings, partial(_ask_all, questions=asked), partial(_said, asked), asked)
     return Question("photorealism", model, answer_columns(questions), settings={"questions": dict(questions)})
 
 
@@ -66,25 +63,17 @@ def answer_columns(questions: Mapping[str, str]) -> dict[str, type[pl.DataType]]
 
 def captions(settings: Mapping[str, Any]) -> Question:
     """What a picture shows, in words: CAPTION."""
-    if settings["provider"] in FOREIGN:
-        model: Any = FOREIGN[settings["provider"]]("captions", settings)
-    else:
-        model = _here("captions", settings, _caption, _captioned)
-    return Question("captions", model, CAPTION)
+    return Question("captions", _chosen("captions", settings, _caption, _captioned), CAPTION)
 
 
 def action_units(settings: Mapping[str, Any]) -> Question:
     """Which action units a face shows: READING."""
-    if settings["provider"] in FOREIGN:
-        model: Any = FOREIGN[settings["provider"]]("action_units", settings)
-    else:
-        model = _here("action_units", settings, _estimate, _read)
-    return Question("action_units", model, READING)
+    return Question("action_units", _chosen("action_units", settings, _estimate, _read), READING)
 
 
 def embeddings(settings: Mapping[str, Any]) -> Question:
     """Where a picture lies in the space of an embedder: EMBEDDING, of length 1."""
-    return Question("clip_embeddings", _here("embeddings", settings, _embed, _embedded), EMBEDDING)
+    return Question("clip_embeddings", _chosen("embeddings", settings, _embed, _embedded), EMBEDDING)
 
 
 def text_embeddings(settings: Mapping[str, Any]) -> Question:
@@ -97,7 +86,7 @@ def text_embeddings(settings: Mapping[str, Any]) -> Question:
 
 def faces(settings: Mapping[str, Any]) -> Question:
     """Where the largest face in a picture is: FACE."""
-    return Question("faces", _here("faces", settings, _find, _found), FACE)
+    return Question("faces", _chosen("faces", settings, _find, _found), FACE)
 
 
 def looks() -> Question:
@@ -114,7 +103,7 @@ def latents(model: Autoencoder, size: int, files: Files) -> Question:
         Encoding(model, size, files),
         PLACE,
         settings={"size": size},
-        files={"file": files.kind},
+        stored=files.kind,
         at_once=SHARD,
     )
 
@@ -126,7 +115,7 @@ def pictures(generator: Generator, files: Files) -> Question:
         Generating(generator, files),
         PICTURE,
         about=("prompt", "aus", "seed", "guidance"),
-        files={"file": files.kind},
+        stored=files.kind,
     )
 
 
@@ -266,15 +255,20 @@ class EmbeddingTexts:
             yield {"key": key, "embedding": embedding.tolist()}
 
 
-def _here(
+def _chosen(
     ability: str,
     settings: Mapping[str, Any],
     ask: Callable[[Any, list], Sequence[Any]],
     row: Callable[[Any], dict[str, Any]],
-) -> Annotating:
+    questions: Mapping[str, str] | None = None,
+) -> Annotating | Foreign:
+    """The provider that `settings` choose; one with a `worker` answers in an environment of its own."""
     from inference import abilities
 
-    return Annotating(abilities.build(ability, settings), ask, row)
+    provider = abilities.build(ability, settings)
+    if isinstance(provider, abilities.Elsewhere):
+        return Foreign(provider, provider.worker(questions))
+    return Annotating(provider, ask, row)
 
 
 # Functions of the module, not lambdas: an engine may send a model to another process.
@@ -328,24 +322,3 @@ def _as_it_is(_: Any, batch: list) -> Sequence[Any]:
 
 def _look(text: str) -> dict[str, Any]:
     return {"perceptual_hash": text}
-
-
-def _lavis(ability: str, request: Mapping[str, Any]) -> Foreign:
-    """BLIP-2 through LAVIS: answers and captions."""
-    from inference.lavis import Lavis
-
-    model = Lavis(request["model"], request["weights"], request["precision"], request.get("batch_size"))
-    return Foreign(model, model.worker(request["questions"] if ability == "answers" else None))
-
-
-def _libreface(ability: str, request: Mapping[str, Any]) -> Foreign:
-    """AU intensities by LibreFace."""
-    from inference.libreface import LibreFace
-
-    model = LibreFace(**{name: value for name, value in request.items() if name != "provider"})
-    return Foreign(model, model.worker)
-
-
-FOREIGN: dict[str, Callable[[str, Mapping[str, Any]], Foreign]] = {"lavis": _lavis, "libreface": _libreface}
-"""Providers in environments of their own, called with the ability and the request: the profile's settings,
-and for "answers" the `questions` by name."""

@@ -1,10 +1,12 @@
 """When stages rebuild by themselves. Off until switched on in the UI; a run by command needs none of it."""
 
+from typing import Any
+
 import dagster as dg
 
-AC = dg.AutomationCondition
+AC: Any = dg.AutomationCondition
 
-ON_REAL_CHANGE = (
+ON_REAL_CHANGE: dg.AutomationCondition[Any] = (
     (AC.newly_missing() | AC.code_version_changed() | AC.any_deps_match(AC.data_version_changed()))
     .since_last_handled()
     .with_label("missing, new code, or upstream content changed")

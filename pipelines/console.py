@@ -54,7 +54,7 @@ class Console:
         if event is None:
             if entry.user_message.startswith(_NOT_RUN):
                 self._not_run.append(entry.user_message.removeprefix(_NOT_RUN).split()[0])
-            elif entry.level >= logging.INFO:
+            elif int(entry.level) >= logging.INFO:
                 self.say(f"    {entry.user_message}")
             return
         if event.event_type == DagsterEventType.STEP_START:

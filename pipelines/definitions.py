@@ -23,10 +23,13 @@ DEFAULT_PROFILE, DEFAULT_HOME = "miniature", ".fineface"
 
 def build(profile: Profile, home: Path) -> dg.Definitions:
     """The definitions of `profile` with all state under `home`."""
-    store = Store(home)
+    raw = {f"raw_{name}": folder for name, folder in profile.raw if folder is not None}
+    store = Store(home, raw)
     experiments = dg.StaticPartitionsDefinition(sorted(profile.experiments))
     found = assets.load(experiments)
-    settled = stage.decided_by(profile, {str(home): "${home}", str(profiles.PROJECT): "${project}"})
+    places = {str(folder): f"${{{name}}}" for name, folder in raw.items()}
+    places |= {str(home): "${home}", str(profiles.PROJECT): "${project}"}
+    settled = stage.decided_by(profile, places)
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: automation.on_real_change(settled(spec)), found.assets),
         asset_checks=found.checks,

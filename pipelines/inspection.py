@@ -11,7 +11,7 @@ from rich.text import Text
 from curation import inventory, recipes
 from curation.inventory import Inventory, Rules, Source
 from pipelines import profiles
-from settings.profile import Profile
+from settings.profile import Profile, SidecarCaptions, VouchedPhotorealism
 from store import HashCache, Store
 
 BAR = 30
@@ -36,9 +36,9 @@ def inspect(folder: Path, profile: str, home: Path | None) -> Inventory:
 def rules_of(profile: Profile) -> Rules:
     """What `profile` says about raw data."""
     asks = {
-        "photorealism": profile.photorealism.provider != "vouched",
+        "photorealism": not isinstance(profile.photorealism, VouchedPhotorealism),
         "au_annotation": True,
-        "captions": profile.captions.provider != "sidecar",
+        "captions": not isinstance(profile.captions, SidecarCaptions),
     }
     return Rules(
         min_side=profile.resolution.min_side,

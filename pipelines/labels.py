@@ -65,4 +65,4 @@ def _near(sample_id: str, ids: pl.Series) -> str:
     stem = name.partition(".")[0]
     alike = ids.str.starts_with(f"{folder}/") | ids.str.contains(stem, literal=True) if stem else ids != ""
     close = nearest.hint(sample_id, ids.filter(alike).head(CANDIDATES).to_list())
-    return close or f"; ids look like {ids.min()}"
+    return close or f"; ids look like {ids.sort()[0]}"

@@ -11,7 +11,7 @@ from reasons import Reason
 
 _TOLD_ELSEWHERE = {"sample_id", "source", "keep", *reasons.COLUMNS}
 _NOT_OF_THE_COMMIT = {"content_hash", "rows", "settings"}
-_WHOLE = {"path", "original_path", "file", "original_file", "origin"}
+_WHOLE = {"file", "original_file", "origin"}
 _LONGEST = 100
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from settings import providers
 from settings.base import OPERATIONAL, Settings
 from settings.experiment import Experiment
 
@@ -92,7 +93,7 @@ class _Lavis(_Annotator):
     )
     revision: None = Field(None, description="Always null: the content of the weights is recorded.")
     weights: Path = Field(description="Local folder of the files that LAVIS would download, by their names.")
-    precision: Literal["mixed", "float32"] = Field(
+    precision: Literal["mixed", "float32"] = Field(  # type: ignore[assignment]
         "mixed", description="mixed: as LAVIS runs on a GPU; float32: everywhere."
     )
 
@@ -138,7 +139,27 @@ class VouchedPhotorealism(Settings):
 class AUEstimator(_Annotator):
     """Who reads the action units off a picture."""
 
-    provider: Literal["conv", "mediapipe", "libreface"] = Field(description="Who is asked.")
+    provider: str = Field(
+        description="Who is asked: mediapipe, libreface, or a class of the project's own (module:Class)."
+    )
+
+    @field_validator("provider")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        providers.place("action_units", value)
+        return value
+
+
+class Labeller(AUEstimator):
+    """Who reads the action units that photographs are labelled with."""
+
+    rival: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Photographs with a second face of at least this share of the largest one's area are "
+        "dropped; null: the largest is read.",
+    )
 
 
 class Corrections(Settings):
@@ -210,6 +231,11 @@ class Base(Settings):
         "float32", description="Number format in which pictures are encoded and drawn."
     )
     batch_size: Annotated[int, OPERATIONAL] = Field(16, ge=1, description="Images encoded a forward pass.")
+    knows_expressions: Annotated[bool, OPERATIONAL] = Field(
+        True,
+        description="Whether it was shown captions that name expressions; if not, the report says that its "
+        "numbers with AUs as words are a floor.",
+    )
 
 
 class Evaluation(Settings):
@@ -268,7 +294,7 @@ class Profile(Settings):
     photorealism: Annotated[
         BlipPhotorealism | LavisPhotorealism | VouchedPhotorealism, Field(discriminator="provider")
     ] = Field(description="Which pictures are photographs (paper, supplement: two questions to BLIP-2).")
-    au_estimator: AUEstimator
+    au_estimator: Labeller
     second_au_estimator: AUEstimator | None = Field(
         None, description="An independent one, to check the labels and perhaps to judge; null: none."
     )

@@ -15,14 +15,14 @@ from store.store import Store
 
 class HashCache:
     """Content hashes of files, kept by (size, modification time, path): an unchanged file is not read
-    again."""
+    again. It is this machine's: nothing that a moved home misses."""
 
     CHUNK = 16384
     # A file that changes twice within one tick of the file system's clock keeps its time: wait for the next.
     TICK, COARSE_TICK = 0.05, 2.0
 
     def __init__(self, store: Store) -> None:
-        self._memo = store.memo("file_hashes", schema={"hash": pl.String()})
+        self._memo = store.cache("file_hashes", schema={"hash": pl.String()})
 
     def hash_files(
         self,

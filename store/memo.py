@@ -73,11 +73,15 @@ def _oldest(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.sort(COMPUTED_AT, maintain_order=True).unique("key", keep="first", maintain_order=True)
 
 
+Columns = Mapping[str, pl.DataType | type[pl.DataType]]
+"""Names and types of the columns of an answer."""
+
+
 class Memo:
     """The memo `name` in `folder`. `schema` (result columns, without `key`) types all-null chunks and empty
     results; with it the results have exactly these columns."""
 
-    def __init__(self, folder: Path, name: str, schema: Mapping[str, pl.DataType] | None = None) -> None:
+    def __init__(self, folder: Path, name: str, schema: Columns | None = None) -> None:
         self.name, self.folder = name, folder
         self.schema = None if schema is None else dict(pl.Schema(schema))
         # The log of a memo is never travelled: old entries may go once their files are gone.

@@ -15,9 +15,11 @@ from store.delta import Delta
 from store.errors import MissingTable, StoreError
 from store.files import Files
 from store.hashing import hash_frame
-from store.memo import Memo
+from store.memo import Columns, Memo
 from store.schema import storable
 
+RAW = "raw_"
+"""What the kinds of raw files begin with."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _PREFIX = "fineface."
 _CONTENT_HASH, _ROWS = "content_hash", "rows"
@@ -33,12 +35,16 @@ class Store:
     """All state under `home`: `tables/<stage>/`, `memo/<name>/` (both Delta) and
     `files/<kind>/ab/<hash><suffix>`.
 
+    Tables name a file by its kind and its name in that kind, never by a path: a home can be moved. Files of
+    raw data are not the store's; `raw` says where those of each kind lie (`raw_affectnet`: a folder).
+
     Nothing is created before the first write. Raises ValueError for a home that Delta cannot address: one of
     % # ? [ ] or a backslash is in its path.
     """
 
-    def __init__(self, home: str | PathLike) -> None:
+    def __init__(self, home: str | PathLike, raw: Mapping[str, str | PathLike] | None = None) -> None:
         self.home = Path(path.abspath(home))
+        self.raw = {kind: Path(path.abspath(folder)) for kind, folder in (raw or {}).items()}
         if odd := sorted(set("%[]#?\\") & set(str(self.home))):
             raise ValueError(f"a store cannot live in {self.home}: its path contains {' '.join(odd)}")
 
@@ -137,13 +143,65 @@ class Store:
             stage for stage in found if (not under or stage.startswith(f"{under}/")) and _is_name(stage)
         )
 
-    def memo(self, name: str, schema: Mapping[str, pl.DataType] | None = None) -> Memo:
+    def memo(self, name: str, schema: Columns | None = None) -> Memo:
         """The memo `name`; `schema`: its result columns, see Memo."""
         return Memo(self.home / "memo" / _checked(name, "memo"), name, schema)
+
+    def cache(self, name: str, schema: Mapping[str, pl.DataType] | None = None) -> Memo:
+        """A memo of what is true on this machine only, such as which file has which content."""
+        return Memo(self.home / "cache" / _checked(name, "cache"), name, schema)
 
     def files(self, kind: str) -> Files:
         """The content-named files of `kind`."""
         return Files(self.home / "files" / _checked(kind, "kind of files"), kind, self._hash_files)
+
+    def locate(self, kind: str, name: str) -> str:
+        """Where the file `name` of `kind` lies, with the part of a picture that the name may end with.
+
+        Raises StoreError for raw data whose folder was not given, ValueError for what cannot be a name.
+        """
+        if kind.startswith(RAW):
+            return f"{self._raw(kind)}/{name}"
+        stem, mark, part = name.partition("#")
+        return f"{self.files(kind).path(stem)}{mark}{part}"
+
+    def located(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """`frame` (`file_kind`, `file`) with `path`, where each file lies on this machine; null for no file.
+        Raises like `locate`."""
+        name, found = pl.col("file"), pl.lit(None, dtype=pl.String)
+        for kind in frame["file_kind"].drop_nulls().unique():
+            here = self._raw(kind) if kind.startswith(RAW) else self.home / "files" / _checked(kind, "kind")
+            within = [] if kind.startswith(RAW) else [name.str.head(2), pl.lit("/")]
+            placed = pl.concat_str(pl.lit(f"{here}/"), *within, name)
+            found = pl.when(file_kind=kind).then(placed).otherwise(found)
+        return frame.with_columns(found.alias("path"))
+
+    def named(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """`frame` with `file_kind` and `file` in the place of `path`. Raises StoreError for a path that is
+        neither in the store nor in a folder of raw data."""
+        path = pl.col("path")
+        kind, name = pl.lit(None, dtype=pl.String), pl.lit(None, dtype=pl.String)
+        for raw, folder in self.raw.items():
+            inside = path.str.starts_with(f"{folder}/")
+            kind = pl.when(inside).then(pl.lit(raw)).otherwise(kind)
+            name = pl.when(inside).then(path.str.strip_prefix(f"{folder}/")).otherwise(name)
+        files = f"{self.home}/files/"
+        inside = path.str.starts_with(files)
+        parts = path.str.strip_prefix(files).str.split("/").list
+        kind = pl.when(inside).then(parts.first()).otherwise(kind).alias("file_kind")
+        name = pl.when(inside).then(parts.last()).otherwise(name).alias("file")
+        table = frame.with_columns(kind, name)
+        lost = table.filter(path.is_not_null() & pl.col("file").is_null())
+        if lost.height:
+            known = ", ".join(map(str, (*self.raw.values(), self.home)))
+            raise StoreError(f"{lost['path'][0]} lies in none of the folders that are known: {known}")
+        at = frame.columns.index("path")
+        return table.select(*frame.columns[:at], "file_kind", "file", *frame.columns[at + 1 :])
+
+    def _raw(self, kind: str) -> Path:
+        if kind not in self.raw:
+            raise StoreError(f"no folder of {kind} is known, whose files a table of {self.home} names")
+        return self.raw[kind]
 
     def _hash_files(self, paths: Sequence[Path]) -> list[str | None]:
         from store.hash_cache import HashCache

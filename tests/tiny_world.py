@@ -17,6 +17,7 @@ from miniature import raw
 
 IMAGES, SUBJECTS, FRAMES = 90, ("SN001", "SN002"), 30
 SIZE = 16
+ESTIMATOR = "miniature.estimator:TinyEstimator"
 PROJECT = Path(__file__).parents[1]
 
 
@@ -27,7 +28,7 @@ def write_models(folder: Path) -> Path:
     from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    from inference.conv_estimator import ConvEstimator
+    from miniature.conv_estimator import ConvEstimator
 
     torch.set_num_threads(1)
     tiny_blip2.save(folder / "blip2")
@@ -88,8 +89,15 @@ def write_profile(path: Path, models: Path, raw_folder: Path, **changes) -> Path
             "questions": {"cartoon": "Is this a cartoon?", "real": "Is this photo real?"},
             "thresholds": {"cartoon": 1.0, "real": 0.0},
         },
-        "au_estimator": {"provider": "conv", "model": str(models / "estimator"), "batch_size": 16},
-        "second_au_estimator": {"provider": "conv", "model": str(models / "second_estimator")},
+        "au_estimator": {
+            "provider": "miniature.estimator:TinyEstimator",
+            "model": str(models / "estimator"),
+            "batch_size": 16,
+        },
+        "second_au_estimator": {
+            "provider": "miniature.estimator:TinyEstimator",
+            "model": str(models / "second_estimator"),
+        },
         "corrections": {"recipe": "paper"},
         "disfa": {"no_au_share": 0.5, "seed": 0},
         "captions": blip2,

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from training.job import RENDEZVOUS, RESULT_FILE, JobError, TrainingJob
 
@@ -87,7 +88,11 @@ def _launch(path: Path, output: Path, processes: int, lock: int) -> int:
     try:
         for rank in range(processes):
             own = {} if processes == 1 else _group(rank, processes, meeting)
-            options = {"env": environment | own, "pass_fds": [lock], "stdin": subprocess.DEVNULL}
+            options: dict[str, Any] = {
+                "env": environment | own,
+                "pass_fds": [lock],
+                "stdin": subprocess.DEVNULL,
+            }
             running.append(subprocess.Popen(command, **options))
         while True:
             codes = [process.poll() for process in running]

@@ -1,5 +1,7 @@
 """Sample sheets: what the adapter draws in mid-training, for the eye. Measured samples are `evaluation`'s."""
 
+from typing import Any
+
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from PIL import Image
@@ -45,5 +47,5 @@ def draw(pipe: FineFacePipeline, prompts: tuple[str, ...]) -> Image.Image:
 def _row(pipe: FineFacePipeline, prompt: str, seed: int) -> list[Image.Image]:
     generators = [torch.Generator().manual_seed(seed) for _ in COLUMNS]
     prompts = [prompt] * len(COLUMNS)
-    settings = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE}
+    settings: dict[str, Any] = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE}
     return pipe(prompts, aus=COLUMNS, generator=generators, **settings).images

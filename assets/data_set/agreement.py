@@ -27,7 +27,7 @@ def disfa_readings(
 
     Empty where nothing needs it, that is without a second estimator and without the recipe `calibrated`.
     """
-    pictures = stage.kept(face_crop).select("sample_id", "source", "path", "content_hash")
+    pictures = stage.kept(face_crop).select("sample_id", "source", "file_kind", "file", "content_hash")
     frames = raw_disfa.select("sample_id", "subject", *LABELS).join(
         pictures if profile.reads_labelled_frames else pictures.clear(),
         on="sample_id",
@@ -65,7 +65,7 @@ def annotator_agreement(
     made = reused = 0
     if profile.second_au_estimator is not None:
         for readings in annotators.values():
-            pictures = readings["labeller"].select("path", "content_hash")
+            pictures = readings["labeller"].select("file_kind", "file", "content_hash")
             found = annotate(context, store, profile.second_au_estimator, pictures, profile.chunk)
             readings["second"], made, reused = found[0], made + found[1], reused + found[2]
     parts = [

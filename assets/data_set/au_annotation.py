@@ -8,7 +8,10 @@ import polars as pl
 import facs
 import reasons
 from assets import calls, pictures, stage
+from curation import frames
 from inference import questions
+from inference.abilities import BLIND_SPOTS
+from reasons import Kind, Reason
 from store import Store
 
 
@@ -20,27 +23,41 @@ def au_annotation(
     profile: dg.ResourceParam[Any],
 ) -> dg.MaterializeResult:
     """AU intensities 0-5 of the photographs; null where the estimator does not support an AU."""
-    photographs = stage.kept(photorealism).select("sample_id", "source", "path", "content_hash")
+    photographs = stage.kept(photorealism).select("sample_id", "source", "file_kind", "file", "content_hash")
     read, made, reused = annotate(context, store, profile.au_estimator, photographs, profile.chunk)
+    limit = profile.au_estimator.rival
+    read = frames.quarantine(
+        read.with_columns(pl.col("reason_code").is_null().alias("keep")),
+        pl.col("rival") >= (float("inf") if limit is None else limit),
+        Reason.SEVERAL_FACES,
+        pl.format("{} faces, the second of {} of the largest one's area", "faces", pl.col("rival").round(2)),
+    )
     table = read.select(
         "sample_id",
         "source",
-        "path",
+        "file_kind",
+        "file",
         "content_hash",
         *(column for column in questions.READING if column not in reasons.COLUMNS),
         "model",
         "fingerprint",
-        pl.col("reason_code").is_null().alias("keep"),
+        "keep",
         *reasons.COLUMNS,
     )
-    return stage.result(table, model_calls=made, reused=reused, **pictures.sheets(table))
+    return stage.result(
+        table,
+        model_calls=made,
+        reused=reused,
+        blind_spots=BLIND_SPOTS.get(profile.au_estimator.provider, "none known"),
+        **pictures.sheets(store.located(table)),
+    )
 
 
 def annotate(
     context: dg.AssetExecutionContext, store: Store, estimator: Any, images: pl.DataFrame, chunk: int
 ) -> tuple[pl.DataFrame, int, int]:
-    """`images` (path, content_hash) with what `estimator`, a section of the profile, reads in them: the
-    columns of READING, `model`, `fingerprint`; calls, reused.
+    """`images` with what `estimator`, a section of the profile, reads in them: the columns of READING,
+    `model`, `fingerprint`; calls, reused.
     """
     found = calls.ask(context, store, questions.action_units(estimator.chosen), images, chunk)
     return found.frame, found.asked, found.reused
@@ -56,8 +73,9 @@ def something_was_measured(au_annotation: pl.DataFrame) -> dg.AssetCheckResult:
 @dg.asset_check(asset=au_annotation)
 def most_have_a_face(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
     """The share of photographs without a face stays below the profile's limit."""
-    corrupt = au_annotation["reason_code"].is_in(calls.UNREAD).fill_null(False)
-    share = stage.share(~au_annotation.filter(~corrupt)["keep"])
+    code = au_annotation["reason_code"]
+    corrupt = code.is_in(calls.UNREAD).fill_null(False)
+    share = stage.share(code.filter(~corrupt).is_in(reasons.of_kind(Kind.NO_FACE)).fill_null(False))
     limit = profile.limits["no_face"]
     return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)
 

@@ -1,6 +1,5 @@
 """captions: what each picture shows, in words, from BLIP-2 or from the text file beside it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -12,13 +11,13 @@ from inference import questions
 from reasons import Reason
 from store import Store
 
-COLUMNS = ("sample_id", "source", "path", "content_hash")
+COLUMNS = ("sample_id", "source", "file_kind", "file", "content_hash")
 
 
 @stage.asset(code_version="2", kinds={"polars", "huggingface"}, pool="gpu")
 def captions(
     context: dg.AssetExecutionContext,
-    au_corrections: pl.DataFrame,
+    au_annotation: pl.DataFrame,
     face_crop: pl.DataFrame,
     raw_folder: pl.DataFrame,
     store: dg.ResourceParam[Store],
@@ -26,11 +25,16 @@ def captions(
 ) -> dg.MaterializeResult:
     """One caption a sample of both sources (paper, supplement: BLIP-2 without a prompt)."""
     disfa = stage.kept(face_crop).filter(source="disfa")
-    samples = pl.concat([stage.kept(au_corrections).select(COLUMNS), disfa.select(COLUMNS)])
+    samples = pl.concat([stage.kept(au_annotation).select(COLUMNS), disfa.select(COLUMNS)])
     samples = samples.join(
-        raw_folder.select("sample_id", "raw_caption"), on="sample_id", how="left", maintain_order="left"
+        raw_folder.select("sample_id", "raw_caption", "caption_fault"),
+        on="sample_id",
+        how="left",
+        maintain_order="left",
     ).sort("sample_id")
-    captioned, made, reused = PROVIDERS[profile.captions.provider](context, store, profile, samples)
+    captioned, made, reused = WITHOUT_A_MODEL.get(profile.captions.provider, _written)(
+        context, store, profile, samples
+    )
     empty = pl.col("caption").fill_null("").str.strip_chars() == ""
     table = captioned.select(
         *COLUMNS,
@@ -62,16 +66,14 @@ def _sidecar(
         pl.lit("sidecar").alias("model"),
         nothing.alias("fingerprint"),
         *(nothing.alias(name) for name in reasons.COLUMNS),
-        pl.lit("no text file beside the picture, or an empty one").alias("complaint"),
+        pl.coalesce("caption_fault", pl.lit("no text file beside the picture, or an empty one")).alias(
+            "complaint"
+        ),
     )
     return table, 0, 0
 
 
-PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {
-    "blip2": _written,
-    "lavis": _written,
-    "sidecar": _sidecar,
-}
+WITHOUT_A_MODEL = {"sidecar": _sidecar}
 
 
 @dg.asset_check(asset=captions, blocking=True)

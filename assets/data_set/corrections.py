@@ -2,46 +2,74 @@
 intensities, and how far each recipe lies from manual labels.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import polars as pl
 
 import facs
 from assets import stage
-from curation import calibration, corrections, recipes, training_set
+from assets.data_set.training_set import put_together
+from curation import calibration, corrections, recipes
+from curation import training_set as rule
 from evaluation import held_out
+from store import Store
 
 
-@stage.asset(code_version="3", kinds={"polars"})
+@stage.asset(code_version="4", kinds={"polars"})
 def au_statistics(
-    au_annotation: pl.DataFrame, disfa_readings: pl.DataFrame, profile: dg.ResourceParam[Any]
+    context: dg.AssetExecutionContext,
+    au_annotation: pl.DataFrame,
+    captions: pl.DataFrame,
+    raw_disfa: pl.DataFrame,
+    raw_folder: pl.DataFrame,
+    face_crop: pl.DataFrame,
+    disfa_readings: pl.DataFrame,
+    store: dg.ResourceParam[Store],
+    profile: dg.ResourceParam[Any],
 ) -> dg.MaterializeResult:
     """What the recipe was fitted to: the minimum and maximum of every corrected AU, or the map of every AU,
-    with the samples that set them. No map knows the subjects that the training set holds out.
+    with the samples that set them. Only a sample that reaches the training set sets a scale, and no map knows
+    the subjects that the training set holds out.
     """
-    recipe = profile.corrections.recipe
-    frames = training_set.split(stage.kept(disfa_readings), profile.split.shares, profile.split.seed)
-    fitted = corrections.fit(stage.kept(au_annotation), recipe, frames.filter(split="train"))
+    recipe = recipes.named(profile.corrections.recipe)
+    readings = captioned(au_annotation, captions)
+    if recipe.powers:
+        strong = corrections.judged(readings, recipe)
+        members = put_together(context, store, profile, strong, raw_disfa, raw_folder, face_crop, captions)
+        readings = readings.join(stage.kept(members), on="sample_id", how="semi", maintain_order="left")
+    frames = rule.split(stage.kept(disfa_readings), profile.split.shares, profile.split.seed)
+    fitted = corrections.fit(readings, recipe, frames.filter(split="train"))
     return stage.result(
         fitted.statistics,
-        recipe=recipe,
+        recipe=recipe.name,
+        samples=readings.height,
         frames_held_out=frames.filter(pl.col("split") != "train").height,
         statistics=stage.markdown(fitted.statistics),
     )
 
 
-@stage.asset(code_version="1", kinds={"polars"})
+@stage.asset(code_version="2", kinds={"polars"})
 def au_corrections(
-    au_annotation: pl.DataFrame, au_statistics: pl.DataFrame, profile: dg.ResourceParam[Any]
+    au_annotation: pl.DataFrame,
+    captions: pl.DataFrame,
+    au_statistics: pl.DataFrame,
+    profile: dg.ResourceParam[Any],
 ) -> dg.MaterializeResult:
     """Each AU before and after each step of the recipe; rows too weak are dropped."""
     from evaluation import figures
 
     recipe = recipes.named(profile.corrections.recipe)
-    table = corrections.Corrections(recipe, au_statistics).apply(stage.kept(au_annotation))
+    table = corrections.Corrections(recipe, au_statistics).apply(captioned(au_annotation, captions))
     drawn = figures.correction_histograms(table)
     return stage.result(table, recipe=recipe.name, histograms=stage.picture(drawn, "before and after"))
+
+
+def captioned(au_annotation: pl.DataFrame, captions: pl.DataFrame) -> pl.DataFrame:
+    """The photographs that were read and have a caption, in the order of `au_annotation`."""
+    return stage.kept(au_annotation).join(
+        stage.kept(captions), on="sample_id", how="semi", maintain_order="left"
+    )
 
 
 @stage.asset(code_version="1", kinds={"polars"})
@@ -104,4 +132,5 @@ def final_intensities_in_range(
     top = facs.MAXIMUM if recipes.named(profile.corrections.recipe).bounded else float("inf")
     values = pl.concat([kept[column] for column in facs.COLUMNS]).drop_nulls()
     outside = int((~values.is_between(0, top)).sum())
-    return stage.check(outside == 0, outside=outside, highest=float(values.max() or 0), kept=kept.height)
+    highest = float(cast(float, values.max() or 0))
+    return stage.check(outside == 0, outside=outside, highest=highest, kept=kept.height)

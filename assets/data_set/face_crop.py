@@ -12,10 +12,10 @@ from inference import questions
 from reasons import Kind, Reason
 from store import Store
 
-TAKEN = ("sample_id", "source", "path", "content_hash", "width", "height", *framing.BOX)
+TAKEN = ("sample_id", "source", "file_kind", "file", "content_hash", "width", "height", *framing.BOX)
 COLUMNS = (
-    *("sample_id", "source", "path", "content_hash", "width", "height", "original_path", "original_hash"),
-    *("framing", *framing.SQUARE, *framing.BOX, "face_inside", "faces"),
+    *("sample_id", "source", "file_kind", "file", "content_hash", "width", "height"),
+    *("original_file", "original_hash", "framing", *framing.SQUARE, *framing.BOX, "face_inside", "faces"),
     *("model", "fingerprint", "keep", *reasons.COLUMNS),
 )
 
@@ -32,7 +32,7 @@ def face_crop(
     """What later stages see of a picture: all of it (squash), its central square, or the square around its
     face.
 
-    `path` and `content_hash` name what is seen, `original_*` the picture; width and height are the
+    `file` and `content_hash` name what is seen, `original_*` the picture; width and height are the
     original's. The square is cut when a picture is decoded; nothing is written. A face's box is the one that
     came with the picture, else, where the framing needs one, that of the largest face the detector finds.
     """
@@ -52,7 +52,7 @@ def face_crop(
     table = framing.seen(framing.frame(rows, profile.framing.margin, profile.resolution.min_side))
     table = table.select(COLUMNS).sort("sample_id")
     asked = {"model_calls": made, "reused": reused} if found.height else {}
-    sheets = pictures.sheets(table) if table["crop_side"].is_not_null().any() else {}
+    sheets = pictures.sheets(store.located(table)) if table["crop_side"].is_not_null().any() else {}
     return stage.result(table, **asked, framings=stage.markdown(faces_by_framing(table)), **sheets)
 
 
@@ -108,7 +108,7 @@ def faces_are_whole(face_crop: pl.DataFrame, profile: dg.ResourceParam[Any]) -> 
     """The framing cuts few of the faces whose boxes are known: what is trained on shows what was labelled."""
     cut = stage.kept(face_crop).select(framing.is_cut()).to_series()
     known, limit = len(cut) - cut.null_count(), profile.limits["cut_faces"]
-    share = float(cut.mean() or 0)
+    share = stage.share(cut.drop_nulls())
     return stage.check(
         share <= limit,
         dg.AssetCheckSeverity.WARN,

@@ -23,13 +23,14 @@ def latents(
 
     base = profile.base
     model = Autoencoder(base.model, base.revision, base.precision, base.batch_size)
-    samples = stage.kept(training_set).select("sample_id", "source", "path", "content_hash")
+    samples = stage.kept(training_set).select("sample_id", "source", "file_kind", "file", "content_hash")
     question = questions.latents(model, base.size, store.files("latents"))
     found = calls.ask(context, store, question, samples, profile.chunk)
     table = found.frame.select(
         "sample_id",
         "source",
         "content_hash",
+        "file_kind",
         "file",
         "row",
         "model",

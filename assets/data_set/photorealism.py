@@ -2,7 +2,6 @@
 supplement).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -32,8 +31,9 @@ def photorealism(
     profile: dg.ResourceParam[Any],
 ) -> dg.MaterializeResult:
     """Which pictures are photographs: asked of BLIP-2, or vouched for by a person. Overrides win."""
-    pictures_in = stage.kept(resolution).select("sample_id", "source", "path", "content_hash")
-    judged, made, reused = PROVIDERS[profile.photorealism.provider](context, store, profile, pictures_in)
+    pictures_in = stage.kept(resolution).select("sample_id", "source", "file_kind", "file", "content_hash")
+    judge = WITHOUT_A_MODEL.get(profile.photorealism.provider, _asked)
+    judged, made, reused = judge(context, store, profile, pictures_in)
     table = overrides.apply(judged, people.read(store), "photorealism").select(
         *pictures_in.columns,
         *ANSWERS,
@@ -46,7 +46,7 @@ def photorealism(
         reused=reused,
         overruled=table["override"].count(),
         **_borderline(table, profile, store),
-        **pictures.sheets(table),
+        **pictures.sheets(store.located(table)),
     )
 
 
@@ -66,12 +66,15 @@ def _vouched(
     return rule.vouch(images, profile.photorealism.by), 0, 0
 
 
+WITHOUT_A_MODEL = {"vouched": _vouched}
+
+
 def _borderline(table: pl.DataFrame, profile: Any, store: Store) -> dict[str, Any]:
     """Metadata for the eye: the verdicts that were closest, as a sheet with the scores, and as a page."""
     if table["cartoon_score"].is_null().all():
         return {}
     settings = profile.photorealism
-    close = rule.borderline(table, settings.thresholds)
+    close = store.located(rule.borderline(table, settings.thresholds))
     page = audit.write(store.home / "photorealism.html", close, settings.questions, settings.thresholds)
     shown = close.head(pictures.SHOWN)
     titles = shown.select(
@@ -84,13 +87,6 @@ def _borderline(table: pl.DataFrame, profile: Any, store: Store) -> dict[str, An
     )
     sheet = pictures.contact_sheet(shown["path"].to_list(), titles.to_series().to_list())
     return {"borderline": stage.picture(sheet, "borderline"), "audit": dg.MetadataValue.path(page)}
-
-
-PROVIDERS: dict[str, Callable[..., tuple[pl.DataFrame, int, int]]] = {
-    "blip2": _asked,
-    "lavis": _asked,
-    "vouched": _vouched,
-}
 
 
 @dg.asset_check(asset=photorealism, blocking=True)

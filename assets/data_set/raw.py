@@ -21,7 +21,7 @@ def raw_affectnet(
     """AffectNet: one row a line of its lists (2017 release, unpacked or in RAR parts), or one a crop."""
     raw = profile.raw.affectnet
     if raw is None:
-        return _not_used()
+        return _not_used(store)
     table = affectnet.read(
         raw,
         HashCache(store).hash_readable_files,
@@ -31,7 +31,7 @@ def raw_affectnet(
         progress=calls.logged(context, "members of the archive"),
         say=context.log.info,
     )
-    return _described(table, raw)
+    return _described(store, table, raw)
 
 
 @stage.asset(code_version="2", kinds={"polars"})
@@ -43,7 +43,7 @@ def raw_disfa(
     """
     raw = profile.raw.disfa
     if raw is None:
-        return _not_used()
+        return _not_used(store)
     found: list[str] = []
     table = disfa.read(
         raw,
@@ -63,7 +63,7 @@ def raw_disfa(
         table, settings.no_au_share, settings.seed, share_of=settings.neutral_share_of
     )
     notes = stage.listed(found)
-    return _described(drawn, raw, pictures_found=notes)
+    return _described(store, drawn, raw, pictures_found=notes)
 
 
 @stage.asset(code_version="1", kinds={"polars"})
@@ -71,16 +71,23 @@ def raw_folder(store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]) -
     """Any folder of portraits, with the captions that lie beside them."""
     raw = profile.raw.folder
     if raw is None:
-        return _not_used()
-    return _described(folder.read(raw, HashCache(store).hash_readable_files, store.memo("probes")), raw)
+        return _not_used(store)
+    found = folder.read(raw, HashCache(store).hash_readable_files, store.memo("probes"))
+    return _described(store, found, raw)
 
 
-def _not_used() -> dg.MaterializeResult:
-    return stage.result(frames.finished([]), folder="none: the profile does not use this source")
+def _not_used(store: Store) -> dg.MaterializeResult:
+    note = "none: the profile does not use this source"
+    return stage.result(store.named(frames.finished([])), folder=note)
 
 
-def _described(table: pl.DataFrame, raw: Path, **metadata: Any) -> dg.MaterializeResult:
-    return stage.result(table, folder=dg.MetadataValue.path(raw), **metadata, **pictures.sheets(table))
+def _described(store: Store, found: pl.DataFrame, raw: Path, **metadata: Any) -> dg.MaterializeResult:
+    """The table names files by what they are, and speaks of them so: no path of this machine is in it."""
+    texts = pl.col("origin", "reason_detail")
+    for place in (raw, store.home / "files"):
+        found = found.with_columns(texts.str.replace_all(f"{place}/", "", literal=True))
+    table = store.named(found)
+    return stage.result(table, folder=dg.MetadataValue.path(raw), **metadata, **pictures.sheets(found))
 
 
 def _checks(asset: dg.AssetsDefinition) -> list[dg.AssetChecksDefinition]:

@@ -9,10 +9,13 @@ import reasons
 from assets import pictures, stage
 from curation import recipes
 from curation import resolution as rule
+from store import Store
 
 
 @stage.asset(code_version="1", kinds={"polars"})
-def resolution(face_crop: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.MaterializeResult:
+def resolution(
+    face_crop: pl.DataFrame, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]
+) -> dg.MaterializeResult:
     """Photographs whose width and height, after the face crop, reach the profile's minimum."""
     photographs = stage.kept(face_crop).filter(pl.col("source") != "disfa")
     settings, recipe = profile.resolution, recipes.named(profile.corrections.recipe)
@@ -22,8 +25,9 @@ def resolution(face_crop: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.Ma
         settings.inclusive,
         inclusive_height=settings.inclusive and recipe.inclusive_height,
     )
-    columns = ("sample_id", "source", "path", "content_hash", "width", "height", "keep", *reasons.COLUMNS)
-    return stage.result(judged.select(columns), **pictures.sheets(judged))
+    columns = ("sample_id", "source", "file_kind", "file", "content_hash", "width", "height", "keep")
+    table = judged.select(*columns, *reasons.COLUMNS)
+    return stage.result(table, **pictures.sheets(store.located(judged)))
 
 
 @dg.asset_check(asset=resolution, blocking=True)

@@ -11,6 +11,7 @@ from assets import calls, pictures, stage
 from curation import duplicates
 from curation import training_set as rule
 from inference import questions
+from inference.abilities import BLIND_SPOTS
 from store import Store
 
 
@@ -29,20 +30,7 @@ def training_set(
 
     The same picture, by content or by look, is in one split only.
     """
-    subjects = raw_folder.select("sample_id", "subject")
-    web = stage.kept(au_corrections).join(subjects, on="sample_id", how="left", maintain_order="left")
-    seen = face_crop.select("sample_id", "path", "content_hash", "keep", *reasons.COLUMNS)
-    disfa = raw_disfa.drop(*seen.columns[1:]).join(seen, on="sample_id", maintain_order="left")
-    captioned, within = stage.kept(captions), profile.split.looks_within
-    table = rule.assemble(
-        web,
-        disfa,
-        captioned,
-        hashes=None if within is None else _hashes(context, store, profile.chunk, captioned),
-        within=within or 0,
-        shares=profile.split.shares,
-        seed=profile.split.seed,
-    )
+    table = put_together(context, store, profile, au_corrections, raw_disfa, raw_folder, face_crop, captions)
     kept = stage.kept(table)
     splits = kept.group_by("source", "split").agg(pl.len().alias("samples")).sort("source", "split")
     active = pl.DataFrame(
@@ -53,7 +41,39 @@ def training_set(
         }
     )
     return stage.result(
-        table, splits=stage.markdown(splits), action_units=stage.markdown(active), **_described(table)
+        table,
+        splits=stage.markdown(splits),
+        action_units=stage.markdown(active),
+        blind_spots=BLIND_SPOTS.get(profile.au_estimator.provider, "none known"),
+        **_described(store, table),
+    )
+
+
+def put_together(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Any,
+    photographs: pl.DataFrame,
+    raw_disfa: pl.DataFrame,
+    raw_folder: pl.DataFrame,
+    face_crop: pl.DataFrame,
+    captions: pl.DataFrame,
+) -> pl.DataFrame:
+    """The training set with the intensities that `photographs` have. Who belongs to it does not depend on
+    them."""
+    subjects = raw_folder.select("sample_id", "subject")
+    web = stage.kept(photographs).join(subjects, on="sample_id", how="left", maintain_order="left")
+    seen = face_crop.select("sample_id", "file_kind", "file", "content_hash", "keep", *reasons.COLUMNS)
+    disfa = raw_disfa.drop(*seen.columns[1:]).join(seen, on="sample_id", maintain_order="left")
+    captioned, within = stage.kept(captions), profile.split.looks_within
+    return rule.assemble(
+        web,
+        disfa,
+        captioned,
+        hashes=None if within is None else _hashes(context, store, profile.chunk, captioned),
+        within=within or 0,
+        shares=profile.split.shares,
+        seed=profile.split.seed,
     )
 
 
@@ -62,13 +82,14 @@ def _hashes(
 ) -> pl.DataFrame:
     """`content_hash` and `perceptual_hash` of each content, or why it does not decode."""
     contents = samples.unique("content_hash", keep="first", maintain_order=True).select(
-        "path", "content_hash"
+        "file_kind", "file", "content_hash"
     )
     return calls.ask(context, store, questions.looks(), contents, chunk).frame
 
 
-def _described(table: pl.DataFrame) -> dict[str, Any]:
+def _described(store: Store, table: pl.DataFrame) -> dict[str, Any]:
     """How many pictures were found twice, and each beside the one that it repeats."""
+    table = store.located(table)
     twin = table.select("sample_id", "source", "path", "split").rename(lambda name: f"{name}_of")
     found = table.drop_nulls("duplicate_of").join(twin, left_on="duplicate_of", right_on="sample_id_of")
     if found.is_empty():
@@ -114,6 +135,17 @@ def something_to_train_on(training_set: pl.DataFrame) -> dg.AssetCheckResult:
     """The split "train" is not empty."""
     rows = stage.kept(training_set).filter(split="train").height
     return stage.check(rows > 0, train=rows)
+
+
+@dg.asset_check(asset=training_set)
+def every_split_has_samples(
+    training_set: pl.DataFrame, profile: dg.ResourceParam[Any]
+) -> dg.AssetCheckResult:
+    """No split that the profile gives a share is empty: in a small set all may be in one, and nothing is
+    held out."""
+    counts = dict(stage.kept(training_set)["split"].value_counts().iter_rows())
+    empty = [name for name, share in profile.split.shares.items() if share > 0 and not counts.get(name)]
+    return stage.check(not empty, dg.AssetCheckSeverity.WARN, empty=empty, samples=counts)
 
 
 def _in_one_split(table: pl.DataFrame, group: list[str]) -> dg.AssetCheckResult:

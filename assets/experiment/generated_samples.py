@@ -51,7 +51,7 @@ def build(
             experiment=pl.lit(context.partition_key), guidance=pl.lit(scale)
         )
         shown = pictures.spread(table.filter(kind="individual"))
-        paths = [str(store.files(FILES).path(name)) for name in shown["file"]]
+        paths = store.located(shown)["path"].to_list()
         titles = [f"AU{row['prompted']}={sum(row[c] for c in facs.COLUMNS):g}" for row in shown.to_dicts()]
         return stage.result(
             table,
@@ -89,7 +89,7 @@ def draw(
     model = {"install": load, "model_hash": trained["model_hash"], "arguments": experiment.sample.arguments}
     worded = requests(samples, methods.registry.get(experiment.train.method).word)
     found = _answers(context, store, profile, experiment.sample, model, worded, guidance)
-    return replace(found, frame=samples.with_columns(found.frame["file"]))
+    return replace(found, frame=samples.with_columns(found.frame["file_kind"], found.frame["file"]))
 
 
 def draw_base(
@@ -103,7 +103,7 @@ def draw_base(
     """`samples` with the `file` that the untouched base makes of them, sampled as `experiment` is."""
     asked = samples.select("prompt", "seed", pl.lit(None, dtype=pl.List(pl.Float64)).alias("aus"))
     found = _answers(context, store, profile, experiment.sample, {}, asked, guidance)
-    return replace(found, frame=samples.with_columns(found.frame["file"]))
+    return replace(found, frame=samples.with_columns(found.frame["file_kind"], found.frame["file"]))
 
 
 def _answers(
@@ -151,7 +151,7 @@ def measure(
     """`samples` (with `file`) and what the profile's judge measures in them: measured_au1 …, faces, and its
     model and fingerprint; calls, reused.
     """
-    images = located(store, samples)
+    images = samples.select("file_kind", "file", content())
     found, made, reused = annotate(context, store, profile.judge, images, profile.chunk)
     readings = calls.readable(found).select(
         pl.col(facs.COLUMNS).name.prefix("measured_"), "faces", "model", "fingerprint"
@@ -159,16 +159,9 @@ def measure(
     return samples.hstack(readings), made, reused
 
 
-def located(store: Store, samples: pl.DataFrame) -> pl.DataFrame:
-    """path and content_hash of the generated pictures of `samples`, row by row."""
-    files = store.files(FILES)
-    return pl.DataFrame(
-        {
-            "path": [str(files.path(name)) for name in samples["file"]],
-            "content_hash": [name.split(".")[0] for name in samples["file"]],
-        },
-        schema={"path": pl.String, "content_hash": pl.String},
-    )
+def content() -> pl.Expr:
+    """The content hash of a generated picture: its name says it."""
+    return pl.col("file").str.head(32).alias("content_hash")
 
 
 def protocol_samples(profile: Any, training_set: pl.DataFrame) -> pl.DataFrame:

@@ -7,7 +7,7 @@ import polars as pl
 
 import facs
 from assets import calls, stage
-from assets.experiment.generated_samples import located, measure
+from assets.experiment.generated_samples import content, measure
 from inference import questions
 from store import Store
 
@@ -77,6 +77,7 @@ def embed(
     reused.
     """
     question = questions.embeddings(profile.evaluation.embedder)
-    found = calls.ask(context, store, question, located(store, samples), profile.chunk)
+    images = samples.select("file_kind", "file", content())
+    found = calls.ask(context, store, question, images, profile.chunk)
     embedded = calls.readable(found.frame).select("embedding", "model", "fingerprint")
     return samples.hstack(embedded), found.asked, found.reused

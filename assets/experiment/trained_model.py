@@ -137,6 +137,7 @@ def training_samples(training_set: pl.DataFrame, latents: pl.DataFrame, split: s
     An AU that the estimator does not support has no label; it is trained as 0: nothing is learnt of it.
     """
     wanted = stage.kept(training_set).filter(split=split)
+    wanted = wanted.select("sample_id", "content_hash", "caption", *facs.COLUMNS)
     places = latents.drop_nulls("file").select("sample_id", "file", "row")
     joined = wanted.join(places, on="sample_id", how="inner", validate="1:1").sort("sample_id")
     return joined.select(
@@ -226,7 +227,7 @@ def _pictures(folder: Path) -> dict[str, Any]:
     """The loss curves so far and the latest sample pictures, as metadata."""
     from evaluation import figures
 
-    found = {}
+    found: dict[str, Any] = {}
     table = losses(folder)
     if table.height:
         curves = {"training": table.select("step", "loss")}

@@ -1,6 +1,7 @@
 """results: the tables of all experiments side by side, and the report."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -8,42 +9,55 @@ import polars as pl
 
 import stages
 from assets import stage
+from assets.results.comparisons import by_experiment
 from store import Store
 
 REPORT = "report.html"
 
 
-@stage.asset(code_version="1", kinds={"polars"}, deps=list(stages.FUNNEL))
+@stage.asset(code_version="2", kinds={"polars"}, deps=list(stages.FUNNEL))
 def results(
     context: dg.AssetExecutionContext,
     trained_model: pl.DataFrame,
+    guidance_curve: pl.DataFrame,
     generated_samples: pl.DataFrame,
     au_scores: pl.DataFrame,
     clip_scores: pl.DataFrame,
+    comparisons: pl.DataFrame,
+    au_statistics: pl.DataFrame,
     store: dg.ResourceParam[Store],
     profile: dg.ResourceParam[Any],
 ) -> dg.MaterializeResult:
     """Every measure of every experiment with its 95 % interval, tidy; the report lies at `report` in the
     metadata.
     """
-    from evaluation import report, tables
+    from evaluation import report, seeds, tables
 
-    scores = _by_experiment(au_scores, profile)
+    scores = by_experiment(au_scores, profile.experiments)
     competitor = profile.evaluation.competitor
     competitor = competitor if competitor in scores else None
-    judge = judged_by(au_scores, store.read("au_annotation", columns=["fingerprint"]))
-    found = tables.results(scores, _by_experiment(clip_scores, profile), competitor)
+    labels = store.read("au_annotation", columns=["fingerprint"])
+    judge = judged_by(au_scores, labels)
+    recipe_scores, recipe = through_recipe(au_scores, labels, au_statistics, profile)
+    found = tables.results(scores, by_experiment(clip_scores, profile.experiments), competitor, recipe_scores)
+    settings = {name: experiment.model_dump() for name, experiment in profile.experiments.items()}
+    over_seeds = seeds.over_seeds(found, seeds.groups(settings))
     path = report.write(
         store.home / REPORT,
         report.ReportData(
             title=profile.title,
             notice=profile.notice,
-            judge=judge,
+            judge=f"{judge} {recipe}",
+            floors=floors(trained_model, profile),
             subtitle=f"profile {profile.name}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, run {context.run_id}",
             results=found,
             au_scores=scores,
+            recipe_scores=recipe_scores,
             competitor=competitor,
-            generated=_by_experiment(generated_samples, profile),
+            comparisons=comparisons,
+            over_seeds=over_seeds,
+            guidance=by_experiment(guidance_curve, profile.experiments),
+            generated=by_experiment(generated_samples, profile.experiments),
             locate=store.files("generated").path,
             stages={
                 name: store.read(name, columns=["source", "keep", "reason_code"]) for name in stages.FUNNEL
@@ -56,15 +70,37 @@ def results(
     return stage.result(
         found,
         judge=judge,
+        through_the_recipe=recipe,
         report=dg.MetadataValue.path(path),
         results=stage.markdown(found),
+        over_seeds=stage.markdown(over_seeds) if over_seeds.height else None,
     )
 
 
-def _by_experiment(table: pl.DataFrame, profile: Any) -> dict[str, pl.DataFrame]:
-    """The rows of each experiment, in the profile's order."""
-    parts = {name: table.filter(experiment=name) for name in profile.experiments}
-    return {name: part for name, part in parts.items() if part.height}
+def through_recipe(
+    au_scores: pl.DataFrame, labels: pl.DataFrame, au_statistics: pl.DataFrame, profile: Any
+) -> tuple[dict[str, pl.DataFrame] | None, str]:
+    """The judge's readings corrected as its labels were, an experiment, and a sentence on that. None where
+    the judge is no labeller: the recipe was fitted to another estimator's readings.
+    """
+    from evaluation import through_recipe
+
+    recipe = profile.corrections.recipe
+    if set(au_scores["fingerprint"]) != set(labels["fingerprint"]):
+        return (
+            None,
+            f"The recipe “{recipe}” was fitted to the labeller’s readings: this judge’s stay as read.",
+        )
+    corrected = through_recipe.apply(au_scores, recipe, au_statistics)
+    said = f"Readings are as read; lines with “recipe” correct them as the labels were, by “{recipe}”."
+    return by_experiment(corrected, profile.experiments), said
+
+
+def floors(trained_model: pl.DataFrame, profile: Any) -> list[str]:
+    """The experiments with nothing trained on a base that was never shown what the words for AUs mean."""
+    if profile.base.knows_expressions:
+        return []
+    return trained_model.filter(pl.col("folder").is_null())["experiment"].to_list()
 
 
 def _losses(store: Store, trained_model: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -78,13 +114,13 @@ def _losses(store: Store, trained_model: pl.DataFrame) -> dict[str, pl.DataFrame
 def _facts(
     store: Store, profile: Any, trained_model: pl.DataFrame, au_scores: pl.DataFrame, judge: str
 ) -> dict[str, dict[str, object]]:
-    versions = {name: store.version(name) for name in (*stages.FUNNEL, "latents")}
+    versions: dict[str, object] = {name: store.version(name) for name in (*stages.FUNNEL, "latents")}
     trained = {row["experiment"]: row["model_hash"] or "untouched base" for row in trained_model.to_dicts()}
     return {
         "Experiments": trained,
-        "Evaluation": profile.evaluation.model_dump(),
-        "Base": profile.base.model_dump(),
-        "Labeller": profile.au_estimator.model_dump(exclude_none=True),
+        "Evaluation": _told(profile.evaluation),
+        "Base": _told(profile.base),
+        "Labeller": _told(profile.au_estimator),
         "Judge": {
             "who": judge,
             "model": ", ".join(au_scores["model"].unique().sort()),
@@ -92,6 +128,12 @@ def _facts(
         },
         "Table versions": versions,
     }
+
+
+def _told(settings: Any) -> dict[str, object]:
+    """Settings by name; of a path of this machine its last part."""
+    given = settings.model_dump(exclude_none=True).items()
+    return {name: Path(value).name if Path(str(value)).is_absolute() else value for name, value in given}
 
 
 def judged_by(au_scores: pl.DataFrame, labels: pl.DataFrame) -> str:
@@ -126,7 +168,7 @@ def every_experiment_is_complete(
 
     identity = ["sample_id", "prompt", "seed"]
     wanted = set(protocol_samples(profile, training_set).select(identity).iter_rows())
-    counts = {}
+    counts: dict[str, Any] = {}
     incomplete = []
     for experiment in results["experiment"].unique().sort():
         measured = au_scores.filter(
@@ -150,9 +192,10 @@ def every_experiment_has_the_same_judge(
     """All experiments were measured by one estimator and one CLIP: numbers of two are not comparable."""
     shown = pl.col("experiment").is_in(results["experiment"].unique().to_list())
     who = pl.format("{} ({})", "model", "fingerprint").unique().sort().alias("who")
-    found = {
+    found: dict[str, list[str]] = {
         name: table.filter(shown).select(who)["who"].to_list()
         for name, table in (("au_scores", au_scores), ("clip_scores", clip_scores))
     }
     several = any(len(models) > 1 for models in found.values())
-    return stage.check(not several, **{name: ", ".join(models) for name, models in found.items()})
+    said: dict[str, Any] = {name: ", ".join(models) for name, models in found.items()}
+    return stage.check(not several, **said)

@@ -23,7 +23,7 @@ MAXIMUM = 5.0
 def answer(
     requests: list[answering.Request], settings: Mapping[str, Any], log: Callable[[str], None]
 ) -> Iterator[answering.Answer]:
-    """A row a request, in order: au1 … au26, faces, face_box, head_pose, clamped, and reason_code (of
+    """A row a request, in order: au1 … au26, faces, rival, face_box, head_pose, clamped, and reason_code (of
     `reasons.Reason`, which this python may be too old for) and reason_detail; `problem` for a picture that
     does not decode."""
     from inference import images
@@ -49,7 +49,7 @@ class LibreFace:
         import PIL.Image
         import torchvision
 
-        PIL.Image.ANTIALIAS = PIL.Image.Resampling.LANCZOS
+        PIL.Image.ANTIALIAS = PIL.Image.Resampling.LANCZOS  # type: ignore[attr-defined]
         plain = torchvision.models.resnet18
         torchvision.models.resnet18 = lambda **_: plain(weights=None)
         import libreface.detect_mediapipe_image as alignment
@@ -115,6 +115,7 @@ class LibreFace:
             "face_box": [
                 end / size for end, size in zip(faces.boxes[faces.largest], picture.size * 2, strict=True)
             ],
+            "rival": rival([area(one) for one in faces.boxes]),
             "head_pose": angles if all(map(math.isfinite, angles)) else None,
             "pixels": self.head.image_transform(self.seen.aligned.convert("RGB")),
         }
@@ -168,6 +169,12 @@ def area(box: Sequence[float]) -> float:
     """Square pixels."""
     left, top, right, bottom = box
     return (right - left) * (bottom - top)
+
+
+def rival(areas: Sequence[float]) -> float:
+    """The second largest area as a share of the largest, 0 if there is but one."""
+    first, second = [*sorted(areas, reverse=True), 0.0][:2]
+    return second / first if first else 0.0
 
 
 def clamped(aus: Sequence[int], values: Sequence[float]) -> dict[str, Any]:

@@ -204,7 +204,7 @@ def readable(folder: Path, estimator_folder: Path, images: np.ndarray) -> dict[i
     """Pearson correlation of the estimator's readings before and after encoding and decoding, an AU."""
     import torch
 
-    from inference.conv_estimator import ConvEstimator
+    from miniature.conv_estimator import ConvEstimator
 
     autoencoder = load(folder)
     network = ConvEstimator.from_pretrained(estimator_folder)

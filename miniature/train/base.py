@@ -224,9 +224,9 @@ def expressions(folder: Path, estimator_folder: Path, drawn: Pictures) -> tuple[
     its captions and without guidance, the share with an AU above 2 by the estimator, over the share among
     `drawn`. And the faces.
     """
-    from inference.conv_estimator import ConvEstimator
     from inference.generation import Generator
     from inference.images import as_array
+    from miniature.conv_estimator import ConvEstimator
 
     network = ConvEstimator.from_pretrained(estimator_folder)
     generator = Generator(folder, size=64, steps=20, scheduler="dpm", batch_size=64)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from facs import ACTION_UNITS, MAXIMUM
-from inference.conv_estimator import ConvEstimator
+from miniature.conv_estimator import ConvEstimator
 from miniature.train.progress import Descent
 from miniature.train.world import Pictures, as_tensor, faceless
 

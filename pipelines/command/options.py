@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -43,10 +42,10 @@ Experiments = Annotated[
 class OneLine(TyperGroup):
     """Commands whose expected errors are one line each, without a traceback."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, context: Any) -> Any:
         """Run the verb; exit code 1 and one line for what `_expected` knows."""
         try:
-            return super().invoke(ctx)
+            return super().invoke(context)
         except Exception as error:
             if not isinstance(error, _expected()):
                 raise

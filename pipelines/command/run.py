@@ -85,9 +85,11 @@ def _results(home: Path, now: bool) -> None:
             "(fineface run --select results)"
         )
         return
-    from evaluation import tables
+    from evaluation import comparisons, tables
 
     say("\n" + tables.text(store.read("results")))
+    if store.version("comparisons") is not None:
+        say("\n" + comparisons.text(store.read("comparisons")))
     report = home / "report.html"
     if report.exists():
         say(f"\nreport: {report}")

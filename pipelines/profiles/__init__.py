@@ -108,9 +108,9 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 def _another_choice(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether `new` picks another provider or method: then nothing of `old` applies."""
-    both = (old.get("train"), new.get("train"))  # an experiment's method decides what its `sample` may say
-    if all(isinstance(train, dict) for train in both) and _another_choice(*both):
-        return True
+    before, after = old.get("train"), new.get("train")
+    if isinstance(before, dict) and isinstance(after, dict) and _another_choice(before, after):
+        return True  # an experiment's method decides what its `sample` may say
     return any(choice in old and choice in new and old[choice] != new[choice] for choice in _CHOICES)
 
 

@@ -20,7 +20,7 @@ def table(name: str, *rows: dict) -> pl.DataFrame:
     return pl.DataFrame([{**dict.fromkeys(schema), **row} for row in rows], schema=schema)
 
 
-KEPT = {"sample_id": "folder/a.png", "source": "folder", "keep": True, "path": "a", "content_hash": "h"}
+KEPT = {"sample_id": "folder/a.png", "source": "folder", "keep": True, "file": "a", "content_hash": "h"}
 
 
 def test_the_graph_is_what_is_declared(tmp_path):
@@ -50,7 +50,7 @@ def test_what_a_stage_reads_is_in_a_profile(tmp_path):
 def test_the_funnel_is_the_chain_of_filters():
     assert stages.FUNNEL == (
         "raw_affectnet", "raw_disfa", "raw_folder", "face_crop", "resolution", "photorealism",
-        "au_annotation", "au_corrections", "captions", "training_set",
+        "au_annotation", "captions", "au_corrections", "training_set",
     )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def test_overrides_are_declared_as_they_are_written():
 def test_an_unknown_stage_is_told_with_the_known_ones():
     with pytest.raises(KeyError, match="no stage 'resolutions'; there are raw_affectnet"):
         stages.named("resolutions")
-    assert {stage.name for stage in STAGES if stage.group == Group.RESULTS} == {"results"}
+    assert {stage.name for stage in STAGES if stage.group == Group.RESULTS} == {"comparisons", "results"}
 
 
 @pytest.mark.parametrize("page", documentation.PAGES)

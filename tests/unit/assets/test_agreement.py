@@ -42,7 +42,7 @@ def frames():
         "keep": [True] * count + [False],
     }
     return pl.DataFrame(rows, schema={name: SCHEMA[name] for name in rows}).with_columns(
-        pl.lit(None, dtype=pl.String).alias(name) for name in ("path", *reasons.COLUMNS)
+        pl.lit(None, dtype=pl.String).alias(name) for name in ("file_kind", "file", *reasons.COLUMNS)
     )
 
 
@@ -69,6 +69,14 @@ def asked(monkeypatch):
 def read(frames, settings):
     given = {"store": SimpleNamespace(), "profile": settings}
     return agreement.disfa_readings(dg.build_asset_context(), frames, frames, **given)
+
+
+def fitted(photographs, readings, settings):
+    """au_statistics of photographs that all have a caption."""
+    nothing, given = photographs.clear(), {"store": SimpleNamespace(), "profile": settings}
+    return corrections.au_statistics(
+        dg.build_asset_context(), photographs, photographs, nothing, nothing, nothing, readings, **given
+    )
 
 
 def compared(photographs, readings, settings):
@@ -121,7 +129,7 @@ def test_the_calibrated_recipe_is_fitted_on_the_frames_and_undoes_the_habit(fram
     settings = profile(recipe="calibrated")
     readings = read(frames, settings).value
     photographs = readings.drop(LABELS).head(20)
-    statistics = corrections.au_statistics(photographs, readings, profile=settings).value
+    statistics = fitted(photographs, readings, settings).value
     knots = statistics.filter(step="knot")
     assert (
         knots["au"].unique().to_list() == [12] and knots["maximum_sample_id"].str.starts_with("disfa/").any()
@@ -141,9 +149,9 @@ def test_no_map_knows_the_subjects_that_the_training_set_holds_out(frames, asked
     held_out = set(drawn.filter(pl.col("split") != "train")["subject"])
     assert 0 < len(held_out) < 4
     photographs = readings.drop(LABELS).head(20)
-    found = corrections.au_statistics(photographs, readings, profile=settings)
+    found = fitted(photographs, readings, settings)
     others = readings.filter(~pl.col("subject").is_in(held_out))
-    assert found.value.equals(corrections.au_statistics(photographs, others, profile=settings).value)
+    assert found.value.equals(fitted(photographs, others, settings).value)
     assert found.metadata["frames_held_out"] == readings.height - others.height > 0
 
 

@@ -1,6 +1,7 @@
 """What an experiment is trained on, and how its prompts and guidance come about."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,10 +16,14 @@ import methods.registry
 from assets import calls
 from assets.experiment import generated_samples, guidance_curve, trained_model
 from assets.results.results import (
+    _told,
     every_experiment_has_the_same_judge,
     every_experiment_is_complete,
+    floors,
     judged_by,
+    through_recipe,
 )
+from curation import corrections
 from evaluation import guidance, metrics, protocol
 from inference import questions
 from inference.asking import Answers
@@ -52,7 +57,8 @@ def test_only_kept_training_rows_are_trained_on_and_unsupported_aus_as_zero():
         {"sample_id": "d", "content_hash": "hd", "caption": None, "split": None, "keep": False, **ZEROS},
     ]
     latents = pl.DataFrame({"sample_id": ["a", "b", "c"], "file": ["f", "f", "g"], "row": [1, 0, 0]})
-    found = trained_model.training_samples(pl.DataFrame(rows), latents, "train")
+    pictures = pl.DataFrame(rows).with_columns(file_kind=pl.lit("raw_x"), file=pl.lit("x.png"))
+    found = trained_model.training_samples(pictures, latents, "train")
     assert found.columns == ["sample_id", "content_hash", "caption", *facs.COLUMNS, "file", "row"]
     assert found.select("sample_id", "au9", "au12", "file", "row").rows() == [
         ("a", 0.0, 4.0, "f", 1),
@@ -197,7 +203,11 @@ def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
         return images.with_columns(pl.lit(value).alias(name) for name, value in (read | who).items()), 1, 0
 
     monkeypatch.setattr(generated_samples, "annotate", annotate)
-    samples = protocol.build("miniature", (), 1).head(2).with_columns(file=pl.lit("0" * 32 + ".png"))
+    samples = (
+        protocol.build("miniature", (), 1)
+        .head(2)
+        .with_columns(file_kind=pl.lit("generated"), file=pl.lit("0" * 32 + ".png"))
+    )
     for judge, wanted in (("labeller", profile.au_estimator), ("second", profile.second_au_estimator)):
         evaluation = profile.evaluation.model_copy(update={"judge": judge})
         judging = profile.model_copy(update={"evaluation": evaluation})
@@ -209,6 +219,37 @@ def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
     assert judged_by(table, others).startswith(
         "A second estimator judges, not the labeller. It does not read AU9"
     )
+
+
+def test_readings_go_through_the_recipe_only_where_the_labeller_judges(profile):
+    samples = protocol.build("miniature", (), 1).head(2)
+    read = samples.with_columns(
+        *[pl.lit(2.0).alias(name) for name in metrics.MEASURED],
+        experiment=pl.lit("fineface"),
+        fingerprint=pl.lit("j"),
+    )
+    table = pl.DataFrame({name: [0.0, 4.0, 4.0] for name in facs.COLUMNS}).with_columns(au12=1.0)
+    statistics = corrections.fit(table, "paper").statistics
+    own, others = pl.DataFrame({"fingerprint": ["j"]}), pl.DataFrame({"fingerprint": ["l"]})
+    found, said = through_recipe(read, own, statistics, profile)
+    assert found["fineface"]["measured_au1"][0] == pytest.approx((2 / 4) ** 1.8 * 5)
+    assert found["fineface"]["measured_au12"][0] == 2.0 and "“paper”" in said
+    found, said = through_recipe(read, others, statistics, profile)
+    assert found is None and "fitted to the labeller’s readings" in said
+
+
+def test_only_an_untrained_model_on_a_base_without_words_is_a_floor(profile):
+    trained = pl.DataFrame({"experiment": ["fineface", "sd"], "folder": ["files/adapters/x", None]})
+    assert floors(trained, profile) == []
+    naive = profile.model_copy(update={"base": profile.base.model_copy(update={"knows_expressions": False})})
+    assert floors(trained, naive) == ["sd"]
+    assert floors(trained, profiles.load("miniature", Path("home"))) == ["sd"]
+
+
+def test_the_reports_settings_name_no_path_of_the_machine(profile):
+    told = {**_told(profile.evaluation), **_told(profile.base), **_told(profile.au_estimator)}
+    assert told["clip"] == "clip" and told["model"] == "estimator" and told["guidance_candidates"] == [2, 4]
+    assert "/" not in str(told)
 
 
 def test_results_of_two_judges_are_not_laid_side_by_side():

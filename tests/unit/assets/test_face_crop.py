@@ -66,7 +66,7 @@ def detector(monkeypatch):
 
 @pytest.fixture
 def store(tmp_path):
-    return Store(tmp_path / "home")
+    return Store(tmp_path / "home", {"raw_here": tmp_path})
 
 
 def source(folder, name, *boxes, **columns):
@@ -95,9 +95,9 @@ NONE = frames.finished([])
 def crop(store, settings, affectnet=NONE, disfa=NONE, folder=NONE):
     result = face_crop(
         dg.build_asset_context(),
-        raw_affectnet=affectnet,
-        raw_disfa=disfa,
-        raw_folder=folder,
+        raw_affectnet=store.named(affectnet),
+        raw_disfa=store.named(disfa),
+        raw_folder=store.named(folder),
         store=store,
         profile=settings,
     )
@@ -113,7 +113,7 @@ def test_squashed_every_row_is_its_original_and_nothing_is_opened(store, tmp_pat
     table, metadata = crop(store, Settings(), pl.concat([affectnet.head(1), dropped]), disfa)
     assert table.columns == list(COLUMNS) and table["keep"].all()
     assert table["sample_id"].to_list() == ["affectnet/0", "disfa/0"]
-    assert table["path"].equals(table["original_path"]) and table["width"].to_list() == [100, 100]
+    assert table["file"].equals(table["original_file"]) and table["width"].to_list() == [100, 100]
     assert table["content_hash"].equals(table["original_hash"])
     assert "model_calls" not in metadata and not store.home.exists()
 
@@ -125,13 +125,13 @@ def test_affectnet_is_framed_around_the_box_of_its_list_and_its_size_stays_the_o
     cut, small, whole = table.iter_rows(named=True)
     assert (cut["crop_x"], cut["crop_y"], cut["crop_side"]) == (5, 10, 30)
     assert (cut["width"], cut["height"], cut["keep"], cut["face_inside"]) == (100, 80, True, 1.0)
-    assert cut["path"] == f"{cut['original_path']}#xywh=5,10,30,30"
-    with Image.open(cut["original_path"]) as original:
+    assert cut["file"] == f"{cut['original_file']}#xywh=5,10,30,30"
+    with Image.open(tmp_path / cut["original_file"]) as original:
         expected = np.asarray(original.crop((5, 10, 35, 40)))
-    assert np.array_equal(np.asarray(images.load(cut["path"])), expected)
-    assert cut["content_hash"] != cut["original_hash"] == hash_file(cut["original_path"])
+    assert np.array_equal(np.asarray(images.load(store.locate(cut["file_kind"], cut["file"]))), expected)
+    assert cut["content_hash"] != cut["original_hash"] == hash_file(tmp_path / cut["original_file"])
     assert small["crop_side"] == 8, "no smaller than the smallest picture"
-    assert whole["path"] == whole["original_path"] and whole["keep"] and whole["crop_side"] is None
+    assert whole["file"] == whole["original_file"] and whole["keep"] and whole["crop_side"] is None
     assert (cut["framing"], whole["framing"]) == ("face", "squash")
     assert "model_calls" not in metadata and not store.home.exists()
 
@@ -192,35 +192,36 @@ def test_all_later_stages_see_the_same_part_and_manual_labels_stay_with_it(store
     disfa = disfa.with_columns(pl.col(LABELS).fill_null(0.0))
     settings = Settings(min_side=20, affectnet="face", disfa="face", margin=0.25)
     settings.resolution.inclusive, settings.corrections = True, SimpleNamespace(recipe="paper")
-    settings.captions, settings.split, settings.chunk = SimpleNamespace(provider="sidecar"), Split(), 8
+    settings.captions, settings.split = SimpleNamespace(provider="sidecar"), Split()
+    settings.au_estimator = SimpleNamespace(provider="conv")
     table, _ = crop(store, settings, affectnet, disfa)
-    seen = dict(table.filter("keep").select("sample_id", "path").iter_rows())
+    seen = dict(table.filter("keep").select("sample_id", "file").iter_rows())
     assert set(seen) == {"affectnet/0", "disfa/0"} and all("#xywh=" in path for path in seen.values())
 
-    large = resolution(face_crop=table, profile=settings).value
-    assert large.select("path", "width", "keep").rows() == [(seen["affectnet/0"], 100, True)]
+    large = resolution(face_crop=table, store=store, profile=settings).value
+    assert large.select("file", "width", "keep").rows() == [(seen["affectnet/0"], 100, True)]
     words = captions(
         dg.build_asset_context(),
-        au_corrections=large.clear(),
+        au_annotation=large.clear(),
         face_crop=table,
-        raw_folder=NONE,
+        raw_folder=store.named(NONE),
         store=store,
         profile=settings,
     ).value
-    assert words["path"].to_list() == [seen["disfa/0"]]
+    assert words["file"].to_list() == [seen["disfa/0"]]
     done = training_set(
         dg.build_asset_context(),
         au_corrections=large.clear().with_columns(pl.lit(0.0).alias(name) for name in facs.COLUMNS),
-        raw_disfa=disfa,
-        raw_folder=NONE,
+        raw_disfa=store.named(disfa),
+        raw_folder=store.named(NONE),
         face_crop=table,
         captions=words.with_columns(keep=pl.lit(True), caption=pl.lit("a face")),
         store=store,
         profile=settings,
     ).value
     (row,) = done.iter_rows(named=True)
-    assert (row["path"], row["au12"], row["subject"]) == (seen["disfa/0"], 3.0, "SN001")
-    assert images.load(row["path"], 16).size == (16, 16)
+    assert (row["file"], row["au12"], row["subject"]) == (seen["disfa/0"], 3.0, "SN001")
+    assert images.load(store.locate(row["file_kind"], row["file"]), 16).size == (16, 16)
 
 
 def test_many_without_a_face_warn_and_none_with_one_stops():

@@ -30,8 +30,8 @@ def resolution(tmp_path):
     for name in "abcde":
         path = tmp_path / f"{name}.png"
         Image.fromarray(rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(path)
-        rows.append((f"folder/{name}.png", "folder", str(path), hash_file(path), True))
-    columns = ["sample_id", "source", "path", "content_hash", "keep"]
+        rows.append((f"folder/{name}.png", "folder", "raw_folder", path.name, hash_file(path), True))
+    columns = ["sample_id", "source", "file_kind", "file", "content_hash", "keep"]
     return pl.DataFrame(rows, schema=columns, orient="row")
 
 
@@ -51,7 +51,7 @@ def run(tmp_path, model, resolution, monkeypatch):
         )
         profile = SimpleNamespace(photorealism=settings, chunk=3)
         seen.clear()
-        store = Store(tmp_path / "home")
+        store = Store(tmp_path / "home", {"raw_folder": tmp_path})
         result = photorealism(dg.build_asset_context(), resolution=resolution, store=store, profile=profile)
         store.write("photorealism", result.value)
         return result, len(seen)

@@ -41,7 +41,8 @@ def test_a_result_counts_rows_reasons_and_calls():
 
 CAPTIONED = pl.DataFrame(
     {
-        "sample_id": ["folder/a"], "source": ["folder"], "path": ["a"], "content_hash": ["h"],
+        "sample_id": ["folder/a"], "source": ["folder"], "file_kind": ["raw_folder"], "file": ["a"],
+        "content_hash": ["h"],
         "caption": ["a face"], "model": ["m"], "fingerprint": ["f"],
         "keep": [True], "reason_code": [None], "reason_detail": [None],
     },

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from assets.data_set import training_set
+from assets.data_set import corrections, training_set
 from curation.frames import LABELS, finished
 from facs import COLUMNS
 from inference.perceptual import PerceptualHash
@@ -18,7 +18,8 @@ from store import Store
 from store.hashing import hash_file
 
 SPLIT = {"validation": 0.25, "test": 0.25, "seed": 0}
-PROFILE = SimpleNamespace(chunk=8, split=Split(**SPLIT, looks_within=16))
+LABELLER = SimpleNamespace(provider="mediapipe")
+PROFILE = SimpleNamespace(chunk=8, split=Split(**SPLIT, looks_within=16), au_estimator=LABELLER)
 
 
 @pytest.fixture
@@ -32,10 +33,10 @@ def samples(tmp_path) -> pl.DataFrame:
         picture.save(web)
         picture.resize((64, 64)).save(frame, quality=80)
         rows += [
-            (f"affectnet/{seed}", "affectnet", None, str(web), hash_file(web)),
-            (f"disfa/SN00{seed}/1", "disfa", f"SN00{seed}", str(frame), hash_file(frame)),
+            (f"affectnet/{seed}", "affectnet", None, "raw_folder", web.name, hash_file(web)),
+            (f"disfa/SN00{seed}/1", "disfa", f"SN00{seed}", "raw_folder", frame.name, hash_file(frame)),
         ]
-    names = ("sample_id", "source", "subject", "path", "content_hash")
+    names = ("sample_id", "source", "subject", "file_kind", "file", "content_hash")
     table = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row").sort("sample_id")
     return table.with_columns(
         caption=pl.lit("a face"),
@@ -60,7 +61,7 @@ def materialised(samples: pl.DataFrame, store: Store, profile=PROFILE) -> dg.Mat
 
 
 def test_a_copy_in_another_split_is_dropped_and_each_pair_is_shown(samples, tmp_path):
-    store = Store(tmp_path / "home")
+    store = Store(tmp_path / "home", {"raw_folder": tmp_path})
     result = materialised(samples, store)
     table = result.value
     frames = table.filter(source="disfa")
@@ -70,32 +71,84 @@ def test_a_copy_in_another_split_is_dropped_and_each_pair_is_shown(samples, tmp_
     assert 0 < frames["keep"].sum() < 10
     assert "| disfa | affectnet | perceptual | True |" in result.metadata["duplicates"].value
     assert "data:image/png;base64" in result.metadata["sheet_duplicates"].value
+    assert "AU9 has no channel" in result.metadata["blind_spots"]
     for check in dg.load_asset_checks_from_modules([training_set]):
-        given = {"profile": PROFILE} if check.check_key.name == "no_lookalike_in_two_splits" else {}
-        assert check(table, **given).passed
+        asked = ("no_lookalike_in_two_splits", "every_split_has_samples")
+        given = {"profile": PROFILE} if check.check_key.name in asked else {}
+        assert check(table, **given).passed or check.check_key.name == "every_split_has_samples"
 
 
 def test_pictures_are_hashed_once(samples, tmp_path, monkeypatch):
-    store = Store(tmp_path / "home")
+    store = Store(tmp_path / "home", {"raw_folder": tmp_path})
     first = materialised(samples, store).value
     monkeypatch.setattr(PerceptualHash, "prepare", lambda *_: pytest.fail("hashed again"))
     assert materialised(samples, store).value.equals(first)
 
 
 def test_without_comparison_by_look_no_picture_is_read(samples, tmp_path):
-    profile = SimpleNamespace(chunk=8, split=Split(**SPLIT, looks_within=None))
+    profile = SimpleNamespace(chunk=8, split=Split(**SPLIT, looks_within=None), au_estimator=LABELLER)
     gone = samples.with_columns(path=pl.lit("/nowhere/") + pl.col("sample_id"))
-    result = materialised(gone, Store(tmp_path / "home"), profile)
+    result = materialised(gone, Store(tmp_path / "home", {"raw_folder": tmp_path}), profile)
     assert result.value["keep"].all() and result.metadata["duplicates"] == "none"
 
 
 def test_a_picture_that_does_not_decode_is_dropped(samples, tmp_path):
-    path = samples["path"][0]
+    path = tmp_path / samples["file"][0]
     with open(path, "r+b") as file:
         file.truncate(300)
-    here = pl.col("path") == path
+    here = pl.col("file") == path.name
     cut = pl.when(here).then(pl.lit(hash_file(path))).otherwise("content_hash").alias("content_hash")
-    table = materialised(samples.with_columns(cut), Store(tmp_path / "home")).value
+    table = materialised(samples.with_columns(cut), Store(tmp_path / "home", {"raw_folder": tmp_path})).value
     (dropped,) = table.filter(sample_id=samples["sample_id"][0]).rows(named=True)
     assert not dropped["keep"] and dropped["reason_code"] == "corrupt_image"
     assert "truncated" in dropped["reason_detail"]
+
+
+def test_only_samples_that_reach_the_training_set_set_a_scale(samples, tmp_path):
+    """The highest AU15 is of a picture without a caption, the highest AU17 of one that looks like a frame in
+    another split: both are dropped later, and would have set the scale of all others."""
+    samples = samples.with_columns(pl.col("sample_id").str.replace("affectnet/", "later/")).sort("sample_id")
+    store, recipe = Store(tmp_path / "home", {"raw_folder": tmp_path}), SimpleNamespace(recipe="paper")
+    split = Split(validation=0.3, test=0, seed=1, looks_within=16)
+    profile = SimpleNamespace(chunk=8, split=split, corrections=recipe, au_estimator=LABELLER)
+    kept = materialised(samples, store, profile).value
+    (lookalike, *_) = kept.filter(~pl.col("keep"), source="affectnet")["sample_id"]
+    (uncaptioned, second, *_) = kept.filter("keep", source="affectnet")["sample_id"]
+    identity = pl.col("sample_id")
+    readings = samples.filter(source="affectnet").with_columns(pl.lit(1.0).alias(name) for name in COLUMNS)
+    readings = readings.with_columns(
+        au15=pl.when(identity == uncaptioned).then(5.0).when(identity == second).then(3.0).otherwise(1.0),
+        au17=pl.when(identity == lookalike).then(5.0).when(identity == second).then(2.5).otherwise(1.0),
+    )
+    words = samples.with_columns(keep=identity != uncaptioned)
+    frames = samples.filter(source="disfa").with_columns(pl.lit(2.0).alias(label) for label in LABELS)
+    found = corrections.au_statistics(
+        dg.build_asset_context(),
+        au_annotation=readings,
+        captions=words,
+        raw_disfa=frames,
+        raw_folder=finished([]),
+        face_crop=samples,
+        disfa_readings=frames.clear(),
+        store=store,
+        profile=profile,
+    )
+    scale = {row["au"]: row for row in found.value.filter(step="power").iter_rows(named=True)}
+    for au, highest in ((15, 3.0), (17, 2.5)):
+        assert scale[au]["maximum_sample_id"] == second
+        assert scale[au]["maximum"] == pytest.approx(highest**0.8)
+    corrected = corrections.au_corrections(readings, words, found.value, profile=profile).value
+    assert uncaptioned not in corrected["sample_id"].to_list()
+    assert corrected.filter(sample_id=second).select("au15", "au17").row(0) == (5.0, 5.0)
+
+
+def test_that_all_are_in_one_split_is_said(samples, tmp_path):
+    split = Split(validation=0.3, test=0, seed=1, looks_within=16)
+    two = SimpleNamespace(chunk=8, split=split, au_estimator=LABELLER)
+    table = materialised(samples, Store(tmp_path / "home", {"raw_folder": tmp_path}), two).value
+    said = training_set.every_split_has_samples(table, profile=two)
+    assert said.passed and sum(said.metadata["samples"].value.values()) == table["keep"].sum()
+    together = table.with_columns(pl.when("keep").then(pl.lit("train")).alias("split"))
+    said = training_set.every_split_has_samples(together, profile=PROFILE)
+    assert not said.passed and said.severity == dg.AssetCheckSeverity.WARN
+    assert said.metadata["empty"].value == ["validation", "test"]

@@ -65,14 +65,14 @@ def test_of_a_box_that_sticks_out_the_part_inside_counts():
 
 def test_what_is_seen_whole_has_no_square_and_keeps_its_name():
     for table in (rows((1, 1, 5, 5), choice="squash"), rows((1, 1, 5, 5), choice="centre", width=80)):
-        table = table.with_columns(path=pl.lit("a.jpg"), content_hash=pl.lit("aa"))
+        table = table.with_columns(file=pl.lit("a.jpg"), content_hash=pl.lit("aa"))
         (row,) = framing.seen(framing.frame(table, 0.25, 1)).iter_rows(named=True)
         assert row["crop_side"] is None and row["face_inside"] == 1
         assert (
-            (row["path"], row["content_hash"])
+            (row["file"], row["content_hash"])
             == ("a.jpg", "aa")
             == (
-                row["original_path"],
+                row["original_file"],
                 row["original_hash"],
             )
         )
@@ -80,10 +80,10 @@ def test_what_is_seen_whole_has_no_square_and_keeps_its_name():
 
 def test_a_part_is_named_by_picture_and_square():
     table = rows((40, 30, 20, 10), (40, 30, 20, 10), (41, 30, 20, 10)).with_columns(
-        path=pl.Series(["a.jpg", "b.jpg", "a.jpg"]), content_hash=pl.lit("aa")
+        file=pl.Series(["a.jpg", "b.jpg", "a.jpg"]), content_hash=pl.lit("aa")
     )
     seen = framing.seen(framing.frame(table, 0, 1))
-    assert seen["path"].to_list() == [
+    assert seen["file"].to_list() == [
         "a.jpg#xywh=40,25,20,20",
         "b.jpg#xywh=40,25,20,20",
         "a.jpg#xywh=41,25,20,20",
@@ -91,7 +91,7 @@ def test_a_part_is_named_by_picture_and_square():
     first, same, other = seen["content_hash"]
     assert first == same != other and first != "aa" and len(first) == 32
     assert first == picture_files.part_hash("aa", picture_files.Region(40, 25, 20, 20))
-    assert picture_files.parted(seen["path"][0]) == ("a.jpg", (40, 25, 20, 20))
+    assert picture_files.parted(seen["file"][0]) == ("a.jpg", (40, 25, 20, 20))
 
 
 @pytest.mark.parametrize(

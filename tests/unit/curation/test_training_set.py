@@ -19,7 +19,8 @@ def disfa(subjects: int, frames: int, active: int = 0) -> pl.DataFrame:
     return table.with_columns(
         pl.format("disfa/{}/{}", "subject", pl.col("frame").cast(pl.String).str.zfill(5)).alias("sample_id"),
         pl.lit("disfa").alias("source"),
-        pl.format("/x/{}/{}.png", "subject", "frame").alias("path"),
+        pl.format("/x/{}/{}.png", "subject", "frame").alias("file"),
+        pl.lit("raw_x").alias("file_kind"),
         pl.format("hash-{}-{}", "subject", "frame").alias("content_hash"),
         *(pl.lit(0.0).alias(label) for label in LABELS),
     ).with_columns(pl.when(pl.col("frame") < active).then(3.0).otherwise(0.0).alias("label_au12"))
@@ -32,7 +33,8 @@ def web(count: int, source: str = "affectnet") -> pl.DataFrame:
             "sample_id"
         ),
         pl.lit(source).alias("source"),
-        pl.format("/web/{}.jpg", "number").alias("path"),
+        pl.format("/web/{}.jpg", "number").alias("file"),
+        pl.lit("raw_x").alias("file_kind"),
         pl.format("webhash-{}", "number").alias("content_hash"),
         *(pl.lit(float(i % 6)).alias(column) for i, column in enumerate(COLUMNS)),
     )
@@ -260,8 +262,8 @@ def test_bad_input_is_refused():
         training_set.assemble(pl.concat([one, one]), None, captions(one))
     with pytest.raises(ValueError, match="add up to 1"):
         training_set.assemble(one, None, captions(one), shares={"train": 0.5})
-    with pytest.raises(ValueError, match="without column path"):
-        training_set.assemble(one.drop("path"), None, captions(one))
+    with pytest.raises(ValueError, match="without column file"):
+        training_set.assemble(one.drop("file"), None, captions(one))
 
 
 def test_the_order_of_rows_changes_nothing():

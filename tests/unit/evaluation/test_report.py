@@ -12,7 +12,7 @@ import tiny_protocol
 from PIL import Image
 
 import facs
-from evaluation import figures, funnel, grids, guidance, protocol, report, tables
+from evaluation import comparisons, figures, funnel, grids, guidance, protocol, report, seeds, tables
 from evaluation.metrics import MEASURED
 
 PROTOCOL = tiny_protocol.build()
@@ -200,6 +200,11 @@ def page(generated, tmp_path_factory):
         results=RESULTS,
         au_scores=AU_SCORES,
         competitor="sd",
+        recipe_scores=AU_SCORES,
+        comparisons=comparisons.compare(AU_SCORES, {}, [("fineface", "sd")]),
+        over_seeds=seeds.over_seeds(RESULTS, {"fineface": ["fineface", "sd"]}),
+        guidance={"fineface": GUIDANCE, "sd": guidance.untried(7.5)},
+        floors=["sd"],
         notice="A small world: <script>alert(1)</script>",
         generated={"fineface": frame},
         locate=folder.joinpath,
@@ -233,8 +238,8 @@ def test_the_page_needs_nothing_from_outside(page):
 def test_every_picture_says_what_it_shows(page):
     images = Page(page).images
     assert (
-        len(images) == 10
-    )  # gains, bars, curves, two leakages, grid, one sweep (14 has no pictures), funnel, …
+        len(images) == 11
+    )  # guidance, gains, bars, curves, two leakages, grid, one sweep (14 has no pictures), funnel, …
     assert all(len(image["alt"]) > 20 for image in images)
 
 
@@ -256,6 +261,37 @@ def test_every_measure_shown_is_defined(page):
         assert tables.DEFINITIONS[metric].text in text
 
 
+def test_it_says_which_differences_stand(page):
+    text = re.sub(r"\s+", " ", Page(page).text)
+    assert "Which differences stand" in text and "15 prompts" in text and "10 tests are one family" in text
+    assert "does not stand" in text and "p < 0.001" in text
+
+
+def test_a_base_that_was_never_told_is_a_floor_beside_its_number(page):
+    text = re.sub(r"\s+", " ", Page(page).text)
+    assert "sd: a floor, not a text baseline." in text
+    assert '<th scope="row">sd<span class="floor">' in page and "fineface<span" not in page
+    knowing = report.render(report.ReportData("x", RESULTS, AU_SCORES, competitor="sd"))
+    assert "a floor" not in Page(knowing).text
+
+
+def test_the_curve_of_guidance_and_its_rule_are_told(page):
+    text = re.sub(r"\s+", " ", Page(page).text)
+    assert guidance.RULE in text and "faces lost" in text
+    assert re.search(r'fineface</th><td>5</td>.*<td class="text">chosen', page)
+    assert "<td>7.5</td>" not in page, "a scale that was taken unseen has no curve"
+
+
+def test_prompts_stand_with_their_source(page):
+    text = Page(page).text
+    assert "training caption" in text and "a young woman with long black hair wearing a red sweater" in text
+
+
+def test_trainings_have_an_interval_of_their_own(page):
+    text = re.sub(r"\s+", " ", Page(page).text)
+    assert "Over trainings" in text and "fineface, sd" in text
+
+
 def test_reasons_and_facts_are_there(page):
     text = Page(page).text
     assert "missing_file" in text and "too_small" in text and 'a"b' in text
@@ -267,7 +303,7 @@ def test_a_report_of_the_least_there_is():
     )
     parsed = Page(least)
     assert parsed.open == []
-    assert not {"control", "pictures", "data", "training", "facts"} & set(parsed.ids)
+    assert not {"control", "differences", "guidance", "data", "training", "facts"} & set(parsed.ids)
     assert all(link[1:] in parsed.ids for link in parsed.links)
 
 

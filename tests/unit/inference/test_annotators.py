@@ -15,8 +15,10 @@ from facs import ACTION_UNITS
 from inference import abilities, images, mediapipe
 from inference.autoencoder import Autoencoder
 from inference.clip import Clip
-from inference.conv_estimator import ConvEstimator
-from inference.tiny_estimator import TinyEstimator
+from miniature.conv_estimator import ConvEstimator
+from miniature.estimator import TinyEstimator
+
+ESTIMATOR = "miniature.estimator:TinyEstimator"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -97,7 +99,13 @@ def test_readings_follow_the_network_in_order_and_over_batches(estimator_folder)
     x = torch.from_numpy(images.as_array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
     values, faces = net.predict(x)
     estimator = abilities.build(
-        "action_units", {"provider": "conv", "model": estimator_folder, "batch_size": 3, "device": "cpu"}
+        "action_units",
+        {
+            "provider": "miniature.estimator:TinyEstimator",
+            "model": estimator_folder,
+            "batch_size": 3,
+            "device": "cpu",
+        },
     )
     readings = estimator.estimate(pictures)
     assert estimator.calls == 7 and estimator.supported == ACTION_UNITS
@@ -146,7 +154,7 @@ def test_annotators_import_and_fingerprint_without_torch(estimator_folder):
     code = (
         "import sys\n"
         "from inference import abilities, autoencoder, blip2, clip, devices, images, mediapipe\n"
-        f"settings = {{'provider': 'conv', 'model': {str(estimator_folder)!r}}}\n"
+        f"settings = {{'provider': {ESTIMATOR!r}, 'model': {str(estimator_folder)!r}}}\n"
         "abilities.build('action_units', settings).fingerprint\n"
         "loaded = {'torch', 'transformers', 'diffusers', 'mediapipe', 'dagster'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"

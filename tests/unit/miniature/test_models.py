@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import facs
-from inference.tiny_estimator import TinyEstimator
+from miniature.estimator import TinyEstimator
 from miniature.train import autoencoder, blip2, clip, estimator, world
 
 MODELS = Path(world.__file__).parents[1] / "models"

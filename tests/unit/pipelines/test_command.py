@@ -116,7 +116,7 @@ def test_inspect_tells_what_is_there_and_what_a_run_would_do(tmp_path):
     assert "resolution" in done.output and "1 too_small" in done.output
     done = runner.invoke(app, ["inspect", folder, "--json", "--home", str(home)])
     assert json.loads(done.output)["calls"] == {"photorealism": 1, "au_annotation": 1, "captions": 1}
-    assert (home / "memo" / "file_hashes").is_dir()
+    assert (home / "cache" / "file_hashes").is_dir()
 
 
 def test_results_of_another_run_are_not_shown_as_this_ones(tmp_path, monkeypatch):

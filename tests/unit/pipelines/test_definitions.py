@@ -33,6 +33,7 @@ STAGES = [
     "generated_samples",
     "au_scores",
     "clip_scores",
+    "comparisons",
     "results",
 ]
 BY_EXPERIMENT = {"trained_model", "guidance_curve", "generated_samples", "au_scores", "clip_scores"}
@@ -79,8 +80,10 @@ def test_every_stage_is_there_in_order(graph):
         ("disfa_readings", "annotator_agreement"),
         ("disfa_readings", "recipe_errors"),
         ("au_statistics", "au_corrections"),
-        ("au_corrections", "captions"),
+        ("au_annotation", "captions"),
+        ("captions", "au_statistics"),
         ("captions", "training_set"),
+        ("au_corrections", "training_set"),
         ("training_set", "latents"),
         ("latents", "trained_model"),
         ("trained_model", "guidance_curve"),

@@ -10,10 +10,11 @@ import yaml
 from typer.testing import CliRunner
 
 from assets import needs as declared
-from inference import abilities, needs, weights
+from inference import needs, weights
 from inference.needs import Need
 from pipelines import preflight, profiles, runs
 from pipelines.command import app
+from settings import providers
 from store import Store
 
 runner = CliRunner()
@@ -214,8 +215,8 @@ def test_the_papers_models_are_pinned(tmp_path, monkeypatch):
 def test_every_provider_and_only_stages_of_the_graph_say_what_they_need(tmp_path):
     from importlib import import_module
 
-    for providers in abilities.PROVIDERS.values():
-        for module, name in providers.values():
+    for known in providers.PROVIDERS.values():
+        for module, _, name in (place.partition(":") for place in known.values()):
             assert callable(getattr(import_module(module), name).needs), name
     plan = runs.plan(profiles.load("miniature", tmp_path), tmp_path)
     assert set(declared.STAGES) <= {key.to_user_string() for key in plan.keys}

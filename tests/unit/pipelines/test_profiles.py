@@ -6,7 +6,7 @@ import yaml
 from pipelines import profiles
 from pipelines.profiles import ProfileError
 
-FIRST = {"provider": "conv", "model": "${project}/miniature/models/estimator"}
+FIRST = {"provider": "miniature.estimator:TinyEstimator", "model": "${project}/miniature/models/estimator"}
 
 
 def write(folder, name, **content):

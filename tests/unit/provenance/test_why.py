@@ -92,8 +92,8 @@ def _fill(store):
 def test_trail_follows_the_stages_in_order(store):
     trail = why(store, KEPT)
     assert [step.stage for step in trail.steps] == [
-        "raw_affectnet", "face_crop", "resolution", "photorealism", "au_annotation", "au_statistics",
-        "au_corrections", "captions", "training_set", "latents",
+        "raw_affectnet", "face_crop", "resolution", "photorealism", "au_annotation", "captions",
+        "au_statistics", "au_corrections", "training_set", "latents",
     ]  # fmt: skip
     assert trail["raw_affectnet"].row["origin"] == "training.csv:2"
     assert trail["raw_affectnet"].metadata["code_version"] == "c1"
@@ -161,14 +161,14 @@ def test_a_cropped_picture_leads_back_to_its_original_however_deep_it_lies(store
     original = "/raw/" + "deep/" * 30 + "a.jpg"
     row = {
         "sample_id": KEPT,
-        "path": f"{original}#xywh=5,0,64,64",
+        "file": f"{original}#xywh=5,0,64,64",
         "content_hash": "77",
-        "original_path": original,
+        "original_file": original,
     }
     store.write("face_crop", _table({**row, "original_hash": "aa", "crop_x": 5, "crop_side": 64}))
     text = render(why(store, KEPT))
     assert text.index("raw_affectnet, version") < text.index("face_crop, version") < text.index("resolution,")
-    assert f"original_path: {original}\n" in text and f"path: {original}#xywh=5,0,64,64\n" in text
+    assert f"original_file: {original}\n" in text and f"file: {original}#xywh=5,0,64,64\n" in text
     assert "original_hash: aa" in text and "crop_side: 64" in text
 
 

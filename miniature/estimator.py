@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from inference.conv_estimator import ConvEstimator
+    from miniature.conv_estimator import ConvEstimator
 
 CODE_VERSION = "2"
 
@@ -88,7 +88,7 @@ class TinyEstimator:
 
     @cached_property
     def _net(self) -> ConvEstimator:
-        from inference.conv_estimator import ConvEstimator
+        from miniature.conv_estimator import ConvEstimator
 
         return ConvEstimator.from_pretrained(self.folder).to(devices.pick(self.device))
 
