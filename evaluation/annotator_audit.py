@@ -88,7 +88,7 @@ def monotonicity(table: pl.DataFrame) -> pl.DataFrame:
         persons = np.array([one["person"][0] for one in people])
         found = _mean(values, persons)
         steps = levels.filter(au=au)["reading"].drop_nulls().diff().drop_nulls()
-        rising = float((steps > 0).mean()) if len(steps) else None
+        rising = float((steps.to_numpy() > 0).mean()) if len(steps) else None
         rows.append({"au": au, "spearman": found[0], "low": found[1], "high": found[2], "rising": rising})
     return pl.DataFrame(
         rows, schema={"au": pl.Int64} | dict.fromkeys(("spearman", "low", "high", "rising"), pl.Float64)

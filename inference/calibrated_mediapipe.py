@@ -53,6 +53,20 @@ def raw(shapes: Mapping[str, float]) -> tuple[float | None, ...]:
     )
 
 
+def _maps(path: Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Knots an AU, readings and intensities, from the calibration at `path`. Raises EstimatorUnavailable."""
+    try:
+        found = json.loads(path.read_text())
+        maps = {int(au): (np.array(m["reading"]), np.array(m["intensity"])) for au, m in found.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EstimatorUnavailable(f"calibration {path} cannot be read: {error}") from error
+    for au, (reading, intensity) in maps.items():
+        rising = len(reading) > 0 and (np.diff(reading) > 0).all() and (np.diff(intensity) >= 0).all()
+        if au not in CHANNELS or len(reading) != len(intensity) or not rising:
+            raise EstimatorUnavailable(f"calibration {path}: AU{au} has no rising map")
+    return maps
+
+
 class CalibratedMediaPipe(mediapipe.MediaPipe):
     """Eleven AUs, 0-5, by the map in the file `calibration`; None reads the raw scale (to fit a map on).
 
@@ -69,28 +83,9 @@ class CalibratedMediaPipe(mediapipe.MediaPipe):
     ):
         super().__init__(model, batch_size)
         self.calibration = None if calibration is None else Path(calibration).expanduser()
-
-    @cached_property
-    def maps(self) -> dict[int, tuple[np.ndarray, np.ndarray]] | None:
-        """Knots an AU: readings and intensities; None without a calibration."""
-        if self.calibration is None:
-            return None
-        try:
-            found = json.loads(self.calibration.read_text())
-            maps = {int(au): (np.array(m["reading"]), np.array(m["intensity"])) for au, m in found.items()}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise EstimatorUnavailable(f"calibration {self.calibration} cannot be read: {error}") from error
-        for au, (reading, intensity) in maps.items():
-            rising = len(reading) > 0 and (np.diff(reading) > 0).all() and (np.diff(intensity) >= 0).all()
-            if au not in CHANNELS or len(reading) != len(intensity) or not rising:
-                raise EstimatorUnavailable(f"calibration {self.calibration}: AU{au} has no rising map")
-        return maps
-
-    @property
-    def supported(self) -> tuple[int, ...]:
-        """The AUs that have a map."""
+        self.maps = None if self.calibration is None else _maps(self.calibration)
         known = CHANNELS if self.maps is None else self.maps
-        return tuple(au for au in ACTION_UNITS if au in known)
+        self.supported = tuple(au for au in ACTION_UNITS if au in known)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -112,8 +107,8 @@ class CalibratedMediaPipe(mediapipe.MediaPipe):
         if min(picture.size) >= SMALLEST:
             return picture
         zoom = SMALLEST / min(picture.size)
-        size = tuple(round(side * zoom) for side in picture.size)
-        return picture.convert("RGB").resize(size, images.Resampling.BICUBIC)
+        width, height = (round(side * zoom) for side in picture.size)
+        return picture.convert("RGB").resize((width, height), images.Resampling.BICUBIC)
 
     def estimate(self, pictures: Sequence[Image.Image]) -> list[Reading]:
         """One Reading a picture, in order."""

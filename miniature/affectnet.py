@@ -7,12 +7,13 @@ few are off centre, show a second person, or nobody (expression 10, non-face).
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import multiprocessing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,7 @@ from PIL import Image
 from facs import ACTION_UNITS, COLUMNS
 from miniature.atomic import whole_folder, write_whole
 from miniature.expressions import web_intensities
-from miniature.worlds import World, named
+from miniature.worlds import Size, World, named
 
 IMAGES_FOLDER = "Manually_Annotated_Images"
 LISTS_FOLDER = "Manually_Annotated_file_lists"
@@ -150,7 +151,7 @@ def _near(valence: float, arousal: float, rng: np.random.Generator) -> tuple[flo
     return float(noisy[0]), float(noisy[1])
 
 
-def _samples(jobs: list[tuple[tuple[int, ...], str, int]], processes: int) -> list[_Sample]:
+def _samples(jobs: Sequence[tuple[tuple[int, ...], str, int]], processes: int) -> list[_Sample]:
     if processes == 1:
         return [_sample(job) for job in jobs]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
@@ -168,12 +169,16 @@ def _sample(job: tuple[tuple[int, ...], str, int]) -> _Sample:
     style = "cartoon" if rng.random() < CARTOON_SHARE else "photo"
     size = _size(rng, side)
     extension = str(rng.choice(list(_EXTENSIONS), p=list(_EXTENSIONS.values())))
-    shown = world
-    if style == "cartoon" and world.name != "drawn":
-        shown = named("drawn")  # cartoons are drawn in either world
-        person, shot = shown.draw_person(rng), shown.draw_shot(rng)
-    oddity = _oddity(world, rng) if style == "photo" else ""
-    pixels, shot, size = _shown(shown, rng, person, shot, intensities, size, style, oddity)
+    shown, oddity = world, ""
+    if style == "photo":
+        oddity = _oddity(world, rng)
+        pixels, shot, size = _photograph(world, rng, person, shot, intensities, size, oddity)
+    else:
+        if world.cartoon is None:  # then the drawn world makes them
+            shown = named("drawn")
+            person, shot = shown.draw_person(rng), shown.draw_shot(rng)
+        assert shown.cartoon is not None
+        pixels = shown.cartoon(person, shot, intensities, size)
     content = _encoded(pixels, extension)
     path = f"{rng.integers(1, SUBFOLDERS + 1)}/{hashlib.sha224(content).hexdigest()}{extension}"
     if oddity == "none":
@@ -193,38 +198,42 @@ def _sample(job: tuple[tuple[int, ...], str, int]) -> _Sample:
         "width": size[0],
         "height": size[1],
     }
-    if world.odd_shares:
+    if world.oddities:
         truth["oddity"] = oddity
     return _Sample(path, content, f"{path},{box},{landmarks},{expression},{valence:.6f},{arousal:.6f}", truth)
 
 
 def _oddity(world: World, rng: np.random.Generator) -> str:
     """ "off_centre", "several", "none", or "" for a picture of one face in its middle."""
-    if not world.odd_shares:
+    if world.oddities is None:
         return ""
-    kinds, shares = list(world.odd_shares), list(world.odd_shares.values())
+    kinds, shares = list(world.oddities.shares), list(world.oddities.shares.values())
     return str(rng.choice([*kinds, ""], p=[*shares, 1 - sum(shares)]))
 
 
-def _shown(world: World, rng, person, shot, intensities, size, style, oddity):
+def _photograph(
+    world: World,
+    rng: np.random.Generator,
+    person: Any,
+    shot: Any,
+    intensities: np.ndarray,
+    size: Size,
+    oddity: str,
+) -> tuple[np.ndarray, Any, Size]:
     """Pixels, and the shot and size in which the listed face lies in them."""
-    if world.name == "drawn":
-        return world.photo(person, shot, intensities, size, style), shot, size
-    short = min(size)
-    if oddity == "off_centre":
-        size = (round(1.6 * short), short)
-        shot = world.moved(shot, float(rng.choice([-1, 1]) * rng.uniform(0.25, 0.33)))
-    if oddity == "several":
-        other, other_shot = world.draw_person(rng), world.draw_shot(rng)
-        other = dataclasses.replace(other, background=person.background, wall_colour=person.wall_colour)
-        beside = world.photo(other, other_shot, web_intensities(rng, 1)[0], (short, short))
-        pixels = np.concatenate([world.photo(person, shot, intensities, (short, short)), beside], axis=1)
-        return pixels, world.moved(shot, -0.5), (2 * short, short)
+    odd, short = world.oddities, min(size)
+    if odd is None or not oddity:
+        return world.photo(person, shot, intensities, size), shot, size
     if oddity == "none":
-        from miniature.rendered import backgrounds, shading
-
-        return shading.to_bytes(backgrounds.paint(person, *size)), shot, size
-    return world.photo(person, shot, intensities, size), shot, size
+        return odd.empty(person, size), shot, size
+    if oddity == "off_centre":
+        wide = (round(1.6 * short), short)
+        aside = odd.moved(shot, float(rng.choice([-1, 1]) * rng.uniform(0.25, 0.33)))
+        return world.photo(person, aside, intensities, wide), aside, wide
+    other, other_shot = odd.beside(world.draw_person(rng), person), world.draw_shot(rng)
+    beside = world.photo(other, other_shot, web_intensities(rng, 1)[0], (short, short))
+    pixels = np.concatenate([world.photo(person, shot, intensities, (short, short)), beside], axis=1)
+    return pixels, odd.moved(shot, -0.5), (2 * short, short)
 
 
 def _size(rng: np.random.Generator, side: int = 64) -> tuple[int, int]:
@@ -257,7 +266,8 @@ def _write_picture(folder: Path, sample: _Sample, defect: str = "") -> None:
 
 
 def _truth_table(rows: list[dict]) -> pl.DataFrame:
-    columns = {"path": pl.String} | dict.fromkeys(COLUMNS, pl.Float32)
+    columns: dict[str, type[pl.DataType]] = {"path": pl.String}
+    columns |= dict.fromkeys(COLUMNS, pl.Float32)
     columns |= {
         "style": pl.String,
         "caption": pl.String,

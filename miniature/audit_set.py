@@ -36,7 +36,12 @@ _LIGHTS = {
 }
 _RESOLUTIONS = (32, 48, 64, 96, 128, 512)
 # Under a condition: nothing, and three looks that between them move all twelve.
-_LOOKS = ({}, {6: 3, 12: 4, 25: 3}, {1: 4, 2: 3, 5: 4, 26: 3}, {4: 4, 9: 4, 15: 3, 17: 3, 20: 2})
+_LOOKS: tuple[dict[int, float], ...] = (
+    {},
+    {6: 3, 12: 4, 25: 3},
+    {1: 4, 2: 3, 5: 4, 26: 3},
+    {4: 4, 9: 4, 15: 3, 17: 3, 20: 2},
+)
 _STRAIGHT = Shot(
     yaw=0.0, pitch=0.0, roll=0.0, offset_x=0.0, offset_y=0.0, scale=1.0,
     light_azimuth=0.45, light_elevation=0.5, key=0.95, warmth=0.0, exposure=1.0, gaze_x=0.0, gaze_y=0.0,

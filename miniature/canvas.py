@@ -21,7 +21,10 @@ _closed_spline_bases: dict[int, np.ndarray] = {}
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
     """The colour `share` (0-1) of the way from `first` to `second`."""
-    return tuple(int(min(255, max(0, a + (b - a) * share))) for a, b in zip(first, second, strict=True))
+    red, green, blue = (
+        int(min(255, max(0, a + (b - a) * share))) for a, b in zip(first, second, strict=True)
+    )
+    return red, green, blue
 
 
 def brightness(colour: Colour) -> float:
@@ -32,7 +35,8 @@ def brightness(colour: Colour) -> float:
 def vivid(colour: Colour) -> Colour:
     """The saturated, flat version of a colour that cartoons use."""
     grey = brightness(colour)
-    return tuple(int(np.clip(grey + 1.55 * (c - grey) + 14, 0, 255)) for c in colour)
+    red, green, blue = (int(np.clip(grey + 1.55 * (c - grey) + 14, 0, 255)) for c in colour)
+    return red, green, blue
 
 
 def arc(start, control, end) -> np.ndarray:

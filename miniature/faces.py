@@ -57,8 +57,8 @@ class _Painter:
         )
         self.face: Geometry = place(identity, muscles)
         tint = (0, 0, 0) if cartoon else identity.skin_tint
-        tinted = tuple(min(255, max(0, c + t)) for c, t in zip(SKINS[identity.skin], tint, strict=True))
-        self.skin = self.shade(tinted)
+        red, green, blue = (min(255, max(0, c + t)) for c, t in zip(SKINS[identity.skin], tint, strict=True))
+        self.skin = self.shade((red, green, blue))
         self.hair = self.shade(HAIRS[identity.hair])
         self.cloth = self.shade(COLOURS[identity.clothing_colour])
         self.crease = mix(self.skin, (30, 8, 4), 0.80)

@@ -12,6 +12,20 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
+class Oddities:
+    """Photographs that do not show one face in their middle."""
+
+    shares: dict[str, float]
+    """Of "off_centre", "several" (people) and "none"."""
+    moved: Callable[[Any, float], Any]
+    """A shot with the face this share of the shorter side to the right of the middle."""
+    beside: Callable[[Any, Any], Any]
+    """The second person, where the first one is."""
+    empty: Callable[[Any, Size], np.ndarray]
+    """Where a person is, without the person: uint8 [height, width, 3]."""
+
+
+@dataclass(frozen=True)
 class World:
     """What a writer needs of a world. A person and a shot are whatever its `draw_…` return."""
 
@@ -29,10 +43,9 @@ class World:
     """A person before the camera of a laboratory: in a studio."""
     swayed: Callable[[Any, float, float, float], Any]
     """A shot after its subject moved by (x, y), in percent of the frame, and looked aside, both about 1."""
-    odd_shares: dict[str, float]
-    """Shares of photographs that are `off_centre`, show `several` people, or `none`."""
-    moved: Callable[[Any, float], Any] | None = None
-    """A shot with the face this share of the shorter side to the right of the middle."""
+    cartoon: Callable[[Any, Any, np.ndarray, Size], np.ndarray] | None = None
+    """As `photo`, drawn flat; None: this world has no cartoons of its own."""
+    oddities: Oddities | None = None
 
 
 def _drawn() -> World:
@@ -43,19 +56,21 @@ def _drawn() -> World:
         draw_person=faces.draw_identity,
         draw_shot=faces.draw_shot,
         caption=faces.caption,
-        photo=faces.render,
+        photo=lambda person, shot, intensities, size: faces.render(person, shot, intensities, size),
+        cartoon=lambda person, shot, intensities, size: faces.render(
+            person, shot, intensities, size, "cartoon"
+        ),
         landmarks=landmarks.face_landmarks,
         box=landmarks.face_box,
         seated=lambda person: replace(person, background="studio"),
         swayed=lambda shot, x, y, gaze: replace(
             shot, offset_x=shot.offset_x + 1.5 * x, offset_y=shot.offset_y + 1.0 * y, gaze=2.0 * gaze
         ),
-        odd_shares={},
     )
 
 
 def _rendered() -> World:
-    from miniature.rendered import landmarks, people, picture
+    from miniature.rendered import backgrounds, landmarks, people, picture, shading
 
     return World(
         name="rendered",
@@ -73,8 +88,14 @@ def _rendered() -> World:
             yaw=shot.yaw + 0.03 * x,
             gaze_x=0.06 * gaze,
         ),
-        odd_shares={"off_centre": 0.03, "several": 0.02, "none": 0.02},
-        moved=lambda shot, share: replace(shot, offset_x=shot.offset_x + share),
+        oddities=Oddities(
+            shares={"off_centre": 0.03, "several": 0.02, "none": 0.02},
+            moved=lambda shot, share: replace(shot, offset_x=shot.offset_x + share),
+            beside=lambda second, first: replace(
+                second, background=first.background, wall_colour=first.wall_colour
+            ),
+            empty=lambda person, size: shading.to_bytes(backgrounds.paint(person, *size)),
+        ),
     )
 
 

@@ -137,7 +137,7 @@ def build(person: Person, intensities, asymmetry=None, blink: float = 0.0) -> Fi
     strengths = muscles.strengths(intensities)
     lean = np.zeros(12) if asymmetry is None else np.asarray(asymmetry, dtype=float)
     left, right = strengths * np.minimum(1, 1 + lean), strengths * np.minimum(1, 1 - lean)
-    people, shapes = np.float32([person.people]), np.float32([person.shapes])
+    people, shapes = np.array([person.people], np.float32), np.array([person.shapes], np.float32)
     still = rig.still(people, shapes)[0]
     closing = _closing(still)
     jaw_only = np.zeros(12)
@@ -152,7 +152,9 @@ def build(person: Person, intensities, asymmetry=None, blink: float = 0.0) -> Fi
     )
     moved, jaw = still + moves[0], still + moves[1]
     mouth = np.unique(rig.triangles[rig.regions == head.TONGUE])
-    moved[mouth] += np.float32([0, 0.006, -0.003])  # at rest the rig's tongue stands between the lips
+    moved[mouth] += np.array(
+        [0, 0.006, -0.003], np.float32
+    )  # at rest the rig's tongue stands between the lips
     hair = _hair(person, known)
     beard = known.beard * (0.005 * person.beard_length**2 if person.beard else 0.0)
     thickness = _thickness(person, known, hair) + beard

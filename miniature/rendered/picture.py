@@ -13,7 +13,7 @@ from miniature.rig import head
 
 FRAME = 0.212
 """Length of the shorter side of a picture at the face, metres: from the hairline to below the chin."""
-_PIVOT = np.float32([0.0, 0.055, 0.0])
+_PIVOT = np.array([0.0, 0.055, 0.0], np.float32)
 """Heads turn about the neck, this far behind the face's middle."""
 
 
@@ -55,7 +55,7 @@ def posed(built: Figure, shot: Shot) -> tuple[np.ndarray, np.ndarray]:
     """Vertices and normals [V, 3] of a figure, turned, moved and scaled as `shot` says; clothes stay."""
     turn = _rotation(shot.yaw, shot.pitch, shot.roll)
     scale = np.float32(shot.scale)
-    shift = np.float32([shot.offset_x, 0, -shot.offset_y]) * np.float32(FRAME)
+    shift = np.array([shot.offset_x, 0, -shot.offset_y], np.float32) * np.float32(FRAME)
     turned = (built.vertices - _PIVOT) @ turn.T + _PIVOT
     cloth = np.unique(built.triangles[built.materials == figures.CLOTH])
     turned[cloth] = built.vertices[cloth]

@@ -41,17 +41,18 @@ class Lights:
 
     def __init__(self, shot: Shot):
         azimuth, elevation = shot.light_azimuth, shot.light_elevation
-        self.key = np.float32(
+        self.key = np.array(
             [
                 np.sin(azimuth) * np.cos(elevation),
                 -np.cos(azimuth) * np.cos(elevation),
                 np.sin(elevation),
-            ]
+            ],
+            np.float32,
         )
-        self.rim = np.float32([-np.sign(azimuth or 1) * 0.75, 0.45, 0.48])
-        warm = np.float32([1 + shot.warmth, 1.0, 1 - 1.3 * shot.warmth])
+        self.rim = np.array([-np.sign(azimuth or 1) * 0.75, 0.45, 0.48], np.float32)
+        warm = np.array([1 + shot.warmth, 1.0, 1 - 1.3 * shot.warmth], np.float32)
         self.key_colour = warm * np.float32(0.86 * shot.key)
-        self.fill_colour = np.float32([0.97, 1.0, 1.05]) * np.float32(0.42)
+        self.fill_colour = np.array([0.97, 1.0, 1.05], np.float32) * np.float32(0.42)
 
 
 def colours(
@@ -86,7 +87,7 @@ def colours(
     rows = np.flatnonzero(is_skin)
     albedo[rows], shine[rows] = _skin(person, intensities, value[rows, :3], hair[rows], lash[rows], fine)
     for code, colour in (
-        (figures.CAVITY, linear(SKINS[person.skin]) * np.float32([0.9, 0.55, 0.5])),
+        (figures.CAVITY, linear(SKINS[person.skin]) * np.array([0.9, 0.55, 0.5], np.float32)),
         (figures.MOUTH, linear((92, 26, 26))),
         (figures.TONGUE, linear((176, 84, 84))),
         (figures.TEETH, linear((232, 226, 212))),
@@ -122,7 +123,7 @@ def colours(
     light[inside] *= np.where(material[inside] == figures.TEETH, 0.80, 0.55)[:, None]
     out = albedo * light
 
-    half = lights.key + np.float32([0, -1, 0])
+    half = lights.key + np.array([0, -1, 0], np.float32)
     half /= np.linalg.norm(half)
     gloss = np.clip(normal @ half, 0, 1)
     out += (shine * gloss**22 * 0.10 * lit)[:, None] * lights.key_colour
@@ -138,7 +139,7 @@ def _skin(person: Person, intensities, place, hair, lash, fine):
     in_front = np.clip((-0.035 - y) / 0.02, 0, 1).astype(np.float32)
     paint *= in_front[:, None]
     get = markings.INDEX
-    skin = linear(SKINS[person.skin]) * np.float32(person.skin_tint)
+    skin = linear(SKINS[person.skin]) * np.array(person.skin_tint, np.float32)
     hair_colour = linear(HAIRS[person.hair])
 
     folds = muscles.shares(intensities).astype(np.float32)
@@ -147,14 +148,16 @@ def _skin(person: Person, intensities, place, hair, lash, fine):
     albedo = np.broadcast_to(skin, (len(x), 3)).copy()
     raised_cheek = folds[ACTION_UNITS.index(6)]
     flush = paint[:, get["blush"]] * (0.18 * person.blush + 0.10 * raised_cheek)
-    albedo *= 1 + flush[:, None] * np.float32([0.35, -0.55, -0.40])
-    albedo *= 1 - paint[:, get["shadow"], None] * np.float32([0.10, 0.16, 0.14]) * (
+    albedo *= 1 + flush[:, None] * np.array([0.35, -0.55, -0.40], np.float32)
+    albedo *= 1 - paint[:, get["shadow"], None] * np.array([0.10, 0.16, 0.14], np.float32) * (
         1.6 if person.age == "old" else 1.0
     )
     albedo *= 1 + (0.05 * fine + 0.03) * paint[:, get["pores"], None]
-    albedo *= 1 - 0.45 * person.freckles * paint[:, get["freckles"], None] * np.float32([0.5, 0.8, 0.9])
+    albedo *= 1 - 0.45 * person.freckles * paint[:, get["freckles"], None] * np.array(
+        [0.5, 0.8, 0.9], np.float32
+    )
 
-    natural = skin * np.float32([0.92, 0.52, 0.50])
+    natural = skin * np.array([0.92, 0.52, 0.50], np.float32)
     painted = linear((168, 34, 48)) * (0.45 + 0.55 * np.sqrt(skin.mean() / 0.5))
     lip = natural + (painted - natural) * np.float32(person.lip_colour)
     lips = paint[:, get["lips"], None]
@@ -168,7 +171,7 @@ def _skin(person: Person, intensities, place, hair, lash, fine):
         albedo += (beard - albedo) * cover[:, None]
     elif person.gender == "man":
         cover = 0.10 * paint[:, get["beard"]]
-        albedo *= 1 - cover[:, None] * np.float32([1.0, 0.8, 0.6])
+        albedo *= 1 - cover[:, None] * np.array([1.0, 0.8, 0.6], np.float32)
 
     brow = paint[:, get["brow_thin"]] * (1 - person.brow) + paint[:, get["brow_thick"]] * person.brow
     brow = np.clip(brow * 1.15, 0, 1) * np.float32(0.70 + 0.28 * person.brow_darkness)
@@ -219,7 +222,7 @@ def _eye(person: Person, shot: Shot, x: np.ndarray, z: np.ndarray) -> np.ndarray
     from_axis_z = z - eyes[side, 2] - 0.012 * shot.gaze_y + 0.0006
     radius = np.hypot(from_axis_x, from_axis_z)
     white = linear((232, 226, 220))
-    white_redder = white * np.float32([1.0, 0.86, 0.84])
+    white_redder = white * np.array([1.0, 0.86, 0.84], np.float32)
     corner = np.clip((np.abs(from_axis_x) - 0.007) / 0.006, 0, 1)[:, None]
     colour = white + (white_redder - white) * corner
     iris = linear(IRISES[person.iris]) * (0.75 + 0.5 * np.clip(-from_axis_z / 0.006, -1, 1))[:, None].astype(

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 from safetensors import safe_open
 
 from facs import ACTION_UNITS
@@ -128,7 +128,7 @@ def shape_weights(rig: Rig, named: dict[str, float]) -> np.ndarray:
     return np.array([named.get(name, 0.0) for name in rig.shapes], np.float32)
 
 
-def motion_weights(left: Sequence[float], right: Sequence[float], blink: float = 0.0) -> np.ndarray:
+def motion_weights(left: ArrayLike, right: ArrayLike, blink: float = 0.0) -> np.ndarray:
     """float32 [26] from twelve strengths a side and the closing of both eyes, 0-1."""
     pairs = np.stack([np.asarray(left, np.float32), np.asarray(right, np.float32)], axis=1)
-    return np.concatenate([pairs.ravel(), np.float32([blink, blink])])
+    return np.concatenate([pairs.ravel(), np.array([blink, blink], np.float32)])

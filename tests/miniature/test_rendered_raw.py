@@ -62,9 +62,9 @@ def test_several_processes_write_the_same_bytes(tmp_path):
 def test_a_picture_without_a_face_says_so(monkeypatch):
     world = worlds.named("rendered")
     monkeypatch.setattr(affectnet, "named", lambda name: worlds.named(name) if name == "drawn" else world)
-    monkeypatch.setitem(world.odd_shares, "none", 0.95)
-    monkeypatch.setitem(world.odd_shares, "off_centre", 0.0)
-    monkeypatch.setitem(world.odd_shares, "several", 0.0)
+    monkeypatch.setitem(world.oddities.shares, "none", 0.95)
+    monkeypatch.setitem(world.oddities.shares, "off_centre", 0.0)
+    monkeypatch.setitem(world.oddities.shares, "several", 0.0)
     samples = [affectnet._sample(((9, 0, index), "rendered", 24)) for index in range(8)]
     nobody = [sample for sample in samples if sample.truth.get("oddity") == "none"]
     assert nobody
