@@ -66,13 +66,16 @@ def fit(frames: pl.DataFrame) -> dict[str, dict[str, list[float]]]:
     maps = {}
     for au in ACTION_UNITS:
         rows = knots.filter((pl.col("au") == au) & (pl.col("step") == calibration.KNOT)).sort("reading")
+        rows = rows.with_columns(pl.col("reading", "intensity").round(4)).unique(
+            "reading", keep="last", maintain_order=True
+        )
         levels = rows["intensity"].to_numpy()
         if len(levels) < 2 or levels[-1] - levels[0] < 0.25:
             continue
         kept = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_KNOTS)).round().astype(int))
         maps[str(au)] = {
-            "reading": [round(v, 5) for v in rows["reading"].gather(kept).to_list()],
-            "intensity": [round(v, 4) for v in rows["intensity"].gather(kept).to_list()],
+            "reading": rows["reading"].gather(kept).to_list(),
+            "intensity": rows["intensity"].gather(kept).to_list(),
         }
     return maps
 
