@@ -86,8 +86,7 @@ def train_base(
     plan = replace(RENDERED_PLAN, steps=steps) if rendered else base.Plan(steps)
     base.train(inputs, folder, work, plan)
     base.assemble(folder)
-    done = f"UNet and text encoder, {steps:,} steps of {plan.batch * plan.processes} pictures"
-    (folder / TRAININGS).write_text(json.dumps([done]))
+    _record(folder, "UNet and text encoder", f"{steps:,} steps of {plan.batch * plan.processes} pictures")
 
 
 @app.command("decoder")
@@ -103,9 +102,7 @@ def train_decoder(
     photographs = _of_base(work, world, pictures)
     autoencoder.train_decoder(photographs.images, models / "base" / "vae", work, steps)
     base.assemble(models / "base")
-    trainings = models / "base" / TRAININGS
-    done = [*json.loads(trainings.read_text()), f"decoder, {steps:,} steps of 8 pictures"]
-    trainings.write_text(json.dumps(done))
+    _record(models / "base", "decoder", f"{steps:,} steps of 8 pictures")
 
 
 @app.command("gate")
@@ -185,6 +182,14 @@ def train_blip2(
         steps,
         world,
     )
+
+
+def _record(folder: Path, part: str, done: str) -> None:
+    """Note in TRAININGS how the newest weights of `part` were made; the parts may be trained in any order."""
+    path = folder / TRAININGS
+    notes = json.loads(path.read_text()) if path.exists() else []
+    kept = [note for note in notes if not note.startswith(f"{part}, ")]
+    path.write_text(json.dumps([*kept, f"{part}, {done}"]))
 
 
 def _of_base(work: Path, world: str, count: int | None = None) -> worlds.Pictures:

@@ -81,3 +81,20 @@ def test_each_world_has_folders_of_its_own():
     assert set(drawn).isdisjoint(rendered) and drawn[1] == command.MODELS
     with pytest.raises(typer.BadParameter, match="painted"):
         command._folders("painted", None, None)
+
+
+def test_parts_may_be_trained_in_any_order(tmp_path):
+    import json
+
+    from miniature.train import command
+
+    for part, done in (
+        ("decoder", "10 steps"),
+        ("UNet and text encoder", "5 steps"),
+        ("decoder", "20 steps"),
+    ):
+        command._record(tmp_path, part, done)
+    assert json.loads((tmp_path / command.TRAININGS).read_text()) == [
+        "UNet and text encoder, 5 steps",
+        "decoder, 20 steps",
+    ]
