@@ -13,6 +13,7 @@ from assets import stage, workers
 from inference import asking
 from inference.asking import Answers, Model, Question
 from reasons import Reason
+from settings.profile import Profile
 from store import Store
 
 UNREAD = (Reason.CORRUPT_IMAGE.value, Reason.CHANGED_FILE.value)
@@ -52,7 +53,7 @@ def decode_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
         name=f"{asset.key.path[-1]}_decodes_most",
         description="The share of pictures that do not decode stays below the limit of unusable rows.",
     )
-    def decodes_most(table: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+    def decodes_most(table: pl.DataFrame, profile: dg.ResourceParam[Profile]) -> dg.AssetCheckResult:
         corrupt = table["reason_code"].is_in(UNREAD).fill_null(False)
         share, limit = stage.share(corrupt), profile.limits["quarantined"]
         return stage.check(

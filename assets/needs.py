@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.needs import Need, disk
-from settings.profile import Profile
+from settings.profile import Profile, SidecarCaptions, VouchedPhotorealism
 from store import Store
 
 NOT_SET = "${"
@@ -86,12 +86,12 @@ def _framing(profile: Profile, store: Store, stages: Collection[str]) -> Iterato
 
 
 def _photorealism(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
-    if profile.photorealism.provider != "vouched":
+    if not isinstance(profile.photorealism, VouchedPhotorealism):
         yield from provider("answers", profile.photorealism.chosen)
 
 
 def _captions(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
-    if profile.captions.provider != "sidecar":
+    if not isinstance(profile.captions, SidecarCaptions):
         yield from provider("captions", profile.captions.chosen)
 
 

@@ -14,6 +14,7 @@ Decisions where the sources are silent:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -235,7 +236,7 @@ def _statistic(kept: pl.DataFrame, recipe: Recipe, step: str, au: int, value: pl
     found = kept.select(value.alias("value"), pl.col("_sample").alias("sample")).drop_nulls("value")
     lowest, highest = found["value"].min(), found["value"].max()
 
-    def first(extreme: float | None) -> str | None:
+    def first(extreme: Any) -> str | None:
         return None if extreme is None else str(found.filter(pl.col("value").eq(extreme))["sample"].min())
 
     top = first(highest)

@@ -138,11 +138,11 @@ def inspect(
             continue
         sources.append(_described(layouts.called(layout, place, table), place, table, rules, notes))
         (films if layout == "disfa" else web).append(table.drop("landmarks"))
-    photographs, films = (pl.concat(part, how="diagonal") for part in (web, films))
-    stills = films.filter(~pl.col("origin").str.contains(r"#\d+$"))
+    photographs, frames_of_films = (pl.concat(part, how="diagonal") for part in (web, films))
+    stills = frames_of_films.filter(~pl.col("origin").str.contains(r"#\d+$"))
     hashed = pl.concat([photographs, stills]).drop_nulls("content_hash")
     duplicates, examples = _duplicates(hashed)
-    plan, calls = _plan(photographs, films, rules)
+    plan, calls = _plan(photographs, frames_of_films, rules)
     return Inventory(str(top), rules, sources, hashed.height, duplicates, examples, plan, calls)
 
 

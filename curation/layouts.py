@@ -82,7 +82,7 @@ def _read_disfa(place, rules, hash_files, memo, note) -> pl.DataFrame:
     """DISFA with the frames that the videos' headers promise: the reader finds them in its index."""
     with TemporaryDirectory() as index:
 
-        def hashes(paths: Sequence[Path]) -> list[str | None]:
+        def hashes(paths: Sequence[Path | str]) -> list[str | None]:
             if any(Path(path).suffix.lower() not in disfa.VIDEO_SUFFIXES for path in paths):
                 return hash_files(paths)
             return [_promised(Path(path), Path(index)) for path in paths]

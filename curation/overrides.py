@@ -14,12 +14,12 @@ from settings import nearest
 TABLE = "overrides"
 SCHEMA = pl.Schema(
     {
-        "sample_id": pl.String,
-        "stage": pl.String,
-        "verdict": pl.String,
-        "author": pl.String,
+        "sample_id": pl.String(),
+        "stage": pl.String(),
+        "verdict": pl.String(),
+        "author": pl.String(),
         "time": pl.Datetime("us", "UTC"),
-        "reason": pl.String,
+        "reason": pl.String(),
     }
 )
 STAGES = ("photorealism",)

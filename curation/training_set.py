@@ -16,23 +16,22 @@ from reasons import Reason
 
 SHARES: dict[str, float] = {"train": 0.9, "validation": 0.05, "test": 0.05}
 
-SCHEMA = pl.Schema(
-    {
-        "sample_id": pl.String,
-        "source": pl.String,
-        "file_kind": pl.String,
-        "file": pl.String,
-        "content_hash": pl.String,
-        "subject": pl.String,
-        **dict.fromkeys(COLUMNS, pl.Float64),
-        "caption": pl.String,
-        "split": pl.String,
-        "perceptual_hash": pl.String,
-        **duplicates.FOUND,
-        "keep": pl.Boolean,
-        **dict.fromkeys(reasons.COLUMNS, pl.String),
-    }
-)
+_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "sample_id": pl.String,
+    "source": pl.String,
+    "file_kind": pl.String,
+    "file": pl.String,
+    "content_hash": pl.String,
+    "subject": pl.String,
+    **dict.fromkeys(COLUMNS, pl.Float64),
+    "caption": pl.String,
+    "split": pl.String,
+    "perceptual_hash": pl.String,
+    **duplicates.FOUND,
+    "keep": pl.Boolean,
+    **dict.fromkeys(reasons.COLUMNS, pl.String),
+}
+SCHEMA = pl.Schema(_COLUMNS)
 
 LOOKS = pl.Schema(dict.fromkeys(("content_hash", "perceptual_hash", *reasons.COLUMNS), pl.String))
 

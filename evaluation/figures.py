@@ -74,32 +74,37 @@ def gains(results: pl.DataFrame) -> bytes:
 
 
 def guidance_curves(curves: Mapping[str, pl.DataFrame]) -> bytes:
-    """AU error (prompted and all), CLIP-I and faces lost over guidance; a ring around the scale chosen.
+    """AU error (prompted and all), CLIP-I and faces lost over guidance; a ring around the scale chosen. Each
+    experiment has a row and scales of its own.
 
     `curves` holds a frame of `guidance.curve` an experiment.
     """
-    panels_of = {
+    columns = {
         "au_mse_prompted": "AU-MSE prompted",
         "au_mse_all": "AU-MSE all",
         "clip_i": "CLIP-I",
         "face_failure_rate": "faces lost, share",
     }
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(7.6, 2.4), layout="constrained")
-        panels = figure.subplots(1, len(panels_of))
-        for panel, (column, title) in zip(panels, panels_of.items(), strict=True):
-            for i, (experiment, curve) in enumerate(curves.items()):
+        figure = Figure(figsize=(7.6, 0.4 + 1.7 * len(curves)), layout="constrained")
+        panels = figure.subplots(len(curves), len(columns), squeeze=False)
+        for i, (experiment, curve) in enumerate(curves.items()):
+            for panel, (column, title) in zip(panels[i], columns.items(), strict=True):
                 part = curve.drop_nulls(column)
-                style: dict[str, Any] = {"color": _colour(i), "label": experiment, "markersize": 3.5}
-                panel.plot(part["guidance"], part[column], marker="o", linewidth=1.4, **style)
+                panel.plot(
+                    part["guidance"], part[column], "o-", color=_colour(i), linewidth=1.4, markersize=3.5
+                )
                 best = part.filter("chosen")
-                ring = {"facecolors": "none", "edgecolors": _colour(i), "linewidths": 1.3}
-                panel.scatter(best["guidance"], best[column], s=70, **ring)
-            panel.set_title(title, fontsize=8.5, loc="left")
-            panel.margins(0.12)
-        panels[-1].set_ylim(bottom=-0.005)
+                panel.scatter(best["guidance"], best[column], s=75, facecolors="none", edgecolors=_colour(i))
+                if part.is_empty():
+                    panel.text(0.5, 0.5, "not measured", transform=panel.transAxes, ha="center", fontsize=7.5)
+                panel.set_xticks(curve["guidance"])
+                panel.margins(0.15)
+                if i == 0:
+                    panel.set_title(title, fontsize=8.5, loc="left")
+            panels[i, 0].set_ylabel(experiment)
+            panels[i, -1].set_ylim(-0.01, max(0.1, panels[i, -1].get_ylim()[1]))
         figure.supxlabel("guidance scale", fontsize=8.5)
-        _legend_above(figure, panels[0])
         return _png(figure)
 
 

@@ -111,6 +111,7 @@ def render(data: ReportData) -> str:
     )
     environment.filters["picture"] = _figure
     environment.filters["estimate"] = _estimate
+    environment.filters["short"] = tables.short
     template = environment.get_template("report.html")
     experiments = list(data.au_scores)
     counts = funnel.counts(data.stages)

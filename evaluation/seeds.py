@@ -36,13 +36,15 @@ OVER_SEEDS = pl.Schema(
 def groups(experiments: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """The names of experiments whose settings are equal but for `seed`, by the name of the first of them.
 
-    `experiments` holds the settings of each by its name, as plain values. An experiment that no other equals
-    is in no group, and so are two of the same seed.
+    `experiments` holds the settings of each by its name, as plain values. Of experiments that are equal in
+    their seed too only the first counts: they are one training. One that no other equals is in no group.
     """
-    alike: dict[str, list[str]] = {}
+    alike: dict[str, dict[str, str]] = {}
     for name, settings in experiments.items():
-        alike.setdefault(json.dumps(_without_seed(settings), sort_keys=True, default=str), []).append(name)
-    return {names[0]: names for names in alike.values() if len(names) > 1}
+        trainings = alike.setdefault(_text(_without_seed(settings)), {})
+        trainings.setdefault(_text(settings), name)
+    named = [list(trainings.values()) for trainings in alike.values()]
+    return {names[0]: names for names in named if len(names) > 1}
 
 
 def over_seeds(results: pl.DataFrame, grouped: Mapping[str, list[str]]) -> pl.DataFrame:
@@ -70,6 +72,10 @@ def _interval(values: np.ndarray) -> tuple[float | None, float | None, float | N
     spread = float(values.std(ddof=1))
     half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * spread / math.sqrt(n)
     return float(values.mean()) - half, float(values.mean()) + half, spread
+
+
+def _text(settings: Any) -> str:
+    return json.dumps(settings, sort_keys=True, default=str)
 
 
 def _without_seed(settings: Any) -> Any:

@@ -315,11 +315,12 @@ def format_estimate(metric: str, row: Mapping | None) -> str:
         return "" if row is None else "undefined"
     if metric == "aus_ordered":
         return f"{row['value']:.0f} of {row['n']}"
-    interval = "" if row["low"] is None else f" [{_short(row['low'])}, {_short(row['high'])}]"
-    return f"{_short(row['value'])}{interval}"
+    interval = "" if row["low"] is None else f" [{short(row['low'])}, {short(row['high'])}]"
+    return f"{short(row['value'])}{interval}"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """`"−0.25"`: two decimals, a minus sign, no negative zero."""
     return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
 
 

@@ -135,9 +135,10 @@ class Generator:
 
         from inference.pipeline import FineFacePipeline
 
+        precision = devices.dtype(self.precision)
         pipe = FineFacePipeline.from_pretrained(
             self.folder,
-            dtype=torch.float32,
+            dtype={"unet": torch.float32, "default": precision},
             use_safetensors=True,
             local_files_only=True,
         )
@@ -150,7 +151,8 @@ class Generator:
                 # No other LoRA will be loaded. In float32, whatever the precision: in bfloat16 most of a
                 # small update would be rounded back to the weights that it is added to.
                 pipe.unet.fuse_lora()
-        return pipe.to(devices.pick(self.device), devices.dtype(self.precision))
+        torch.nn.Module.to(pipe.unet, precision)  # diffusers' own `to` warns of parts that it does not have
+        return pipe.to(devices.pick(self.device))
 
 
 def base_folder(base: str | os.PathLike, revision: str | None = None) -> Path:

@@ -48,4 +48,4 @@ def text(found: pl.DataFrame) -> str:
         lines.append([title, *("–" if mae is None else f"{mae:.3f} / {mse:.3f}" for mae, mse in cells)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-    return "\n".join([*shown, f"{found['frames'].max():,} photographs that every recipe keeps"])
+    return "\n".join([*shown, f"{found['frames'].sort()[-1]:,} photographs that every recipe keeps"])

@@ -114,7 +114,7 @@ class Delta:
         """One commit onto `table` (None: create it). Raises DeltaError when another process was faster."""
         self.folder.mkdir(parents=True, exist_ok=True)
         schema_mode = "overwrite" if overwrite and table is not None else "merge" if new_columns else None
-        write_deltalake(
+        write_deltalake(  # type: ignore[call-overload]
             self.folder.as_uri() if table is None else table,
             frame,
             mode="error" if table is None else "overwrite" if overwrite else "append",

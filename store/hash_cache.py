@@ -35,7 +35,7 @@ class HashCache:
         hashes, errors = self._hash(paths, workers, progress)
         if errors:
             raise errors[0]
-        return hashes
+        return [found for found in hashes if found is not None]
 
     def hash_readable_files(
         self,
@@ -50,7 +50,8 @@ class HashCache:
         self, paths: Iterable[str | os.PathLike], workers: int | None, progress: Any
     ) -> tuple[list[str | None], list[OSError]]:
         # Hundreds of thousands of files: what is done for each of them counts.
-        files = [path if path.startswith(os.sep) else os.path.abspath(path) for path in map(os.fspath, paths)]
+        texts: map[str] = map(os.fspath, paths)  # type: ignore[arg-type]
+        files = [path if path.startswith(os.sep) else os.path.abspath(path) for path in texts]
         keys, errors = _file_keys(files)
 
         def compute(requests: pl.DataFrame) -> pl.DataFrame:

@@ -26,7 +26,7 @@ _AT_ONCE = 64
 _ROWS_AT_ONCE = 1 << 14
 
 
-def _blake() -> "hashlib._Hash":
+def _blake() -> "hashlib.blake2b":
     return hashlib.blake2b(digest_size=DIGEST_BYTES)
 
 
@@ -94,13 +94,13 @@ def hash_folder(
     FileNotFoundError if nothing matches.
     """
     folder = Path(folder)
-    names = {
+    found = {
         path.relative_to(folder).as_posix()
         for pattern in patterns
         for path in folder.glob(pattern)
         if path.is_file()
     }
-    names = sorted(name for name in names if not any(_ignored(part) for part in name.split("/")))
+    names = sorted(name for name in found if not any(_ignored(part) for part in name.split("/")))
     if not names:
         raise FileNotFoundError(f"no file in {folder} matches {', '.join(patterns)}")
     hashes = hash_files([folder / name for name in names])
@@ -189,7 +189,7 @@ def hash_frame(frame: pl.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def _feed(digest: "hashlib._Hash", column: pl.Series) -> None:
+def _feed(digest: "hashlib.blake2b", column: pl.Series) -> None:
     dtype = column.dtype
     digest.update(f"|{dtype}|{len(column)}|".encode())
     digest.update(np.packbits(column.is_null().to_numpy()).tobytes())

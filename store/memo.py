@@ -145,7 +145,8 @@ class Memo:
         if missing.is_empty():
             return self._result(found, missing, 0)
         started, chunks = time.monotonic(), 0
-        left, gathered = set(missing["key"]), []
+        left = set(missing["key"])
+        gathered: list[Mapping[str, Any]] = []
 
         def append() -> None:
             nonlocal chunks
@@ -161,7 +162,7 @@ class Memo:
             if chunks % COMPACT_DURING == 0:
                 self._compact(table)
 
-        with closing(answer(missing)) as stream:
+        with closing(answer(missing)) as stream:  # type: ignore[type-var]
             try:
                 for given in stream:
                     gathered.append(given)

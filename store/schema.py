@@ -2,8 +2,10 @@
 output."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from store.errors import UnstorableColumn
 
@@ -19,10 +21,11 @@ _AS_THEY_ARE = {
     pl.Boolean, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Float32, pl.Float64,
     pl.String, pl.Binary, pl.Date, pl.Decimal,
 }  # fmt: skip
+Type = pl.DataType | DataTypeClass
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64)
 
 
-def storable_type(dtype: pl.DataType) -> pl.DataType | None:
+def storable_type(dtype: Type) -> Type | None:
     """The type as which `dtype` is stored (unsigned integers widen, categories become strings), None if
     none."""
     base = dtype.base_type()
@@ -37,7 +40,8 @@ def storable_type(dtype: pl.DataType) -> pl.DataType | None:
         return None if inner is None else pl.List(inner)
     if isinstance(dtype, pl.Struct):
         fields = {field.name: storable_type(field.dtype) for field in dtype.fields}
-        return None if not fields or None in fields.values() else pl.Struct(fields)
+        sound = {name: kind for name, kind in fields.items() if kind is not None}
+        return pl.Struct(sound) if sound and len(sound) == len(fields) else None
     return None
 
 
@@ -61,7 +65,7 @@ def storable(frame: pl.DataFrame, what: str) -> pl.DataFrame:
             f"{what}: no table can hold {', '.join(refused)}. An all-null column needs a type, "
             "for example pl.lit(None, dtype=pl.String) or pl.col(…).cast(pl.Float64)"
         )
-    changed = {name: dtype for name, dtype in types.items() if dtype != frame.schema[name]}
+    changed: Any = {name: dtype for name, dtype in types.items() if dtype and dtype != frame.schema[name]}
     try:
         return frame.cast(changed) if changed else frame
     except pl.exceptions.PolarsError as error:
@@ -89,7 +93,7 @@ def conform(frame: pl.DataFrame, schema: Mapping[str, pl.DataType], what: str) -
     return frame.select(*columns, *(name for name in frame.columns if name not in schema))
 
 
-def _widens(found: pl.DataType, wanted: pl.DataType) -> bool:
+def _widens(found: Type, wanted: Type) -> bool:
     if found == pl.Null or (found == pl.Float32 and wanted == pl.Float64):
         return True
     if isinstance(found, pl.List) and isinstance(wanted, pl.List):

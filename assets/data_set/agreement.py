@@ -1,7 +1,5 @@
 """disfa_readings and annotator_agreement: the labeller against manual labels and a second estimator."""
 
-from typing import Any
-
 import dagster as dg
 import polars as pl
 
@@ -10,6 +8,7 @@ import reasons
 from assets import stage
 from assets.data_set.au_annotation import annotate
 from curation.frames import LABELS
+from settings.profile import Profile
 from store import Store
 
 PAIRS = (("labeller", "second"), ("labeller", "manual"), ("second", "manual"))
@@ -21,7 +20,7 @@ def disfa_readings(
     raw_disfa: pl.DataFrame,
     face_crop: pl.DataFrame,
     store: dg.ResourceParam[Store],
-    profile: dg.ResourceParam[Any],
+    profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
     """What the labeller reads in manually labelled frames, beside the labels.
 
@@ -52,7 +51,7 @@ def annotator_agreement(
     au_annotation: pl.DataFrame,
     disfa_readings: pl.DataFrame,
     store: dg.ResourceParam[Store],
-    profile: dg.ResourceParam[Any],
+    profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
     """Agreement of the labeller, the second estimator and DISFA's coders, an AU and pair of them."""
     from evaluation import agreement, figures

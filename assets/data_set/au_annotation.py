@@ -12,6 +12,7 @@ from curation import frames
 from inference import questions
 from inference.abilities import BLIND_SPOTS
 from reasons import Kind, Reason
+from settings.profile import Profile
 from store import Store
 
 
@@ -20,7 +21,7 @@ def au_annotation(
     context: dg.AssetExecutionContext,
     photorealism: pl.DataFrame,
     store: dg.ResourceParam[Store],
-    profile: dg.ResourceParam[Any],
+    profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
     """AU intensities 0-5 of the photographs; null where the estimator does not support an AU."""
     photographs = stage.kept(photorealism).select("sample_id", "source", "file_kind", "file", "content_hash")
@@ -71,7 +72,7 @@ def something_was_measured(au_annotation: pl.DataFrame) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(asset=au_annotation)
-def most_have_a_face(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+def most_have_a_face(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Profile]) -> dg.AssetCheckResult:
     """The share of photographs without a face stays below the profile's limit."""
     code = au_annotation["reason_code"]
     corrupt = code.is_in(calls.UNREAD).fill_null(False)

@@ -1,7 +1,5 @@
 """captions: what each picture shows, in words, from BLIP-2 or from the text file beside it."""
 
-from typing import Any
-
 import dagster as dg
 import polars as pl
 
@@ -9,6 +7,7 @@ import reasons
 from assets import calls, stage
 from inference import questions
 from reasons import Reason
+from settings.profile import BlipCaptions, LavisCaptions, Profile, SidecarCaptions
 from store import Store
 
 COLUMNS = ("sample_id", "source", "file_kind", "file", "content_hash")
@@ -21,7 +20,7 @@ def captions(
     face_crop: pl.DataFrame,
     raw_folder: pl.DataFrame,
     store: dg.ResourceParam[Store],
-    profile: dg.ResourceParam[Any],
+    profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
     """One caption a sample of both sources (paper, supplement: BLIP-2 without a prompt)."""
     disfa = stage.kept(face_crop).filter(source="disfa")
@@ -32,9 +31,11 @@ def captions(
         how="left",
         maintain_order="left",
     ).sort("sample_id")
-    captioned, made, reused = WITHOUT_A_MODEL.get(profile.captions.provider, _written)(
-        context, store, profile, samples
-    )
+    settings, made, reused = profile.captions, 0, 0
+    if isinstance(settings, SidecarCaptions):
+        captioned = _sidecar(samples)
+    else:
+        captioned, made, reused = _written(context, store, settings, samples, profile.chunk)
     empty = pl.col("caption").fill_null("").str.strip_chars() == ""
     table = captioned.select(
         *COLUMNS,
@@ -50,18 +51,20 @@ def captions(
 
 
 def _written(
-    context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
+    context: dg.AssetExecutionContext,
+    store: Store,
+    settings: BlipCaptions | LavisCaptions,
+    samples: pl.DataFrame,
+    chunk: int,
 ) -> tuple[pl.DataFrame, int, int]:
-    found = calls.ask(context, store, questions.captions(profile.captions.chosen), samples, profile.chunk)
+    found = calls.ask(context, store, questions.captions(settings.chosen), samples, chunk)
     said = found.frame.with_columns(pl.lit("the model gave none").alias("complaint"))
     return said, found.asked, found.reused
 
 
-def _sidecar(
-    context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
-) -> tuple[pl.DataFrame, int, int]:
+def _sidecar(samples: pl.DataFrame) -> pl.DataFrame:
     nothing = pl.lit(None, dtype=pl.String)
-    table = samples.with_columns(
+    return samples.with_columns(
         pl.col("raw_caption").str.strip_chars().alias("caption"),
         pl.lit("sidecar").alias("model"),
         nothing.alias("fingerprint"),
@@ -70,10 +73,6 @@ def _sidecar(
             "complaint"
         ),
     )
-    return table, 0, 0
-
-
-WITHOUT_A_MODEL = {"sidecar": _sidecar}
 
 
 @dg.asset_check(asset=captions, blocking=True)

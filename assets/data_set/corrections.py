@@ -2,7 +2,7 @@
 intensities, and how far each recipe lies from manual labels.
 """
 
-from typing import Any, cast
+from typing import cast
 
 import dagster as dg
 import polars as pl
@@ -13,6 +13,7 @@ from assets.data_set.training_set import put_together
 from curation import calibration, corrections, recipes
 from curation import training_set as rule
 from evaluation import held_out
+from settings.profile import Profile
 from store import Store
 
 
@@ -26,7 +27,7 @@ def au_statistics(
     face_crop: pl.DataFrame,
     disfa_readings: pl.DataFrame,
     store: dg.ResourceParam[Store],
-    profile: dg.ResourceParam[Any],
+    profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
     """What the recipe was fitted to: the minimum and maximum of every corrected AU, or the map of every AU,
     with the samples that set them. Only a sample that reaches the training set sets a scale, and no map knows
@@ -54,7 +55,7 @@ def au_corrections(
     au_annotation: pl.DataFrame,
     captions: pl.DataFrame,
     au_statistics: pl.DataFrame,
-    profile: dg.ResourceParam[Any],
+    profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
     """Each AU before and after each step of the recipe; rows too weak are dropped."""
     from evaluation import figures
@@ -112,7 +113,9 @@ def every_range_is_wide(au_statistics: pl.DataFrame) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(asset=au_statistics)
-def scales_rest_on_many(au_statistics: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+def scales_rest_on_many(
+    au_statistics: pl.DataFrame, profile: dg.ResourceParam[Profile]
+) -> dg.AssetCheckResult:
     """No scale is set by one sample alone, or by readings of which none reaches 2: all labels would follow
     it."""
     doubtful = corrections.doubtful(au_statistics, profile.corrections.recipe)
@@ -125,7 +128,7 @@ def scales_rest_on_many(au_statistics: pl.DataFrame, profile: dg.ResourceParam[A
 
 @dg.asset_check(asset=au_corrections, blocking=True)
 def final_intensities_in_range(
-    au_corrections: pl.DataFrame, profile: dg.ResourceParam[Any]
+    au_corrections: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.AssetCheckResult:
     """Kept rows have intensities ≥ 0, and ≤ 5 where the recipe bounds them."""
     kept = stage.kept(au_corrections)

@@ -1,7 +1,5 @@
 """face_crop: the part of each picture that all later stages see, models that label it and training alike."""
 
-from typing import Any
-
 import dagster as dg
 import polars as pl
 
@@ -10,6 +8,7 @@ from assets import calls, pictures, stage
 from curation import frames, framing
 from inference import questions
 from reasons import Kind, Reason
+from settings.profile import Profile
 from store import Store
 
 TAKEN = ("sample_id", "source", "file_kind", "file", "content_hash", "width", "height", *framing.BOX)
@@ -27,7 +26,7 @@ def face_crop(
     raw_disfa: pl.DataFrame,
     raw_folder: pl.DataFrame,
     store: dg.ResourceParam[Store],
-    profile: dg.ResourceParam[Any],
+    profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
     """What later stages see of a picture: all of it (squash), its central square, or the square around its
     face.
@@ -57,7 +56,7 @@ def face_crop(
 
 
 def _detected(
-    context: dg.AssetExecutionContext, store: Store, profile: Any, rows: pl.DataFrame
+    context: dg.AssetExecutionContext, store: Store, profile: Profile, rows: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
     """`rows` with the box of the largest face the detector finds, or why there is none; calls, reused."""
     if rows.is_empty():
@@ -96,7 +95,9 @@ def some_have_a_face(face_crop: pl.DataFrame) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(asset=face_crop)
-def most_have_a_face_to_crop(face_crop: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+def most_have_a_face_to_crop(
+    face_crop: pl.DataFrame, profile: dg.ResourceParam[Profile]
+) -> dg.AssetCheckResult:
     """The share of pictures without a face to crop stays below the profile's limit."""
     share = stage.share(face_crop["reason_code"].is_in(reasons.of_kind(Kind.NO_FACE)).fill_null(False))
     limit = profile.limits["no_face"]
@@ -104,7 +105,7 @@ def most_have_a_face_to_crop(face_crop: pl.DataFrame, profile: dg.ResourceParam[
 
 
 @dg.asset_check(asset=face_crop)
-def faces_are_whole(face_crop: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+def faces_are_whole(face_crop: pl.DataFrame, profile: dg.ResourceParam[Profile]) -> dg.AssetCheckResult:
     """The framing cuts few of the faces whose boxes are known: what is trained on shows what was labelled."""
     cut = stage.kept(face_crop).select(framing.is_cut()).to_series()
     known, limit = len(cut) - cut.null_count(), profile.limits["cut_faces"]

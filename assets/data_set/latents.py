@@ -1,13 +1,12 @@
 """latents: the VAE's moments of every training picture, encoded once, in shards named by content."""
 
-from typing import Any
-
 import dagster as dg
 import polars as pl
 
 import reasons
 from assets import calls, stage
 from inference import questions
+from settings.profile import Profile
 from store import Store
 
 
@@ -16,7 +15,7 @@ def latents(
     context: dg.AssetExecutionContext,
     training_set: pl.DataFrame,
     store: dg.ResourceParam[Store],
-    profile: dg.ResourceParam[Any],
+    profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
     """Where the moments of each sample lie: `file` (a shard) and `row` in it, float16 [2C, h, w]."""
     from inference.autoencoder import Autoencoder

@@ -13,9 +13,12 @@ from assets.data_set import overrides as people
 from curation import overrides
 from curation import photorealism as rule
 from inference import questions
+from settings.profile import BlipPhotorealism, LavisPhotorealism, Profile, VouchedPhotorealism
 from store import Store
 
 ANSWERS = questions.answer_columns(rule.QUESTIONS)
+
+Asked = BlipPhotorealism | LavisPhotorealism
 
 
 @stage.asset(
@@ -28,12 +31,15 @@ def photorealism(
     context: dg.AssetExecutionContext,
     resolution: pl.DataFrame,
     store: dg.ResourceParam[Store],
-    profile: dg.ResourceParam[Any],
+    profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
     """Which pictures are photographs: asked of BLIP-2, or vouched for by a person. Overrides win."""
     pictures_in = stage.kept(resolution).select("sample_id", "source", "file_kind", "file", "content_hash")
-    judge = WITHOUT_A_MODEL.get(profile.photorealism.provider, _asked)
-    judged, made, reused = judge(context, store, profile, pictures_in)
+    settings, made, reused = profile.photorealism, 0, 0
+    if isinstance(settings, VouchedPhotorealism):
+        judged = rule.vouch(pictures_in, settings.by)
+    else:
+        judged, made, reused = _asked(context, store, settings, pictures_in, profile.chunk)
     table = overrides.apply(judged, people.read(store), "photorealism").select(
         *pictures_in.columns,
         *ANSWERS,
@@ -51,31 +57,27 @@ def photorealism(
 
 
 def _asked(
-    context: dg.AssetExecutionContext, store: Store, profile: Any, images: pl.DataFrame
+    context: dg.AssetExecutionContext, store: Store, settings: Asked, images: pl.DataFrame, chunk: int
 ) -> tuple[pl.DataFrame, int, int]:
-    settings = profile.photorealism
-    wordings = dict(settings.questions)
-    asked = calls.ask(context, store, questions.answers(settings.chosen, wordings), images, profile.chunk)
+    wordings = dict[str, str](settings.questions.items())
+    asked = calls.ask(context, store, questions.answers(settings.chosen, wordings), images, chunk)
     answered = asked.frame.with_columns(pl.col("reason_code").is_null().alias("keep"))
-    return rule.judge(answered, settings.thresholds, wordings), asked.asked, asked.reused
+    return rule.judge(answered, _thresholds(settings), wordings), asked.asked, asked.reused
 
 
-def _vouched(
-    context: dg.AssetExecutionContext, store: Store, profile: Any, images: pl.DataFrame
-) -> tuple[pl.DataFrame, int, int]:
-    return rule.vouch(images, profile.photorealism.by), 0, 0
+def _thresholds(settings: Asked) -> dict[str, float]:
+    return dict[str, float](settings.thresholds.items())
 
 
-WITHOUT_A_MODEL = {"vouched": _vouched}
-
-
-def _borderline(table: pl.DataFrame, profile: Any, store: Store) -> dict[str, Any]:
+def _borderline(table: pl.DataFrame, profile: Profile, store: Store) -> dict[str, Any]:
     """Metadata for the eye: the verdicts that were closest, as a sheet with the scores, and as a page."""
-    if table["cartoon_score"].is_null().all():
-        return {}
     settings = profile.photorealism
-    close = store.located(rule.borderline(table, settings.thresholds))
-    page = audit.write(store.home / "photorealism.html", close, settings.questions, settings.thresholds)
+    if isinstance(settings, VouchedPhotorealism) or table["cartoon_score"].is_null().all():
+        return {}
+    thresholds = _thresholds(settings)
+    close = store.located(rule.borderline(table, thresholds))
+    wordings = dict[str, str](settings.questions.items())
+    page = audit.write(store.home / "photorealism.html", close, wordings, thresholds)
     shown = close.head(pictures.SHOWN)
     titles = shown.select(
         pl.format(

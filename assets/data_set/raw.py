@@ -11,12 +11,13 @@ from assets import calls, pictures, stage
 from curation import frames, training_set
 from curation.sources import affectnet, disfa, folder
 from reasons import Kind
+from settings.profile import Profile
 from store import HashCache, Store
 
 
 @stage.asset(code_version="2", kinds={"polars"})
 def raw_affectnet(
-    context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]
+    context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Profile]
 ) -> dg.MaterializeResult:
     """AffectNet: one row a line of its lists (2017 release, unpacked or in RAR parts), or one a crop."""
     raw = profile.raw.affectnet
@@ -36,7 +37,7 @@ def raw_affectnet(
 
 @stage.asset(code_version="2", kinds={"polars"})
 def raw_disfa(
-    context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]
+    context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Profile]
 ) -> dg.MaterializeResult:
     """DISFA: one row a labelled frame, extracted into the store; of frames without an active AU about a
     tenth.
@@ -67,7 +68,7 @@ def raw_disfa(
 
 
 @stage.asset(code_version="1", kinds={"polars"})
-def raw_folder(store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]) -> dg.MaterializeResult:
+def raw_folder(store: dg.ResourceParam[Store], profile: dg.ResourceParam[Profile]) -> dg.MaterializeResult:
     """Any folder of portraits, with the captions that lie beside them."""
     raw = profile.raw.folder
     if raw is None:
@@ -99,7 +100,7 @@ def _checks(asset: dg.AssetsDefinition) -> list[dg.AssetChecksDefinition]:
         blocking=True,
         description="A source that the profile uses has usable pictures.",
     )
-    def not_empty(table: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+    def not_empty(table: pl.DataFrame, profile: dg.ResourceParam[Profile]) -> dg.AssetCheckResult:
         kept, used = stage.kept(table).height, getattr(profile.raw, name.removeprefix("raw_")) is not None
         return stage.check(kept > 0 or not used, kept=kept, used=used)
 
@@ -108,7 +109,7 @@ def _checks(asset: dg.AssetsDefinition) -> list[dg.AssetChecksDefinition]:
         name=f"{name}_quarantine_small",
         description="The share of unusable rows stays below the limit; rows left out by rule do not count.",
     )
-    def quarantine_small(table: pl.DataFrame, profile: dg.ResourceParam[Any]) -> dg.AssetCheckResult:
+    def quarantine_small(table: pl.DataFrame, profile: dg.ResourceParam[Profile]) -> dg.AssetCheckResult:
         share = stage.share(table["reason_code"].is_in(reasons.of_kind(Kind.UNUSABLE)).fill_null(False))
         limit = profile.limits["quarantined"]
         return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)

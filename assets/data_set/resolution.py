@@ -1,7 +1,5 @@
 """resolution: web photographs that are large enough (paper, supplement, step 1)."""
 
-from typing import Any
-
 import dagster as dg
 import polars as pl
 
@@ -9,12 +7,13 @@ import reasons
 from assets import pictures, stage
 from curation import recipes
 from curation import resolution as rule
+from settings.profile import Profile
 from store import Store
 
 
 @stage.asset(code_version="1", kinds={"polars"})
 def resolution(
-    face_crop: pl.DataFrame, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Any]
+    face_crop: pl.DataFrame, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Profile]
 ) -> dg.MaterializeResult:
     """Photographs whose width and height, after the face crop, reach the profile's minimum."""
     photographs = stage.kept(face_crop).filter(pl.col("source") != "disfa")

@@ -12,6 +12,7 @@ from curation import duplicates
 from curation import training_set as rule
 from inference import questions
 from inference.abilities import BLIND_SPOTS
+from settings.profile import Profile
 from store import Store
 
 
@@ -24,7 +25,7 @@ def training_set(
     face_crop: pl.DataFrame,
     captions: pl.DataFrame,
     store: dg.ResourceParam[Store],
-    profile: dg.ResourceParam[Any],
+    profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
     """What adapters are trained on. Web photographs carry corrected AUs, DISFA frames their manual labels.
 
@@ -52,7 +53,7 @@ def training_set(
 def put_together(
     context: dg.AssetExecutionContext,
     store: Store,
-    profile: Any,
+    profile: Profile,
     photographs: pl.DataFrame,
     raw_disfa: pl.DataFrame,
     raw_folder: pl.DataFrame,
@@ -122,7 +123,7 @@ def no_content_in_two_splits(training_set: pl.DataFrame) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=training_set, blocking=True)
 def no_lookalike_in_two_splits(
-    training_set: pl.DataFrame, profile: dg.ResourceParam[Any]
+    training_set: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.AssetCheckResult:
     """No picture is both trained on and tested with in another size, format or light."""
     rows = stage.kept(training_set).drop_nulls("perceptual_hash")
@@ -139,7 +140,7 @@ def something_to_train_on(training_set: pl.DataFrame) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=training_set)
 def every_split_has_samples(
-    training_set: pl.DataFrame, profile: dg.ResourceParam[Any]
+    training_set: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.AssetCheckResult:
     """No split that the profile gives a share is empty: in a small set all may be in one, and nothing is
     held out."""

@@ -12,6 +12,7 @@ import facs
 from assets import calls, pictures, stage
 from assets.data_set.au_annotation import annotate
 from inference import questions
+from settings.profile import Profile
 from store import Store
 
 FILES = "generated"
@@ -34,7 +35,7 @@ def build(
         guidance_curve: pl.DataFrame,
         training_set: pl.DataFrame,
         store: dg.ResourceParam[Store],
-        profile: dg.ResourceParam[Any],
+        profile: dg.ResourceParam[Profile],
     ) -> dg.MaterializeResult:
         """A picture for every sample of the protocol, every no-AU partner, and what the untouched base makes
         of the same prompt and noise; `file` names it.
@@ -71,7 +72,7 @@ def build(
 def draw(
     context: dg.AssetExecutionContext,
     store: Store,
-    profile: Any,
+    profile: Profile,
     trained: Mapping[str, Any],
     samples: pl.DataFrame,
     guidance: float,
@@ -95,7 +96,7 @@ def draw(
 def draw_base(
     context: dg.AssetExecutionContext,
     store: Store,
-    profile: Any,
+    profile: Profile,
     experiment: Any,
     samples: pl.DataFrame,
     guidance: float,
@@ -109,7 +110,7 @@ def draw_base(
 def _answers(
     context: dg.AssetExecutionContext,
     store: Store,
-    profile: Any,
+    profile: Profile,
     sample: Any,
     model: Mapping[str, Any],
     asked: pl.DataFrame,
@@ -146,7 +147,7 @@ def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
 
 
 def measure(
-    context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
+    context: dg.AssetExecutionContext, store: Store, profile: Profile, samples: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
     """`samples` (with `file`) and what the profile's judge measures in them: measured_au1 …, faces, and its
     model and fingerprint; calls, reused.
@@ -164,7 +165,7 @@ def content() -> pl.Expr:
     return pl.col("file").str.head(32).alias("content_hash")
 
 
-def protocol_samples(profile: Any, training_set: pl.DataFrame) -> pl.DataFrame:
+def protocol_samples(profile: Profile, training_set: pl.DataFrame) -> pl.DataFrame:
     """The protocol's 1650 samples, or those of its first prompts if the profile says so. Prompts that are no
     hand-written ones are captions of `training_set`.
     """

@@ -9,6 +9,7 @@ import polars as pl
 from assets import stage
 from assets.experiment.generated_samples import draw, measure
 from assets.experiment.scores import embed
+from settings.profile import Profile
 from store import Store
 
 
@@ -27,7 +28,7 @@ def build(
         context: dg.AssetExecutionContext,
         trained_model: pl.DataFrame,
         store: dg.ResourceParam[Store],
-        profile: dg.ResourceParam[Any],
+        profile: dg.ResourceParam[Profile],
     ) -> dg.MaterializeResult:
         """AU error, CLIP-I and faces lost of every candidate; chosen before any picture of the protocol."""
         from evaluation import figures, guidance
@@ -49,7 +50,7 @@ def build(
 
 
 def candidates(
-    context: dg.AssetExecutionContext, store: Store, profile: Any, trained: Mapping[str, Any]
+    context: dg.AssetExecutionContext, store: Store, profile: Profile, trained: Mapping[str, Any]
 ) -> tuple[pl.DataFrame, int, int]:
     """`evaluation.guidance.curve` of the profile's candidates for the model `trained`, a row of its table, as
     the judge and CLIP measure them; calls, reused. The experiment's own guidance, or a single candidate, is

@@ -1,7 +1,5 @@
 """au_scores and clip_scores: what the judge and CLIP measure in one experiment's pictures."""
 
-from typing import Any
-
 import dagster as dg
 import polars as pl
 
@@ -9,6 +7,7 @@ import facs
 from assets import calls, stage
 from assets.experiment.generated_samples import content, measure
 from inference import questions
+from settings.profile import Profile
 from store import Store
 
 
@@ -22,7 +21,7 @@ def build(
         context: dg.AssetExecutionContext,
         generated_samples: pl.DataFrame,
         store: dg.ResourceParam[Store],
-        profile: dg.ResourceParam[Any],
+        profile: dg.ResourceParam[Profile],
     ) -> dg.MaterializeResult:
         """The twelve intensities measured in every picture, no-AU partners included; null without a face."""
         from evaluation import metrics
@@ -50,7 +49,7 @@ def build(
         context: dg.AssetExecutionContext,
         generated_samples: pl.DataFrame,
         store: dg.ResourceParam[Store],
-        profile: dg.ResourceParam[Any],
+        profile: dg.ResourceParam[Profile],
     ) -> dg.MaterializeResult:
         """Of every sample the cosine between its CLIP embedding and those of its no-AU partner (CLIP-I), of
         the untouched base's picture (CLIP-I to the base), and of its prompt (CLIP-T).
@@ -71,7 +70,7 @@ def build(
 
 
 def embed(
-    context: dg.AssetExecutionContext, store: Store, profile: Any, samples: pl.DataFrame
+    context: dg.AssetExecutionContext, store: Store, profile: Profile, samples: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
     """`samples` (with `file`) and the CLIP `embedding` of each picture, its model and fingerprint; calls,
     reused.

@@ -17,6 +17,7 @@ import facs
 from assets import child, gate, retries, stage
 from assets.calls import LOG_SHARE
 from settings.base import identity
+from settings.profile import Profile
 from store import Store
 from store.hashing import fingerprint, hash_folder, hash_frame
 
@@ -56,7 +57,7 @@ def build(
         training_set: pl.DataFrame,
         latents: pl.DataFrame,
         store: dg.ResourceParam[Store],
-        profile: dg.ResourceParam[Any],
+        profile: dg.ResourceParam[Profile],
     ) -> dg.MaterializeResult:
         """The trained model's folder in the home and the hash of its content; none where the method trains
         nothing. Experiments that differ only in sampling share one training.
@@ -83,7 +84,7 @@ def build(
 def _trained(
     context: dg.AssetExecutionContext,
     store: Store,
-    profile: Any,
+    profile: Profile,
     settings: Any,
     training_set: pl.DataFrame,
     latents: pl.DataFrame,
@@ -168,7 +169,7 @@ def _write_samples(samples: pl.DataFrame, store: Store, path: Path) -> None:
     draft.replace(path)
 
 
-def _job(profile: Any, settings: Any) -> "TrainingJob":
+def _job(profile: Profile, settings: Any) -> "TrainingJob":
     """The TrainingJob of one experiment, its folders relative to where it is written."""
     from evaluation import protocol
     from inference.generation import base_content

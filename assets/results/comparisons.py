@@ -6,19 +6,22 @@ import dagster as dg
 import polars as pl
 
 from assets import stage
+from settings.profile import Profile
 
 
 @stage.asset(code_version="1", kinds={"polars"})
 def comparisons(
-    au_scores: pl.DataFrame, clip_scores: pl.DataFrame, profile: dg.ResourceParam[Any]
+    au_scores: pl.DataFrame, clip_scores: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.MaterializeResult:
     """Every tested measure of every experiment beside the competitor's, Holm-corrected as one family."""
     from evaluation import comparisons
 
     competitor = profile.evaluation.competitor
     scores, cosines = (by_experiment(table, profile.experiments) for table in (au_scores, clip_scores))
-    others = [name for name in scores if name != competitor] if competitor in scores else []
-    table = comparisons.compare(scores, cosines, [(name, competitor) for name in others])
+    pairs = []
+    if competitor is not None and competitor in scores:
+        pairs = [(name, competitor) for name in scores if name != competitor]
+    table = comparisons.compare(scores, cosines, pairs)
     standing = table.drop_nulls("better")
     return stage.result(table, stand=standing.height, comparisons=stage.markdown(table))
 

@@ -10,6 +10,7 @@ import polars as pl
 import stages
 from assets import stage
 from assets.results.comparisons import by_experiment
+from settings.profile import Profile
 from store import Store
 
 REPORT = "report.html"
@@ -26,7 +27,7 @@ def results(
     comparisons: pl.DataFrame,
     au_statistics: pl.DataFrame,
     store: dg.ResourceParam[Store],
-    profile: dg.ResourceParam[Any],
+    profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
     """Every measure of every experiment with its 95 % interval, tidy; the report lies at `report` in the
     metadata.
@@ -41,6 +42,7 @@ def results(
     recipe_scores, recipe = through_recipe(au_scores, labels, au_statistics, profile)
     found = tables.results(scores, by_experiment(clip_scores, profile.experiments), competitor, recipe_scores)
     settings = {name: experiment.model_dump() for name, experiment in profile.experiments.items()}
+    now = datetime.now(UTC)
     over_seeds = seeds.over_seeds(found, seeds.groups(settings))
     path = report.write(
         store.home / REPORT,
@@ -49,7 +51,7 @@ def results(
             notice=profile.notice,
             judge=f"{judge} {recipe}",
             floors=floors(trained_model, profile),
-            subtitle=f"profile {profile.name}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, run {context.run_id}",
+            subtitle=f"profile {Path(profile.name).name}, {now:%Y-%m-%d %H:%M} UTC, run {context.run_id}",
             results=found,
             au_scores=scores,
             recipe_scores=recipe_scores,
@@ -78,7 +80,7 @@ def results(
 
 
 def through_recipe(
-    au_scores: pl.DataFrame, labels: pl.DataFrame, au_statistics: pl.DataFrame, profile: Any
+    au_scores: pl.DataFrame, labels: pl.DataFrame, au_statistics: pl.DataFrame, profile: Profile
 ) -> tuple[dict[str, pl.DataFrame] | None, str]:
     """The judge's readings corrected as its labels were, an experiment, and a sentence on that. None where
     the judge is no labeller: the recipe was fitted to another estimator's readings.
@@ -96,7 +98,7 @@ def through_recipe(
     return by_experiment(corrected, profile.experiments), said
 
 
-def floors(trained_model: pl.DataFrame, profile: Any) -> list[str]:
+def floors(trained_model: pl.DataFrame, profile: Profile) -> list[str]:
     """The experiments with nothing trained on a base that was never shown what the words for AUs mean."""
     if profile.base.knows_expressions:
         return []
@@ -112,7 +114,7 @@ def _losses(store: Store, trained_model: pl.DataFrame) -> dict[str, pl.DataFrame
 
 
 def _facts(
-    store: Store, profile: Any, trained_model: pl.DataFrame, au_scores: pl.DataFrame, judge: str
+    store: Store, profile: Profile, trained_model: pl.DataFrame, au_scores: pl.DataFrame, judge: str
 ) -> dict[str, dict[str, object]]:
     versions: dict[str, object] = {name: store.version(name) for name in (*stages.FUNNEL, "latents")}
     trained = {row["experiment"]: row["model_hash"] or "untouched base" for row in trained_model.to_dicts()}
@@ -159,7 +161,7 @@ def every_experiment_is_complete(
     results: pl.DataFrame,
     au_scores: pl.DataFrame,
     training_set: pl.DataFrame,
-    profile: dg.ResourceParam[Any],
+    profile: dg.ResourceParam[Profile],
 ) -> dg.AssetCheckResult:
     """Every experiment was measured on every sample of the protocol (1650), with the same prompts and noise:
     those that are drawn change with the training set.

@@ -20,7 +20,7 @@ from store.files import Files
 from store.hashing import hash_bytes
 
 STEM = "Manually_Annotated"
-MEMBER_SCHEMA = pl.Schema({"content_hash": pl.String, **probing.SCHEMA})
+MEMBER_SCHEMA = pl.Schema({"content_hash": pl.String(), **probing.SCHEMA})
 _FOUND = pl.Schema(
     {
         "listed": pl.String,
@@ -151,7 +151,8 @@ def _judged(
             return {"key": key}
         probe = probing.probe_content(content)
         row = {"key": key, "content_hash": hash_bytes(content)} | vars(probe)
-        if not probe.reason_code and min(probe.width, probe.height) >= min_side:
+        sides = probe.width, probe.height
+        if not probe.reason_code and None not in sides and min(filter(None, sides)) >= min_side:
             files.put(content, suffix)
         return row
 

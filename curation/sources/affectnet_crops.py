@@ -156,7 +156,7 @@ def _document(folder: Path, names: list[str]) -> Labels:
         entries = {
             "".join(filter(str.isalpha, key.lower())): value for part in parts for key, value in part.items()
         }
-        labels = {
+        labels: Labels = {
             column: _cell(list(_flat(entries[key])))
             for column, keys in _KEYS.items()
             for key in reversed(keys)

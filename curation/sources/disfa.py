@@ -96,7 +96,7 @@ class _Found:
 
     def spare(self) -> pl.DataFrame:
         """Rows that say which files were left alone: second videos of a subject, names that are no text."""
-        spare = [
+        spare: list[tuple[str | None, str, str, str]] = [
             (subject, name, Reason.SECOND_VIDEO.value, f"{name} beside {names[0]}")
             for (subject, _), names in sorted(self.videos.items())
             for name in names[1:]
@@ -127,11 +127,11 @@ def _find(folder: Path, cameras: Sequence[str]) -> _Found:
         subject = (
             disfa_pictures.find_subject(place, file if is_video else None) if is_video or is_still else None
         )
-        key = subject, "right" if _RIGHT.search(name) else "left"
+        camera = "right" if _RIGHT.search(name) else "left"
         if subject is None:
             found.strangers += int(is_video or is_still)
-        elif key[1] in cameras:
-            (found.videos if is_video else found.stills).setdefault(key, []).append(name)
+        elif camera in cameras:
+            (found.videos if is_video else found.stills).setdefault((subject, camera), []).append(name)
     if not found.labels:
         raise RawDataError(f"no label file named like SN001_au1.txt in {folder / disfa_labels.FOLDER}")
     for camera in cameras:

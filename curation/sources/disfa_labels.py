@@ -209,7 +209,8 @@ def _lines(
 ) -> tuple[pl.DataFrame, dict[tuple[str, int], str]]:
     """One row a line: the columns of _LINE, `place`, `complaint`; and why the files of a (subject, AU) gave
     none."""
-    tables, unread = [pl.DataFrame(schema=_LINE)], {}
+    tables = [pl.DataFrame(schema=_LINE)]
+    unread: dict[tuple[str, int], str] = {}
     for subject, files in subjects.items():
         for au, path, name in files:
             try:

@@ -8,7 +8,7 @@ import subprocess
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 
 import polars as pl
 import rarfile
@@ -37,10 +37,10 @@ _BLOCK = pl.Struct(
 PART_SCHEMA = pl.Schema(
     {
         "blocks": pl.List(_BLOCK),
-        "bytes": pl.Int64,
-        "more": pl.Boolean,  # says that a part follows
-        "locked": pl.Boolean,  # encrypted
-        "cut": pl.String,  # why its headers end early
+        "bytes": pl.Int64(),
+        "more": pl.Boolean(),  # says that a part follows
+        "locked": pl.Boolean(),  # encrypted
+        "cut": pl.String(),  # why its headers end early
     }
 )
 """Result columns of a memo of headers: `store.memo("archive_parts", PART_SCHEMA)`."""
@@ -65,7 +65,7 @@ def parts(folders: list[Path], stem: str) -> list[Path]:
     Raises RawDataError if a part between the first and the last is missing.
     """
     for folder in folders:
-        found = {}
+        found: dict[int, Path] = {}
         for path in sorted(folder.glob(f"{stem}.part*.rar")):
             if number := re.fullmatch(r"\.part(\d+)\.rar", path.name.removeprefix(stem)):
                 found.setdefault(int(number[1]), path)
@@ -207,15 +207,17 @@ def _unpacked(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Itera
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=1 << 20
     ) as process:
+        stream = process.stdout
+        assert stream is not None
         try:
             ahead = b""
             for row in files.iter_rows(named=True):
                 if not left:
                     return
                 if row["size"] > MAX_BYTES:
-                    content, ahead = b"", _skip(process.stdout, row["size"] - len(ahead))
+                    content, ahead = b"", _skip(stream, row["size"] - len(ahead))
                 else:
-                    content, ahead = ahead + process.stdout.read(max(0, row["size"] - len(ahead))), b""
+                    content, ahead = ahead + stream.read(max(0, row["size"] - len(ahead))), b""
                     content, ahead = content[: row["size"]], content[row["size"] :]
                 read += len(content)
                 if row["size"] and not read and whole:
@@ -229,7 +231,7 @@ def _unpacked(paths: list[Path], files: pl.DataFrame, wanted: set[int]) -> Itera
             process.kill()
 
 
-def _skip(stream: BinaryIO, size: int) -> bytes:
+def _skip(stream: IO[bytes], size: int) -> bytes:
     while size > 0 and (found := stream.read(min(size, 1 << 20))):
         size -= len(found)
     return b""

@@ -116,7 +116,9 @@ def _decoded(path: Path, files: Files) -> Video:
             return Video(problem="has no picture stream")
         stream = container.streams.video[0]
         video = Video(width=stream.width, height=stream.height, expected=stream.frames or None)
-        damage, stamps, names = _Damage(), [], []
+        damage = _Damage()
+        stamps: list[int | None] = []
+        names: list[str] = []
         is_avi = container.format.name == "avi"
         # read before the packets are, since FFmpeg adds to it what it meets
         index = {entry.pos + _AVI_HEAD: entry.timestamp for entry in stream.index_entries} if is_avi else {}
@@ -205,9 +207,10 @@ def _numbers(stamps: Sequence[int | None], stream, timed: bool, damage: _Damage)
     expected, rate, base = stream.frames or None, stream.average_rate, stream.time_base
     if expected == len(stamps) or (expected is None and damage.at is None):
         return counted
-    if timed and rate and base and stamps and None not in stamps:
-        first = (stream.start_time or 0) if damage.at == 0 else stamps[0]
-        numbers = [round((stamp - first) * base * rate) for stamp in stamps]
+    known = [stamp for stamp in stamps if stamp is not None]
+    if timed and rate and base and stamps and len(known) == len(stamps):
+        first = (stream.start_time or 0) if damage.at == 0 else known[0]
+        numbers = [round((stamp - first) * base * rate) for stamp in known]
         rising = all(one < other for one, other in pairwise(numbers))
         if rising and numbers[0] >= 0 and (expected is None or numbers[-1] < expected):
             return numbers

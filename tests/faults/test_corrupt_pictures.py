@@ -13,6 +13,7 @@ import facs
 from assets.data_set import au_annotation, captions, face_crop, photorealism, raw, resolution
 from inference.abilities import Answer, Reading
 from inference.images import ImageError
+from settings.profile import BlipCaptions, BlipPhotorealism, VouchedPhotorealism
 from store import Store
 from store.hashing import hash_file
 
@@ -58,6 +59,17 @@ def portraits(tmp_path) -> Path:
     return folder
 
 
+JUDGED_BY = {
+    "blip2": BlipPhotorealism(
+        provider="blip2",
+        model="none",
+        questions={"cartoon": "a?", "real": "b?"},
+        thresholds={"cartoon": 0.5, "real": 0.5},
+    ),
+    "vouched": VouchedPhotorealism(provider="vouched", by="Ann"),
+}
+
+
 def annotate_with_these(monkeypatch):
     made = {"answers": Blip2, "captions": Blip2, "action_units": Estimator}
     monkeypatch.setattr("inference.abilities.build", lambda ability, settings: made[ability]())
@@ -74,13 +86,7 @@ def materialised(
         framing=SimpleNamespace(affectnet="squash", disfa="squash", folder="squash", margin=0.25),
         resolution=SimpleNamespace(min_side=64, inclusive=True),
         corrections=SimpleNamespace(recipe="paper"),
-        photorealism=SimpleNamespace(
-            provider=provider,
-            by="Ann",
-            questions={"cartoon": "a?", "real": "b?"},
-            thresholds={"cartoon": 0.5, "real": 0.5},
-            chosen={"provider": "blip2"},
-        ),
+        photorealism=JUDGED_BY[provider],
         au_estimator=SimpleNamespace(
             provider="miniature.estimator:TinyEstimator",
             chosen={"provider": "miniature.estimator:TinyEstimator"},
@@ -133,6 +139,6 @@ def test_a_file_that_is_gone_fails_the_stage_instead(portraits, tmp_path, monkey
         ("b", str(portraits / "x.jpg"), "h"),
     ]
     table = pl.DataFrame(rows, schema=["sample_id", "path", "content_hash"], orient="row")
-    profile = SimpleNamespace(captions=SimpleNamespace(chosen={"provider": "blip2"}), chunk=8)
+    settings = BlipCaptions(provider="blip2", model="none")
     with pytest.raises(ImageError, match=r"x\.jpg"):
-        captions._written(dg.build_asset_context(), Store(tmp_path / "home"), profile, table)
+        captions._written(dg.build_asset_context(), Store(tmp_path / "home"), settings, table, 8)

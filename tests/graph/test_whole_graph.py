@@ -115,6 +115,7 @@ def test_one_command_ends_with_results_and_report(undisturbed):
     report = home / "report.html"
     assert f"report: {report}" in first.output and report.stat().st_size > 100_000
     assert "http://" not in (text := report.read_text()) and "data:image/png;base64" in text
+    assert str(home.parent) not in text and str(PROJECT) not in text, "a path of this machine"
 
 
 def test_every_commit_says_what_made_it(undisturbed):

@@ -58,7 +58,9 @@ def test_an_example_applies_and_works(tmp_path, name, does):
     copy = shutil.copytree(PROJECT, tmp_path / "copy", ignore=shutil.ignore_patterns(*LEFT))
     patch = EXAMPLES / f"{name}.patch"
     applied = subprocess.run(["git", "apply", str(patch)], cwd=copy, capture_output=True, text=True)
-    assert applied.returncode == 0, f"{patch} no longer applies:\n{applied.stderr}"
+    assert applied.returncode == 0, (
+        f"{patch} no longer applies: apply it by hand, renew it by git diff -U2\n{applied.stderr}"
+    )
     environment = os.environ | {"PYTHONPATH": str(copy), "FINEFACE_HOME": str(tmp_path / "home")}
     done = subprocess.run(
         [sys.executable, "-c", does], cwd=copy, env=environment, capture_output=True, text=True

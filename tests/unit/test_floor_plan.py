@@ -41,10 +41,11 @@ def test_vocabularies_import_the_standard_library_only(module):
 @pytest.mark.parametrize(
     "statement",
     [
-        "import facs, store",
+        "import facs, reasons, stages, store",
+        "import settings.profile, settings.providers, settings.view",
         "import curation.corrections, curation.training_set, curation.photorealism",
         "import curation.sources.affectnet, curation.sources.disfa, curation.sources.folder",
-        "import provenance.why",
+        "import provenance.why, provenance.story",
         "import methods, methods.registry, methods.wording, inference.au_encoders",
     ],
 )

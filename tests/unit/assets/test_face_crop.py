@@ -20,7 +20,7 @@ from curation import frames
 from curation.frames import LABELS
 from inference import abilities, images
 from inference.abilities import Face
-from settings.profile import Framing, Split
+from settings.profile import Framing, SidecarCaptions, Split
 from store import Store
 from store.hashing import hash_file
 
@@ -192,7 +192,7 @@ def test_all_later_stages_see_the_same_part_and_manual_labels_stay_with_it(store
     disfa = disfa.with_columns(pl.col(LABELS).fill_null(0.0))
     settings = Settings(min_side=20, affectnet="face", disfa="face", margin=0.25)
     settings.resolution.inclusive, settings.corrections = True, SimpleNamespace(recipe="paper")
-    settings.captions, settings.split = SimpleNamespace(provider="sidecar"), Split()
+    settings.captions, settings.split = SidecarCaptions(provider="sidecar"), Split()
     settings.au_estimator = SimpleNamespace(provider="conv")
     table, _ = crop(store, settings, affectnet, disfa)
     seen = dict(table.filter("keep").select("sample_id", "file").iter_rows())

@@ -267,6 +267,14 @@ def test_it_says_which_differences_stand(page):
     assert "does not stand" in text and "p < 0.001" in text
 
 
+def test_few_prompts_are_said_to_show_nothing(page):
+    few = {name: frame.filter(prompt_index=0) for name, frame in AU_SCORES.items()}
+    found = comparisons.compare(few, {}, [("fineface", "sd")])
+    data = report.ReportData("x", tables.results(few), few, comparisons=found)
+    assert "So few prompts can show none." in Page(report.render(data)).text
+    assert "So few prompts" not in Page(page).text
+
+
 def test_a_base_that_was_never_told_is_a_floor_beside_its_number(page):
     text = re.sub(r"\s+", " ", Page(page).text)
     assert "sd: a floor, not a text baseline." in text

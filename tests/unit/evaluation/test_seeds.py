@@ -30,6 +30,12 @@ def test_another_way_of_sampling_is_no_other_seed():
     assert seeds.groups({"a": experiment(0), "b": other}) == {}
 
 
+def test_the_same_seed_twice_is_one_training():
+    found = seeds.groups({"a": experiment(0), "copy": experiment(0), "b": experiment(1)})
+    assert found == {"a": ["a", "b"]}
+    assert seeds.groups({"a": experiment(0), "copy": experiment(0)}) == {}
+
+
 def results(values: dict[str, float | None]) -> pl.DataFrame:
     rows = [(name, "individual", "clip_i", value, None, None, 900) for name, value in values.items()]
     return pl.DataFrame(rows, schema=tables.RESULTS, orient="row")

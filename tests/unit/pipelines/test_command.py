@@ -137,3 +137,27 @@ def test_results_of_another_run_are_not_shown_as_this_ones(tmp_path, monkeypatch
     assert "stand as they were: this run did not make them" in said[0] and "numbers" not in said[0]
     _results(tmp_path, now=True)
     assert said[1] == "\n1 numbers"
+
+
+def test_repair_forgets_damaged_answers_and_names_damaged_tables(tmp_path):
+    import polars as pl
+
+    from store import Store
+
+    store = Store(tmp_path)
+    memo = store.memo("captions", {"caption": pl.String()})
+    for key in ("a", "b"):
+        memo.get_or_compute(
+            pl.DataFrame({"key": [key]}), lambda part: part.with_columns(caption=pl.lit("a face")), chunk=9
+        )
+    store.write("resolution", pl.DataFrame({"sample_id": ["a"]}))
+    asked = ["repair", "--home", str(tmp_path)]
+    assert "nothing that is left is damaged" in runner.invoke(app, asked).output
+    next((tmp_path / "memo" / "captions").rglob("*.parquet")).unlink()
+    done = runner.invoke(app, asked)
+    assert done.exit_code == 0 and "memo captions: 1 damaged files forgotten" in done.output
+    assert len(store.memo("captions")) == 1
+    next((tmp_path / "tables" / "resolution").rglob("*.parquet")).unlink()
+    done = runner.invoke(app, asked)
+    assert done.exit_code == 1 and "fineface run --select resolution writes it anew" in done.output
+    assert "1 damaged and not mended here" in done.output and "Traceback" not in done.output

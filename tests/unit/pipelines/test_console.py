@@ -73,3 +73,10 @@ def test_what_was_made_is_known(printed):
 
     console, _ = printed(sound)
     assert console.made == ["sound"] and console.total().startswith("1 stages")
+
+
+def test_what_is_damaged_is_a_matter_for_repair(printed):
+    from store.errors import CorruptTable
+
+    console, _ = printed(failing(CorruptTable("memo 'captions' cannot be read")))
+    assert "fineface repair" in _what_helps(console.causes)

@@ -65,3 +65,9 @@ def test_settings_and_names_are_of_the_same_providers():
     captioning = named(profile.BlipCaptions, profile.LavisCaptions)
     assert answering == set(providers.PROVIDERS["answers"])
     assert captioning == set(providers.PROVIDERS["captions"])
+
+
+def test_blind_spots_are_those_of_known_estimators():
+    from inference.abilities import BLIND_SPOTS
+
+    assert set(BLIND_SPOTS) <= set(providers.PROVIDERS["action_units"])

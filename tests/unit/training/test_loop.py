@@ -17,6 +17,7 @@ from tiny_training import changed, content, make_job, write_dataset, write_home
 from inference import adapter as au_adapter
 from inference.pipeline import FineFacePipeline
 from methods.model import Batch, MethodError, TrainedModel
+from training import job as jobs
 from training import loop, progress
 from training.captions import CaptionEmbeddings
 from training.job import JobError
@@ -167,6 +168,7 @@ def test_clipping_limits_the_gradient_that_the_optimiser_sees(finished, tmp_path
 def test_half_precision_trains_float32_parameters(finished, tmp_path):
     job = changed(finished[0], output=str(tmp_path), precision="bfloat16", steps=2, sample_every=2)
     loop.train(job)
+    assert torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32
     for name in ("adapter", "pytorch_lora_weights"):
         tensors = load_file(tmp_path / f"model/{name}.safetensors")
         assert {t.dtype for t in tensors.values()} == {torch.float32}
@@ -324,3 +326,16 @@ def test_captions_are_those_of_the_pipeline_kept_or_not(home):
     torch.testing.assert_close(made.at(indices), expected)
     torch.testing.assert_close(kept.at(indices), expected, atol=1e-5, rtol=1e-4)
     assert not kept.at(indices).requires_grad
+
+
+GOLDEN = [(2, 1.361019), (3, 1.388961), (4, 0.878488), (6, 0.999663), (7, 1.690954)]
+
+
+def test_what_is_trained_has_not_changed_unsaid(finished):
+    """The losses of a recorded training. Where a change moves them on purpose, what was trained before is
+    another model: raise training.job.CODE_VERSION, or the method's or encoder's version, and record anew.
+    """
+    assert jobs.CODE_VERSION == "2" and finished[0].train.code_version == "2, encoder 1"
+    found = [(line["step"], line["loss"]) for line in progress.read(finished[1])]
+    assert [step for step, _ in found] == [step for step, _ in GOLDEN]
+    assert [loss for _, loss in found] == pytest.approx([loss for _, loss in GOLDEN], rel=2e-3)
