@@ -37,7 +37,7 @@ def write_rendered(
     """Write `folder`/affectnet and `folder`/disfa of the rendered world unless they are there.
 
     `size`: side of the smallest usable picture in pixels; a frame of DISFA is twice as wide, 4:3, as in the
-    drawn world. A picture of 64 px takes about 30 ms of a core, one of 512 px about 1 s. Guarantees as
+    drawn world. A picture of 64 px takes about 23 ms of a core, one of 512 px about 1 s. Guarantees as
     for `write_raw`. Raises ValueError for a size below 16 or more than 27 subjects.
     """
     if size < 16:

@@ -21,14 +21,18 @@ class Hits(NamedTuple):
 
 
 class Caster:
-    """Triangles `corners` float32 [F, 3, 3], in metres, ready to be looked at."""
+    """A mesh, `vertices` float32 [V, 3] in metres and `triangles` int [F, 3], ready to be looked at."""
 
-    def __init__(self, corners: np.ndarray):
+    def __init__(self, vertices: np.ndarray, triangles: np.ndarray):
         from embreex import rtcore_scene
         from embreex.mesh_construction import TriangleMesh
 
         self._scene = rtcore_scene.EmbreeScene()
-        TriangleMesh(self._scene, np.ascontiguousarray(corners, dtype=np.float32))
+        TriangleMesh(
+            self._scene,
+            np.ascontiguousarray(vertices, dtype=np.float32),
+            np.ascontiguousarray(triangles, dtype=np.int32),
+        )
 
     def look(self, frame: float, width: int, height: int) -> Hits:
         """What a camera at y = -DISTANCE sees with `width` × `height` rays, row by row from the top left.

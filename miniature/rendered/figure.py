@@ -100,7 +100,7 @@ def _open_air(rig: head.Rig, normals: np.ndarray, directions: int = 48) -> np.nd
     rng = np.random.default_rng(5)
     sky = rng.standard_normal((directions, 3)).astype(np.float32)
     sky /= np.linalg.norm(sky, axis=1, keepdims=True)
-    caster = Caster(rig.neutral[rig.triangles])
+    caster = Caster(rig.neutral, rig.triangles)
     start = rig.neutral + 0.0012 * normals
     seen, weight = np.zeros(len(start), np.float32), np.zeros(len(start), np.float32)
     for direction in sky:
@@ -238,18 +238,29 @@ def _thickness(person: Person, known: _Places, hair: np.ndarray) -> np.ndarray:
     return (full * volume * lumps * part * curl).astype(np.float32)
 
 
+_EYES, _CHIN = np.array([0.0, -0.128, 0.1446]), np.array([0.0, -0.140, 0.0365])
+"""Of the reference head: between the eyes, and the tip of the chin."""
+
+
+@functools.cache
+def _anchors() -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the rig's vertices around both eyes and at the chin."""
+    reference = head.load().neutral
+    beside = np.abs(np.abs(reference[:, 0]) - 0.0335) >= 0.012
+    eyes = np.abs(reference - _EYES)[:, [1, 2]].sum(1) + beside
+    chin = np.linalg.norm(reference - _CHIN, axis=1)
+    return np.argsort(eyes)[:24], np.argsort(chin)[:12]
+
+
 def _placement(still: np.ndarray) -> tuple[np.ndarray, float]:
     """What to take away from coordinates, and what to divide them by, to centre a face of the usual size."""
     reference = head.load().neutral
-    eyes = np.abs(reference - [0, -0.128, 0.1446])[:, [1, 2]].sum(1) + np.where(
-        np.abs(np.abs(reference[:, 0]) - 0.0335) < 0.012, 0, 1
+    eye, tip = (
+        still[rows].mean(0) - reference[rows].mean(0) + place
+        for rows, place in zip(_anchors(), (_EYES, _CHIN), strict=True)
     )
-    chin = np.linalg.norm(reference - [0, -0.140, 0.0365], axis=1)
-    eye_rows, chin_rows = np.argsort(eyes)[:24], np.argsort(chin)[:12]
-    eye = still[eye_rows].mean(0) - reference[eye_rows].mean(0) + [0, -0.128, 0.1446]
-    tip = still[chin_rows].mean(0) - reference[chin_rows].mean(0) + [0, -0.140, 0.0365]
-    size = (eye[2] - tip[2]) / (0.1446 - 0.0365)
-    middle = np.array([0.0, eye[1] + 0.075, eye[2] - (0.1446 - _MIDDLE_Z) * size])
+    size = (eye[2] - tip[2]) / (_EYES[2] - _CHIN[2])
+    middle = np.array([0.0, eye[1] + 0.075, eye[2] - (_EYES[2] - _MIDDLE_Z) * size])
     return middle, float(size)
 
 

@@ -38,7 +38,7 @@ def render(
     width, height = size[0] * finer, size[1] * finer
     built = figures.build(person, intensities, asymmetry, blink)
     vertices, normals = posed(built, shot)
-    caster = Caster(vertices[built.triangles])
+    caster = Caster(vertices, built.triangles)
     lights = shading.Lights(shot)
     shadow = _shadow(caster, vertices, normals, lights.key)
     hits = caster.look(FRAME, width, height)

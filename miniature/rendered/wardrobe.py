@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from miniature.rendered.people import Person
@@ -51,14 +53,24 @@ def curtain(person: Person, still: np.ndarray) -> Part:
     return _grid(points, np.broadcast_to(angle * 0.08, x.shape))
 
 
+@functools.cache
+def _gums() -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the rig's vertices below the nose and on the chin, which the teeth go with."""
+    reference = head.load().neutral
+    above, below = (
+        np.linalg.norm(reference - place, axis=1).argsort()[:20]
+        for place in ([0, -0.152, 0.091], [0, -0.146, 0.050])
+    )
+    return above, below
+
+
 def teeth(still: np.ndarray, jaw: np.ndarray) -> tuple[Part, Part]:
     """Upper and lower teeth; the lower ones go with the jaw.
 
     `still` [V, 3]: the head without expression; `jaw` [V, 3]: with the jaw's motion alone.
     """
     reference = head.load().neutral
-    above = np.linalg.norm(reference - [0, -0.152, 0.091], axis=1).argsort()[:20]
-    below = np.linalg.norm(reference - [0, -0.146, 0.050], axis=1).argsort()[:20]
+    above, below = _gums()
     upper_shift = (still[above] - reference[above]).mean(0)
     lower_shift = (jaw[below] - reference[below]).mean(0)
     return (
