@@ -477,8 +477,6 @@ STAGES: tuple[Stage, ...] = (
             "final_loss": _number("Mean loss of the last steps."),
             "key": _text("Hash of all that decides it.", null=True),
             "samples": _count("Samples it was trained on.", null=True),
-            "training_set_version": _count("The table's version that was read."),
-            "latents_version": _count("The table's version that was read."),
         },
         reads=("base", "experiments", "evaluation.protocol"),
     ),

@@ -3,7 +3,6 @@
 import base64
 import io
 import shlex
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import jinja2
 import polars as pl
 
 from inference.images import ImageError, load
+from store import file_system
 
 SIDE = 256
 
@@ -56,15 +56,7 @@ def write(
         {**row, "picture": _inline(row["path"]), "quoted": shlex.quote(row["sample_id"])}
         for row in rows.to_dicts()
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page = PAGE.render(rows=shown, questions=questions, thresholds=thresholds)
-    # Faces are for their owner alone (0600), and a link in the page's place is replaced, never followed.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".half-") as folder:
-        draft = Path(folder) / path.name
-        draft.touch(mode=0o600)
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(path)
-    return path
+    return file_system.write(path, PAGE.render(rows=shown, questions=questions, thresholds=thresholds))
 
 
 def _inline(path: str) -> str:

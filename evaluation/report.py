@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ import facs
 from evaluation import comparisons, figures, funnel, grids, guidance, metrics, tables
 from evaluation.metrics import Scores
 from reasons import Reason
+from store import file_system
 
 _FOLDER = Path(__file__).parent
 _PER_AU = {
@@ -85,19 +85,7 @@ class Picture(NamedTuple):
 
 def write(path: str | os.PathLike, data: ReportData) -> Path:
     """Write the report of `data` to `path`, replacing what was there in one step, and return the path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page = render(data)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return path
+    return file_system.write(Path(path), render(data))
 
 
 def render(data: ReportData) -> str:

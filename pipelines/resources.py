@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from dagster._core.errors import DagsterInvariantViolationError
 
 from assets.stage import SETTINGS
 from store import Store
@@ -17,14 +18,16 @@ from store.hashing import hash_frame
 class StageTables(dg.IOManager):
     """Stage tables as the arguments and results of assets.
 
-    Every Delta commit carries what made it: run id, code version, data version, and the version of each
-    upstream table as it was read. A partition is a table of its own, `<asset>/<experiment>`; an asset without
-    partitions that reads a partitioned one gets the rows of all experiments materialised so far.
+    Every Delta commit carries what made it: run id, code version, data version, and the version of each table
+    that was read, as an argument or from the store that the asset was handed. A partition is a table of its
+    own, `<asset>/<experiment>`; an asset without partitions that reads a partitioned one gets the rows of all
+    experiments materialised so far.
     """
 
     def __init__(self, store: Store, profile: str):
         self._store, self._profile = store, profile
         self._read: dict[tuple[str, str], dict[str, int | None]] = {}
+        store.on_read = self._note_side_door
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
         """The latest version of the upstream table. Raises MissingTable if it was never materialised."""
@@ -55,6 +58,15 @@ class StageTables(dg.IOManager):
         }
         version = self._store.write(stage, obj, commit)
         context.add_output_metadata({"table": stage, "table_version": version})
+
+    def _note_side_door(self, stage: str, version: int) -> None:
+        """Of an asset that reads a table from the store itself. What reads outside of a step is no stage."""
+        try:
+            step = dg.AssetExecutionContext.get()
+        except DagsterInvariantViolationError:
+            return
+        key = (step.run_id, step.op_execution_context.get_step_execution_context().step.key)
+        self._read.setdefault(key, {})[stage] = version
 
     def _note(self, context: dg.InputContext, stage: str, version: int | None) -> None:
         run_id, step = context.step_context.run_id, context.step_context.step.key

@@ -17,10 +17,12 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from store.errors import CorruptTable, StoreError
+from store.file_system import make_folder
 
 T = TypeVar("T")
 
 ATTEMPTS = 8
+MEND = "'fineface repair' mends what can be made again"
 _ONE_FILE = 1 << 50
 
 
@@ -43,7 +45,7 @@ class Delta:
             ):
                 raise
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise CorruptTable(f"{self.what} cannot be read: {self.folder}: {reason}") from error
+            raise CorruptTable(f"{self.what} cannot be read: {self.folder}: {reason}; {MEND}") from error
 
     def open(self, version: int | None = None) -> DeltaTable | None:
         """The table at `version` (default: latest), None if it was never written. Raises CorruptTable."""
@@ -63,7 +65,14 @@ class Delta:
         with self._readable():
             actions = pl.DataFrame(table.get_add_actions(flatten=True))
             actions = actions.sort("modification_time", "path").select("path", "size_bytes")
-        return [(self.folder / urllib.parse.unquote(name), size) for name, size in actions.iter_rows()]
+        return [(self._inside(urllib.parse.unquote(name)), size) for name, size in actions.iter_rows()]
+
+    def _inside(self, name: str) -> Path:
+        """A data file that the log names. Raises CorruptTable for one elsewhere: the log may be damaged."""
+        path = self.folder / name
+        if ".." in path.parts or ":" in name or not path.is_relative_to(self.folder) or path.is_symlink():
+            raise CorruptTable(f"{self.what} cannot be read: its log in {self.folder} names {name!r}")
+        return path
 
     def files(self, table: DeltaTable) -> list[Path]:
         """The data files of this version, oldest first. Raises CorruptTable for one that is absent or cut
@@ -73,7 +82,7 @@ class Delta:
             found = path.stat().st_size if path.exists() else None
             if found != size:
                 state = "is missing" if found is None else f"has {found} bytes, not {size}"
-                raise CorruptTable(f"{self.what} cannot be read: {path} {state}")
+                raise CorruptTable(f"{self.what} cannot be read: {path} {state}; {MEND}")
             files.append(path)
         return files
 
@@ -112,7 +121,7 @@ class Delta:
         metadata: Mapping[str, str] | None = None,
     ) -> DeltaTable:
         """One commit onto `table` (None: create it). Raises DeltaError when another process was faster."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         schema_mode = "overwrite" if overwrite and table is not None else "merge" if new_columns else None
         write_deltalake(  # type: ignore[call-overload]
             self.folder.as_uri() if table is None else table,

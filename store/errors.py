@@ -21,6 +21,14 @@ class CorruptFile(StoreError):
     """A content-named file whose bytes no longer match its name."""
 
 
+class HomeError(StoreError, ValueError):
+    """A home that cannot be used: its path cannot be addressed, or it cannot be written to."""
+
+
+class Locked(StoreError):
+    """A lock that another process holds for longer than was to be waited."""
+
+
 class UnstorableColumn(StoreError, TypeError):
     """A column whose type no Delta table can hold, such as an all-null column without a type."""
 

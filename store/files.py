@@ -1,11 +1,10 @@
 """Content-named files: frames, latents, pictures, adapters. A name is the hash of the bytes and a suffix."""
 
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from store import file_system
 from store.errors import CorruptFile, MissingFile
 from store.hashing import hash_bytes, hash_readable_files
 
@@ -30,10 +29,15 @@ class Files:
         a suffix that is not like `.png` or `.tar.gz`."""
         path = self._target(hash_bytes(data), suffix)
         if not _holds(path, data):
-            with _temporary(path) as file:
-                file.write(data)
-                _publish(file, path)
+            file_system.write(path, data)
         return path.name
+
+    def remove(self, name: str) -> bool:
+        """Removes the file `name`; whether it was there."""
+        path = self.path(name)
+        there = path.is_file()
+        path.unlink(missing_ok=True)
+        return there
 
     def path(self, name: str) -> Path:
         """Where the file `name` lies, whether or not it exists. Raises ValueError for what is not a name."""
@@ -54,7 +58,7 @@ class Files:
             raise MissingFile(f"{self.kind}: no file {name} at {path}") from None
         if hash_bytes(data) != name[:32]:
             raise CorruptFile(
-                f"{self.kind}: the bytes of {path} do not match its name; remove it to rebuild it"
+                f"{self.kind}: the bytes of {path} do not match its name; 'fineface repair' removes it"
             )
         return data
 
@@ -67,9 +71,12 @@ class Files:
     def _target(self, digest: str, suffix: str) -> Path:
         if not _SUFFIX.fullmatch(suffix):
             raise ValueError(f"{self.kind}: {suffix!r} is not a suffix like '.png'")
-        path = self.path(digest + suffix)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+        return self.path(digest + suffix)
+
+
+def is_name(name: str) -> bool:
+    """Whether a file so called is one of ours."""
+    return _NAME.fullmatch(name) is not None
 
 
 def _holds(path: Path, data: bytes) -> bool:
@@ -78,34 +85,3 @@ def _holds(path: Path, data: bytes) -> bool:
         return path.stat().st_size == len(data) and path.read_bytes() == data
     except OSError:
         return False
-
-
-class _temporary:
-    """A file beside `path` that is gone at the end unless published. Its name is never that of a stored
-    file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> "tempfile._TemporaryFileWrapper":
-        self._file = tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=".half-", delete=False)
-        return self._file
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        Path(self._file.name).unlink(missing_ok=True)
-
-
-def _publish(file: "tempfile._TemporaryFileWrapper", path: Path) -> None:
-    file.close()
-    os.chmod(file.name, 0o666 & ~_UMASK)
-    os.replace(file.name, path)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-_UMASK = _umask()

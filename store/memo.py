@@ -69,6 +69,11 @@ class MemoResult:
     reused: int
 
 
+def _is_power(chunks: int) -> bool:
+    """Whether to compact now: each time twice as late, so that no row is rewritten more than a few times."""
+    return chunks >= COMPACT_DURING and chunks & (chunks - 1) == 0
+
+
 def _oldest(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.sort(COMPUTED_AT, maintain_order=True).unique("key", keep="first", maintain_order=True)
 
@@ -121,8 +126,8 @@ class Memo:
             if progress:
                 done = min(offset + chunk, missing.height)
                 progress(Progress(done, missing.height, time.monotonic() - started))
-            if (offset // chunk) % COMPACT_DURING == COMPACT_DURING - 1 and table is not None:
-                self._compact(table)
+            if _is_power(offset // chunk + 1):
+                self.compact()
         if missing.height:
             self.compact()
         return self._result(found, missing, answered)
@@ -155,12 +160,13 @@ class Memo:
             rows = self._typed(rows)
             self._refuse("returned rows nobody asked for:", set(rows["key"]) - left)
             self._refuse("returned several rows for", rows.filter(pl.col("key").is_duplicated())["key"])
-            table, chunks = self._append(rows, None), chunks + 1
+            self._append(rows, None)
+            chunks += 1
             left.difference_update(rows["key"])
             if progress:
                 progress(Progress(missing.height - len(left), missing.height, time.monotonic() - started))
-            if chunks % COMPACT_DURING == 0:
-                self._compact(table)
+            if _is_power(chunks):
+                self.compact()
 
         with closing(answer(missing)) as stream:  # type: ignore[type-var]
             try:
@@ -317,8 +323,12 @@ class Memo:
         return self._delta.retry(attempt)
 
     def _compact(self, table: DeltaTable) -> bool:
+        """One file in the place of all that `table` has at its version, each key once. An ordinary overwrite:
+        of two at once, or where rows were appended meanwhile, the commit that comes second fails, and an
+        append that comes second is repeated, so no row is lost or there twice."""
         try:
-            table.optimize.compact()
+            rows = self._delta.collect(self._delta.scan(table))
+            self._delta.write(_oldest(rows), table, overwrite=True)
             table.vacuum(retention_hours=_WEEK_HOURS, dry_run=False)
         except DeltaError:
             return False

@@ -3,16 +3,18 @@ folder."""
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from os import PathLike, path
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from deltalake import DeltaTable
 
-from store.delta import Delta
-from store.errors import MissingTable, StoreError
+from store import file_system
+from store.delta import MEND, Delta
+from store.errors import CorruptTable, HomeError, MissingTable, StoreError
 from store.files import Files
 from store.hashing import hash_frame
 from store.memo import Columns, Memo
@@ -38,15 +40,25 @@ class Store:
     Tables name a file by its kind and its name in that kind, never by a path: a home can be moved. Files of
     raw data are not the store's; `raw` says where those of each kind lie (`raw_affectnet`: a folder).
 
-    Nothing is created before the first write. Raises ValueError for a home that Delta cannot address: one of
+    Nothing is created before the first write. Raises HomeError for a home that Delta cannot address: one of
     % # ? [ ] or a backslash is in its path.
     """
 
     def __init__(self, home: str | PathLike, raw: Mapping[str, str | PathLike] | None = None) -> None:
         self.home = Path(path.abspath(home))
+        self.on_read: Callable[[str, int], None] | None = None
+        """Called with stage and version whenever a table is read: for who keeps account of what was."""
         self.raw = {kind: Path(path.abspath(folder)) for kind, folder in (raw or {}).items()}
         if odd := sorted(set("%[]#?\\") & set(str(self.home))):
-            raise ValueError(f"a store cannot live in {self.home}: its path contains {' '.join(odd)}")
+            raise HomeError(f"a store cannot live in {self.home}: its path contains {' '.join(odd)}")
+
+    def check_writable(self) -> None:
+        """Raises HomeError for a home that cannot be made or written to."""
+        try:
+            file_system.write(self.home / ".writable", b"").unlink()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise HomeError(f"the home {self.home} cannot be written to: {reason}") from error
 
     def __repr__(self) -> str:
         return f"Store({str(self.home)!r})"
@@ -77,7 +89,7 @@ class Store:
             if table is not None:
                 commits = delta.history(table, limit=1)
                 known = commits[0].get(_PREFIX + _CONTENT_HASH) if commits else None
-                if known == entries[_CONTENT_HASH] and delta.intact(table):
+                if known == entries[_CONTENT_HASH] and delta.intact(table) and self._sound(delta, table):
                     return table.version()
             return delta.write(frame, table, overwrite=True, metadata=tagged).version()
 
@@ -110,7 +122,31 @@ class Store:
     def scan(self, stage: str, version: int | None = None) -> pl.LazyFrame:
         """Like `read`, lazily. Errors of the data files then come from polars."""
         delta = self._stage(stage)
-        return delta.scan(self._existing(stage, version))
+        table = self._existing(stage, version)
+        if self.on_read is not None:
+            self.on_read(stage, table.version())
+        if not self._sound(delta, table):
+            raise CorruptTable(
+                f"{delta.what} cannot be read: {delta.folder}: the bytes of version {table.version()} "
+                f"have changed since they were written; {MEND}"
+            )
+        return delta.scan(table)
+
+    def _sound(self, delta: Delta, table: DeltaTable) -> bool:
+        """Whether a version holds what its commit says, seen when a process reads its files first."""
+        states = tuple((str(file), *_state(file)) for file in delta.files(table))
+        if states not in _SEEN:
+            # the history of a table that was opened at an old version numbers its commits wrongly
+            history = delta.history(delta.open() or table)
+            commit = next((one for one in history if one["version"] == table.version()), {})
+            expected = commit.get(_PREFIX + _CONTENT_HASH)
+            try:
+                if expected is not None and hash_frame(delta.collect(delta.scan(table))) != expected:
+                    return False
+            except CorruptTable:
+                return False
+            _SEEN.add(states)
+        return True
 
     def read_where(self, stage: str, predicate: pl.Expr, version: int | None = None) -> pl.DataFrame:
         """The rows of `stage` for which `predicate` holds. Raises like `read`."""
@@ -146,6 +182,18 @@ class Store:
     def memo(self, name: str, schema: Columns | None = None) -> Memo:
         """The memo `name`; `schema`: its result columns, see Memo."""
         return Memo(self.home / "memo" / _checked(name, "memo"), name, schema)
+
+    def about(self, content_hash: str) -> dict[str, pl.DataFrame]:
+        """All that memos know of the picture with that hash, or the part of one, by memo; the memos that know
+        nothing are left out. `memo(name).forget(pl.col("content_hash") == …)` removes it."""
+        found = {}
+        for log in sorted((self.home / "memo").glob("*/_delta_log")):
+            known = self.memo(log.parent.name).read()
+            if "content_hash" in known.columns:
+                rows = known.filter(content_hash=content_hash)
+                if rows.height:
+                    found[log.parent.name] = rows
+        return found
 
     def cache(self, name: str, schema: Mapping[str, pl.DataType] | None = None) -> Memo:
         """A memo of what is true on this machine only, such as which file has which content."""
@@ -237,6 +285,15 @@ class Store:
                 )
             lazy = lazy.select(columns)
         return self._stage(stage).collect(lazy)
+
+
+_SEEN: set[tuple[Any, ...]] = set()
+"""Data files (name, size, time) that were sound when they were read."""
+
+
+def _state(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _checked(name: str, what: str) -> str:

@@ -7,7 +7,6 @@ moment, the same command goes on from the last checkpoint.
 
 import argparse
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -19,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from store.errors import Locked
+from store.lock import sole
 from training.job import RENDEZVOUS, RESULT_FILE, JobError, TrainingJob
 
 LOCK_FILE, MEETING_FILE = ".lock", ".processes"
@@ -131,30 +132,13 @@ def _die_with(parent: int) -> None:
 @contextlib.contextmanager
 def _lock(folder: Path):
     """Hold the folder for this training and its processes. Raises JobError where another one keeps it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        patience = float(os.environ.get("FINEFACE_LOCK_PATIENCE", LOCK_PATIENCE))
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise JobError(
-                        f"another training (process {_holder(handle)}) writes to {folder}"
-                    ) from None
-                time.sleep(0.2)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+    patience = float(os.environ.get("FINEFACE_LOCK_PATIENCE", LOCK_PATIENCE))
+    with contextlib.ExitStack() as held:
+        try:
+            handle = held.enter_context(sole(folder / LOCK_FILE, patience))
+        except Locked as error:
+            raise JobError(f"another training writes to {folder}: {error}") from None
         yield handle
-    finally:
-        os.close(handle)
-
-
-def _holder(handle: int) -> str:
-    return os.pread(handle, 20, 0).decode() or "unknown"
 
 
 def _is_done(job: TrainingJob) -> bool:

@@ -1,10 +1,10 @@
 """How a training speaks: a JSON line every few steps, on standard output and in progress.jsonl."""
 
 import json
-import os
 import time
 from pathlib import Path
 
+from store import file_system
 from training.checkpoints import State
 
 PROGRESS_FILE = "progress.jsonl"
@@ -68,6 +68,4 @@ def read(folder: Path | str) -> list[dict]:
 
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text)
-    draft.replace(path)
+    file_system.write(path, text)

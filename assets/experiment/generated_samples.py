@@ -14,6 +14,7 @@ from assets.data_set.au_annotation import annotate
 from inference import questions
 from settings.profile import Profile
 from store import Store
+from store.trained import intact
 
 FILES = "generated"
 
@@ -86,6 +87,7 @@ def draw(
     load = None
     if trained["folder"] is not None:
         folder = store.home / trained["folder"]
+        intact(folder.parents[1])
         load = partial(methods.registry.load, settings=experiment.train, folder=folder)
     model = {"install": load, "model_hash": trained["model_hash"], "arguments": experiment.sample.arguments}
     worded = requests(samples, methods.registry.get(experiment.train.method).word)

@@ -1,11 +1,8 @@
 """trained_model: one experiment's trained model, made by a subprocess and kept under all that decides it."""
 
-import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +16,10 @@ from assets.calls import LOG_SHARE
 from settings.base import identity
 from settings.profile import Profile
 from store import Store
-from store.hashing import fingerprint, hash_folder, hash_frame
+from store.file_system import draft
+from store.hashing import fingerprint, hash_frame
+from store.lock import sole
+from store.trained import intact
 
 if TYPE_CHECKING:
     from training.job import TrainingJob
@@ -33,8 +33,6 @@ SCHEMA = {
     "final_loss": pl.Float64,
     "key": pl.String,
     "samples": pl.Int64,
-    "training_set_version": pl.Int64,
-    "latents_version": pl.Int64,
 }
 ADAPTERS = Path("files") / "adapters"
 PROJECT = Path(__file__).resolve().parents[2]
@@ -73,8 +71,6 @@ def build(
         row |= {
             "experiment": context.partition_key,
             "method": settings.method,
-            "training_set_version": store.version("training_set"),
-            "latents_version": store.version("latents"),
         }
         return stage.result(pl.DataFrame([row], schema=SCHEMA), **metadata)
 
@@ -101,7 +97,7 @@ def _trained(
         )
     )
     folder = store.home / ADAPTERS / key
-    with _sole(folder):
+    with sole(folder / "lock"):
         known = (folder / "output" / RESULT_FILE).exists()
         if not known:
             _write_samples(samples, store, folder / SAMPLES_FILE)
@@ -109,12 +105,13 @@ def _trained(
             _write_samples(held_out, store, folder / HELD_OUT_FILE)
             job.write(folder / JOB)
             _run(context, folder, settings.steps)
-    result = json.loads((folder / "output" / RESULT_FILE).read_text())
     model = folder / "output" / MODEL_FOLDER
+    weights = intact(folder, model)
+    result = json.loads((folder / "output" / RESULT_FILE).read_text())
     row = {
         "folder": model.relative_to(store.home).as_posix(),
         "model_hash": fingerprint(
-            weights=hash_folder(model, ["**/*.safetensors"]),
+            weights=weights,
             code=settings.code_version,
             settings=identity(settings),
         ),
@@ -146,15 +143,6 @@ def training_samples(training_set: pl.DataFrame, latents: pl.DataFrame, split: s
     )
 
 
-@contextmanager
-def _sole(folder: Path) -> Iterator[None]:
-    """One process at a time in `folder`, which is made; a second waits. A dead one holds nothing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _write_samples(samples: pl.DataFrame, store: Store, path: Path) -> None:
     """The table of samples at `path`, unless there are none or a killed run left it; shards are named
     relative to its folder.
@@ -163,10 +151,8 @@ def _write_samples(samples: pl.DataFrame, store: Store, path: Path) -> None:
         return
     files = store.files("latents")
     places = [os.path.relpath(files.path(name), path.parent) for name in samples["file"]]
-    samples.with_columns(pl.Series("file", places, dtype=pl.String)).write_parquet(
-        draft := path.with_suffix(".part")
-    )
-    draft.replace(path)
+    with draft(path) as half:
+        samples.with_columns(pl.Series("file", places, dtype=pl.String)).write_parquet(half)
 
 
 def _job(profile: Profile, settings: Any) -> "TrainingJob":

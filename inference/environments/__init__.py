@@ -7,20 +7,21 @@ modules of `inference` that need nothing else of the project: `images`, `devices
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inference.needs import Need
+from store import file_system
 from store.hashing import fingerprint
+from store.lock import sole
 
 NAMES = ("lavis", "libreface")
 # torch comes first and from pip's index as everywhere, so that a machine's own build is taken; both packages
@@ -149,13 +150,9 @@ def _interpreter() -> str:
     raise EnvironmentUnavailable(f"these environments need {PYTHON}, which is not on the PATH")
 
 
-@contextmanager
-def _sole(place: Path) -> Iterator[None]:
+def _sole(place: Path) -> AbstractContextManager[int]:
     """One maker at a time; a second waits and finds it made."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_name(f"{place.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return sole(place.with_name(f"{place.name}.lock"))
 
 
 def _clear(place: Path) -> None:
@@ -169,9 +166,7 @@ def _clear(place: Path) -> None:
 
 
 def _mark(place: Path, text: str) -> None:
-    draft = place / f"{MARKER}.part"
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(place / MARKER)
+    file_system.write(place / MARKER, text)
 
 
 def _run(command: list[str]) -> None:

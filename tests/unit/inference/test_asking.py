@@ -180,6 +180,17 @@ def test_a_part_of_a_picture_is_told_from_the_whole_and_is_refused_too_when_its_
     assert set(again.frame["reason_code"]) == {"changed_file"} and len(store.memo("grey")) == 2
 
 
+def test_all_that_is_known_of_one_picture_can_be_found_and_forgotten(store, pictures):
+    for fingerprint in ("1", "2"):
+        ask(store, grey(Grey(fingerprint)), pictures, chunk=8)
+    mine = pictures["content_hash"][0]
+    found = store.about(mine)
+    assert set(found) == {"grey"} and found["grey"]["shade"].to_list() == [10, 10]
+    assert store.memo("grey").forget(pl.col("content_hash") == mine) == 2
+    assert store.about(mine) == {} and len(store.memo("grey")) == 4
+    assert ask(store, grey(Grey()), pictures, chunk=8).asked == 1
+
+
 class Encoder:
     name, fingerprint, batch_size = "vae", "1", 2
 

@@ -31,14 +31,22 @@ def collected(doubled: pl.DataFrame) -> dg.MaterializeResult:
     return dg.MaterializeResult(value=doubled)
 
 
+@dg.asset(deps=["numbers"])
+def counted(store: dg.ResourceParam[Store], doubled: pl.DataFrame) -> dg.MaterializeResult:
+    """Reads a table by a side door, at two versions' worth of calls."""
+    rows = store.read("numbers", columns=["x"]).height + store.scan("extra").collect().height
+    return dg.MaterializeResult(value=doubled.head(0).with_columns(rows=pl.lit(rows)))
+
+
 @pytest.fixture
 def materialise(tmp_path):
     def run(*assets, partition=None, expect=True):
-        tables = StageTables(Store(tmp_path), "tiny")
+        store = Store(tmp_path)
+        tables = StageTables(store, "tiny")
         done = dg.materialize(
-            [numbers, doubled, collected],
+            [numbers, doubled, collected, counted],
             selection=list(assets),
-            resources={"io_manager": tables},
+            resources={"io_manager": tables, "store": store},
             partition_key=partition,
             raise_on_error=expect,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
@@ -90,3 +98,16 @@ def test_what_was_never_materialised_is_named(materialise):
     while error.cause is not None:
         error = error.cause
     assert "none of doubled/a, doubled/b was materialised" in error.message
+
+
+def test_what_is_read_from_the_store_itself_is_recorded_too_and_of_each_step_its_own(materialise, tmp_path):
+    store = Store(tmp_path)
+    store.write("extra", pl.DataFrame({"y": [1]}))
+    store.write("extra", pl.DataFrame({"y": [1, 2]}))
+    for step in ((numbers, None), (doubled, "a")):
+        materialise(step[0], partition=step[1])
+    materialise(collected, counted)
+    upstream = {
+        name: json.loads(store.history(name)[0]["metadata"]["upstream"]) for name in ("collected", "counted")
+    }
+    assert upstream == {"collected": {"doubled/a": 0}, "counted": {"doubled/a": 0, "numbers": 0, "extra": 1}}

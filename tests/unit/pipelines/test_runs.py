@@ -49,6 +49,7 @@ def names(keys):
                 "generated_samples",
                 "au_scores",
                 "clip_scores",
+                "comparisons",
                 "results",
             },
         ),

@@ -90,9 +90,3 @@ for n in range(10_000):
     process.wait()
     names = [path.name for path in files.folder.glob("*/[0-9a-f]*")]
     assert names and all(len(files.read(name)) > 4_000_000 for name in names)
-
-
-def test_files_can_be_read_by_others(files):
-    mask = os.umask(0)
-    os.umask(mask)
-    assert files.path(files.put(b"x", ".png")).stat().st_mode & 0o777 == 0o666 & ~mask

@@ -359,6 +359,37 @@ def test_two_processes_append_at_once(tmp_path):
     assert _result(tmp_path).height == len(memo) == 60
 
 
+COMPACTING = """
+import sys
+from store import Store
+
+memo = Store(sys.argv[1]).memo("m")
+for _ in range(6):
+    memo._compact(memo._delta.open())
+"""
+
+
+def test_compacting_at_once_in_several_processes_and_appending_doubles_and_loses_no_row(tmp_path):
+    """`optimize.compact` of one version by two processes left both results in the table."""
+    memo = Store(tmp_path).memo("m")
+    for n in range(12):
+        memo._append(pl.DataFrame({"key": [f"first{n}"], "v": [n]}), memo._delta.open())
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", COMPACTING, str(tmp_path)], env={**os.environ, "PYTHONPATH": os.getcwd()}
+        )
+        for _ in range(4)
+    ]
+    count = 0
+    while any(process.poll() is None for process in running):
+        memo._append(pl.DataFrame({"key": [f"later{count}"], "v": [count]}), memo._delta.open())
+        count += 1
+        time.sleep(0.01)
+    assert [process.wait() for process in running] == [0] * 4
+    rows = pl.read_delta(str(tmp_path / "memo" / "m"))
+    assert rows.height == rows["key"].n_unique() == 12 + count
+
+
 def test_of_two_answers_to_one_key_the_older_wins_before_and_after_compaction(store):
     memo = store.memo("m")
     for answer in ("old", "new"):

@@ -125,7 +125,7 @@ def test_second_training_of_a_folder_is_refused(home, monkeypatch, capfd):
     path = command(asked)[-1]
     with start._lock(home / "locked"):
         assert start.main([path]) == 2
-    assert f"another training (process {os.getpid()}) writes to" in capfd.readouterr().err
+    assert f"process {os.getpid()} holds" in capfd.readouterr().err
 
 
 def test_impossible_job_says_why(home, tmp_path, capfd):
