@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -32,6 +33,31 @@ BACKGROUNDS = {
     "studio": "in a dark studio",
     "wall": "in front of a {} wall",
 }
+
+
+class Described(Protocol):
+    """The words of a person that a caption is made of."""
+
+    @property
+    def gender(self) -> str: ...
+    @property
+    def age(self) -> str: ...
+    @property
+    def skin(self) -> str: ...
+    @property
+    def hair(self) -> str: ...
+    @property
+    def hair_style(self) -> str: ...
+    @property
+    def beard(self) -> bool: ...
+    @property
+    def clothing(self) -> str: ...
+    @property
+    def clothing_colour(self) -> str: ...
+    @property
+    def background(self) -> str: ...
+    @property
+    def wall_colour(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -124,8 +150,13 @@ def draw_identity(rng: np.random.Generator) -> Identity:
         mouth_half_width=rng.uniform(12.8, 14.8),
         lip_scale=rng.uniform(1.0, 1.25) if woman else rng.uniform(0.8, 1.0),
         lip_redness=rng.uniform(0.6, 1.0) if woman else rng.uniform(0.0, 0.25),
-        skin_tint=(int((tint := rng.normal(0.0, 4.0, 3))[0]), int(tint[1]), int(tint[2])),
+        skin_tint=_tint(rng.normal(0.0, 4.0, 3)),
     )
+
+
+def _tint(drawn: np.ndarray) -> tuple[int, int, int]:
+    red, green, blue = (int(value) for value in drawn)
+    return red, green, blue
 
 
 def draw_shot(rng: np.random.Generator) -> Shot:
@@ -142,7 +173,7 @@ def draw_shot(rng: np.random.Generator) -> Shot:
     )
 
 
-def caption(identity: Identity, rng: np.random.Generator) -> str:
+def caption(identity: Described, rng: np.random.Generator) -> str:
     """Describe a person as a captioning model would, parts left out at random; never the expression."""
     opening = ("a photo of ", "a close-up of ", "")[rng.choice(3, p=[0.25, 0.1, 0.65])]
     words = [identity.age] if identity.age and rng.random() < 0.8 else []

@@ -39,7 +39,10 @@ def text(found: pl.DataFrame) -> str:
     """`errors` as aligned lines: an AU a line, mean absolute and mean squared error of each recipe."""
     recipes = found["recipe"].unique(maintain_order=True).to_list()
     lines = [["MAE / MSE", *recipes]]
-    every = [(f"AU{au}", found.filter(au=au)) for au in found["au"].unique(maintain_order=True)]
+    every = [
+        (f"AU{au}", found.filter(au=au))
+        for (au,) in found.select("au").unique(maintain_order=True).iter_rows()
+    ]
     for title, part in [*every, ("mean", found)]:
         cells = [part.filter(recipe=recipe).select(pl.col("mae", "mse").mean()).row(0) for recipe in recipes]
         lines.append([title, *("–" if mae is None else f"{mae:.3f} / {mse:.3f}" for mae, mse in cells)])

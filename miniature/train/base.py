@@ -21,11 +21,15 @@ from miniature.train.world import Pictures, as_tensor
 TEXT_WIDTH = 128
 CAPTION_DROPOUT = 0.1
 _LEARNING_RATE, _WARM_UP, _EMA = 1.8e-3, 100, 0.9985
+_DRAWN_WIDTHS = (32, 64, 96)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a worker reads: `latents` float16 [N, 8, 16, 16] scaled to deviation 1, `tokens` int64 [N, 40]."""
+    """What a worker reads: `latents` float16 [M, C, 16, 16] scaled to deviation 1, `tokens` int64 [N, 40].
+
+    M is N, or 2 N: then the second half are the first half's mirror images.
+    """
 
     latents: Path
     tokens: Path
@@ -35,20 +39,28 @@ class Inputs:
     end: int
 
 
-def build_unet():
-    """A 2.9 M-parameter UNet2DConditionModel with attention at 16, 8 and 4 px."""
+def build_unet(channels: int = 8, widths: tuple[int, ...] = _DRAWN_WIDTHS, attention_from: int = 0):
+    """A UNet2DConditionModel for latents of so many `channels`, with levels at 16, 8 and 4 px.
+
+    `widths` of the levels, each a multiple of 16; (32, 64, 96) have 2.9 M parameters. Levels from number
+    `attention_from` on have attention: without it at 16 px a step costs 0.6 times as much.
+    """
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
         sample_size=16,
-        in_channels=8,
-        out_channels=8,
-        block_out_channels=(32, 64, 96),
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=widths,
         layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D",) * 3,
-        up_block_types=("CrossAttnUpBlock2D",) * 3,
+        down_block_types=tuple(
+            "CrossAttnDownBlock2D" if level >= attention_from else "DownBlock2D" for level in range(3)
+        ),
+        up_block_types=tuple(
+            "CrossAttnUpBlock2D" if level >= attention_from else "UpBlock2D" for level in (2, 1, 0)
+        ),
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=(2, 2, 3),
+        attention_head_dim=tuple(max(2, width // 32) for width in widths),
         norm_num_groups=8,
         use_linear_projection=True,
     )
@@ -90,27 +102,48 @@ def build_scheduler():
     )
 
 
-def train(
-    inputs: Inputs, folder: Path, work: Path, steps: int, batch: int = 48, processes: int = 2, seed: int = 0
-) -> None:
+@dataclass(frozen=True)
+class Plan:
+    """How the base is trained; `batch` is that of one process."""
+
+    steps: int
+    batch: int = 48
+    processes: int = 2
+    seed: int = 0
+    widths: tuple[int, ...] = _DRAWN_WIDTHS
+    attention_from: int = 0
+    """First level of the UNet with attention, see `build_unet`."""
+    learning_rate: float = _LEARNING_RATE
+    decay: int | None = None
+    """Steps over which the rate falls to nothing at the end; None: a cosine over all of them.
+
+    With it, a training can be stopped at any time and resumed with fewer `steps` left.
+    """
+
+    def rate(self, step: int) -> float:
+        """Learning rate of `step`."""
+        warm = min(1.0, (step + 1) / _WARM_UP)
+        if self.decay is None:
+            return self.learning_rate * warm * (0.02 + 0.49 * (1 + math.cos(math.pi * step / self.steps)))
+        return self.learning_rate * warm * max(0.01, min(1.0, (self.steps - step) / self.decay))
+
+
+def train(inputs: Inputs, folder: Path, work: Path, plan: Plan) -> None:
     """Train UNet and text encoder together; moving averages of both go to `folder`.
 
-    `batch` is that of one process. On two cores, two single-threaded processes beat one with two threads.
+    On two cores, two single-threaded processes beat one with two threads.
     """
     import torch.multiprocessing
 
-    torch.multiprocessing.spawn(
-        _worker, (inputs, folder, work, steps, batch, processes, seed), nprocs=processes
-    )
+    torch.multiprocessing.spawn(_worker, (inputs, folder, work, plan), nprocs=plan.processes)
 
 
-def _worker(
-    rank: int, inputs: Inputs, folder: Path, work: Path, steps: int, batch: int, processes: int, seed: int
-) -> None:
+def _worker(rank: int, inputs: Inputs, folder: Path, work: Path, plan: Plan) -> None:
     import torch
     from torch import distributed
     from torch.nn import functional
 
+    batch, processes, seed = plan.batch, plan.processes, plan.seed
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     distributed.init_process_group(
@@ -122,25 +155,32 @@ def _worker(
     latents = np.load(inputs.latents, mmap_mode="r")
     tokens, empty = torch.from_numpy(np.load(inputs.tokens)), torch.from_numpy(np.load(inputs.empty))
     models = torch.nn.ModuleDict(
-        {"unet": build_unet(), "text": build_text_encoder(inputs.vocabulary, inputs.start, inputs.end)}
+        {
+            "unet": build_unet(latents.shape[1], plan.widths, plan.attention_from).to(
+                memory_format=torch.channels_last
+            ),
+            "text": build_text_encoder(inputs.vocabulary, inputs.start, inputs.end),
+        }
     )
     average = torch.optim.swa_utils.AveragedModel(
         models,
         avg_fn=lambda mean, new, count: mean + (new - mean) * (1 - min(_EMA, (1 + count) / (10 + count))),
     )
     weights = list(models.parameters())
-    optimiser = torch.optim.AdamW(weights, _LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    optimiser = torch.optim.AdamW(
+        weights, plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
     noise_schedule = build_scheduler()
     checkpoint = Checkpoint(work / "base.pt", {"models": models, "average": average, "optimiser": optimiser})
-    progress = Progress("base", steps, checkpoint.restore(), quiet=rank > 0)
+    progress = Progress("base", plan.steps, checkpoint.restore(), quiet=rank > 0)
     for step in progress:
-        warm = min(1.0, (step + 1) / _WARM_UP)
         for group in optimiser.param_groups:
-            group["lr"] = _LEARNING_RATE * warm * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
+            group["lr"] = plan.rate(step)
         rng = torch.Generator().manual_seed((seed * 1_000_003 + step) * processes + rank)
         rows = np.sort(torch.randint(len(latents), (batch,), generator=rng).numpy())
-        clean = torch.from_numpy(latents[rows]).float()
-        text = torch.where(torch.rand(batch, 1, generator=rng) < CAPTION_DROPOUT, empty, tokens[rows])
+        clean = torch.from_numpy(latents[rows]).float().contiguous(memory_format=torch.channels_last)
+        said = tokens[rows % len(tokens)]
+        text = torch.where(torch.rand(batch, 1, generator=rng) < CAPTION_DROPOUT, empty, said)
         noise = torch.randn(clean.shape, generator=rng)
         order = torch.randperm(batch, generator=rng)
         times = ((order + torch.rand(batch, generator=rng)) / batch * 1000).long()

@@ -8,8 +8,8 @@ from pathlib import Path
 _ABOUT = {
     "base": (
         "Stable Diffusion, in miniature",
-        """A `StableDiffusionPipeline`: UNet of 2.9 M parameters, a three-layer text encoder trained with it,
-and an `AutoencoderKL` (64 px to 8 x 16 x 16) whose encoder is a projection set by hand and whose decoder is
+        """A `StableDiffusionPipeline`: UNet of {parameters}, a three-layer text encoder trained with it,
+and an `AutoencoderKL` (64 px to {latents}) whose encoder is a projection set by hand and whose decoder is
 trained. Every expression occurs in its pictures, none in its captions.""",
     ),
     "estimator": (
@@ -38,8 +38,8 @@ _CARD = """# {title}
 
 {text}
 
-Trained by `fineface miniature train {name}` on faces drawn by this project's own renderer; no photograph of a
-person was used, and it knows no other pictures.
+Trained by `fineface miniature train {name}{option}` on faces {made} by this project's own renderer; no
+photograph of a person was used, and it knows no other pictures.
 
 | measured | |
 |---|---|
@@ -49,9 +49,29 @@ Licence: Apache-2.0, like the project.
 """
 
 
-def write(folder: Path, measured: Mapping[str, object]) -> None:
-    """Write README.md for the model in `folder` (its name says which) with the figures just measured."""
+_WORDS = {
+    "drawn": {
+        "parameters": "2.9 M parameters",
+        "latents": "8 x 16 x 16",
+        "option": "",
+        "made": "drawn",
+    },
+    "rendered": {
+        "parameters": "2.8 M parameters, without attention at 16 px",
+        "latents": "12 x 16 x 16",
+        "option": " --world rendered",
+        "made": "rendered",
+    },
+}
+
+
+def write(folder: Path, measured: Mapping[str, object], world: str = "drawn") -> None:
+    """Write README.md for the model in `folder` (its name says which) with the figures just measured.
+
+    `world`: whose faces it was trained on.
+    """
     title, text = _ABOUT[folder.name]
+    words = _WORDS[world]
     figures = "\n".join(f"| {name} | {value} |" for name, value in measured.items())
-    card = _CARD.format(title=title, text=text, name=folder.name, figures=figures)
+    card = _CARD.format(title=title, text=text.format(**words), name=folder.name, figures=figures, **words)
     (folder / "README.md").write_text(card)

@@ -1,9 +1,10 @@
-"""Training pictures for the tiny models: rendered in bulk, seeded, kept in the work folder."""
+"""Training pictures for the tiny models, of either world: made in bulk, seeded, kept in the work folder."""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,12 +13,15 @@ import numpy as np
 from PIL import Image
 
 from miniature.expressions import web_intensities
-from miniature.faces import caption, draw_identity, draw_shot, render
 
 SIZE = 64
 """Side of every picture that the tiny models see, pixels."""
 _BLOCK = 500
 """Pictures a worker renders at a time; a block's content depends on its seed alone."""
+
+
+Painter = Callable[[np.random.Generator, np.ndarray, str, int], tuple[np.ndarray, str]]
+"""From a generator, twelve intensities, "photo" or "cartoon" and a side in pixels to picture and caption."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,21 @@ def pictures(
     cartoons: float = 0.0,
     photographed: float = 0.0,
     processes: int = 2,
+    world: str = "drawn",
 ) -> Pictures:
-    """Render `count` faces, or read them if `work` already holds them.
+    """Make `count` faces, or read them if `work` already holds them.
 
-    `cartoons` is the share drawn flat (captioned "a cartoon of ..."). `photographed` is the share that
-    is rendered larger and comes down to 64 px through JPEG and resampling, as pictures of a data set do.
+    `world` is one of WORLDS; `cartoons` is the share drawn flat (captioned "a cartoon of ...").
+    `photographed` is the share that is rendered larger and comes down to 64 px through JPEG and resampling,
+    as pictures of a data set do.
     """
+    if world not in WORLDS:
+        raise ValueError(f"unknown world {world!r}; there are {', '.join(WORLDS)}")
     folder = work / "pictures" / f"{name}-{count}-{seed}-{cartoons}-{photographed}"
     if not (folder / "complete").exists():
         folder.mkdir(parents=True, exist_ok=True)
         jobs = [
-            (seed, block, min(_BLOCK, count - block * _BLOCK), cartoons, photographed)
+            (world, seed, block, min(_BLOCK, count - block * _BLOCK), cartoons, photographed)
             for block in range(-(-count // _BLOCK))
         ]
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
@@ -69,6 +77,16 @@ def pictures(
         np.load(folder / "intensities.npy"),
         json.loads((folder / "captions.json").read_text()),
         np.load(folder / "cartoons.npy"),
+    )
+
+
+def joined(first: Pictures, second: Pictures) -> Pictures:
+    """The pictures of both, the first ones first."""
+    return Pictures(
+        np.concatenate([first.images, second.images]),
+        np.concatenate([first.intensities, second.intensities]),
+        first.captions + second.captions,
+        np.concatenate([first.cartoons, second.cartoons]),
     )
 
 
@@ -99,20 +117,42 @@ def as_tensor(images: np.ndarray):
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _render_block(job: tuple[int, int, int, float, float]):
-    seed, block, count, cartoon_share, photographed_share = job
+def drawn(rng: np.random.Generator, intensities: np.ndarray, style: str, side: int) -> tuple[np.ndarray, str]:
+    """A person of the drawn world, new in each picture."""
+    from miniature.faces import caption, draw_identity, draw_shot, render
+
+    identity, shot = draw_identity(rng), draw_shot(rng)
+    return render(identity, shot, intensities, (side, side), style), caption(identity, rng)
+
+
+def rendered(
+    rng: np.random.Generator, intensities: np.ndarray, style: str, side: int
+) -> tuple[np.ndarray, str]:
+    """A person of the rendered world, new in each picture; its cartoons are the drawn world's."""
+    if style == "cartoon":
+        return drawn(rng, intensities, style, side)
+    from miniature.rendered.people import caption, draw_person, draw_shot
+    from miniature.rendered.picture import render
+
+    person, shot = draw_person(rng), draw_shot(rng)
+    return render(person, shot, intensities, (side, side)), caption(person, rng)
+
+
+WORLDS: dict[str, Painter] = {"drawn": drawn, "rendered": rendered}
+
+
+def _render_block(job: tuple[str, int, int, int, float, float]):
+    world, seed, block, count, cartoon_share, photographed_share = job
     rng = np.random.default_rng([seed, block])
     intensities = web_intensities(rng, count)
     cartoons = rng.random(count) < cartoon_share
     photographed = rng.random(count) < photographed_share
     images, captions = np.empty((count, SIZE, SIZE, 3), np.uint8), []
     for row in range(count):
-        identity, shot = draw_identity(rng), draw_shot(rng)
         style = "cartoon" if cartoons[row] else "photo"
         side = int(rng.integers(SIZE, 129)) if photographed[row] else SIZE
-        pixels = render(identity, shot, intensities[row], (side, side), style)
+        pixels, text = WORLDS[world](rng, intensities[row], style, side)
         images[row] = _photographed(pixels, int(rng.integers(85, 98))) if photographed[row] else pixels
-        text = caption(identity, rng)
         captions.append(_as_cartoon(text) if cartoons[row] else text)
     return images, intensities, captions, cartoons
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from facs import ACTION_UNITS, COLUMNS
-from miniature import affectnet, atomic, disfa, raw
+from miniature import affectnet, atomic, disfa, faces, raw
 from miniature.expressions import rounded
 
 IMAGES, FRAMES = 150, 40
@@ -130,9 +130,9 @@ def test_disfa_labels_and_videos_pair_up(videos):
 
 def test_videos_are_nearly_lossless():
     rng = np.random.default_rng(0)
-    identity, shot = disfa.draw_identity(rng), disfa.draw_shot(rng)
+    identity, shot = faces.draw_identity(rng), faces.draw_shot(rng)
     pictures = [
-        disfa.render(identity, shot, np.full(12, strength), (128, 96)) for strength in (0.0, 2.0, 5.0)
+        faces.render(identity, shot, np.full(12, strength), (128, 96)) for strength in (0.0, 2.0, 5.0)
     ]
     with av.open(io.BytesIO(disfa.encode_video(pictures))) as container:
         decoded = [frame.to_ndarray(format="rgb24").astype(float) for frame in container.decode(video=0)]

@@ -1,0 +1,146 @@
+"""The annotator audit's pictures: rendered faces of known intensities, in a folder with their truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from evaluation.annotator_audit import TRUTH
+from facs import ACTION_UNITS
+from miniature.atomic import whole_folder
+from miniature.identities import SKINS
+from miniature.rendered.people import AGES, Shot, draw_person
+from miniature.rendered.picture import render
+
+SIDE = 256
+"""Pixels of the pictures, but for those that vary it."""
+_PEOPLE_SEED = 4_000
+"""Of the audit's people, who occur nowhere else."""
+_ONE_SIDED = (2, 4, 5, 6, 9, 12, 15, 20, 25)
+"""AUs that people do show on one side."""
+_POSES = {"left 30°": (-0.52, 0.0), "left 15°": (-0.26, 0.0),
+          "right 15°": (0.26, 0.0), "right 30°": (0.52, 0.0),
+          "down 15°": (0.0, 0.26), "up 15°": (0.0, -0.26)}  # fmt: skip
+_LIGHTS = {
+    "left": (-1.3, 0.2, 1.0),
+    "right": (1.3, 0.2, 1.0),
+    "above": (0.0, 1.35, 1.0),
+    "dim": (0.4, 0.5, 0.35),
+}
+_RESOLUTIONS = (32, 48, 64, 96, 128, 512)
+# Under a condition: nothing, and three looks that between them move all twelve.
+_LOOKS: tuple[dict[int, float], ...] = (
+    {},
+    {6: 3, 12: 4, 25: 3},
+    {1: 4, 2: 3, 5: 4, 26: 3},
+    {4: 4, 9: 4, 15: 3, 17: 3, 20: 2},
+)
+_STRAIGHT = Shot(
+    yaw=0.0, pitch=0.0, roll=0.0, offset_x=0.0, offset_y=0.0, scale=1.0,
+    light_azimuth=0.45, light_elevation=0.5, key=0.95, warmth=0.0, exposure=1.0, gaze_x=0.0, gaze_y=0.0,
+)  # fmt: skip
+_FOLDER = "pictures"
+
+
+def plan(people: int = 24, seed: int = 0) -> pl.DataFrame:
+    """What is to be rendered, a row a picture: picture_id, kind, person, gender, age, skin, pose, light,
+    resolution (pixels), lean (-1 right side only, 1 left side only, 0 both) and true_au1 … (0-5).
+
+    Sexes, ages and skins are balanced when `people` is a multiple of 24. Each shows nothing and every AU
+    alone at 1-5; pairs, sides and conditions go round among them.
+    """
+    rows: list[dict] = []
+    kinds = list(itertools.product(SKINS, AGES, ("woman", "man")))
+    order = np.random.default_rng([seed, 7]).permutation(len(kinds))
+    words = [kinds[order[person % len(kinds)]] for person in range(people)]
+
+    def add(kind: str, person: int, aus: dict[int, float], lean: int = 0, **condition) -> None:
+        skin, age, gender = words[person]
+        row = {
+            "picture_id": f"{len(rows):06d}",
+            "kind": kind,
+            "person": person,
+            "gender": gender,
+            "age": age or "middle",
+            "skin": skin,
+            "pose": "straight",
+            "light": "usual",
+            "resolution": SIDE,
+            "lean": lean,
+        }
+        rows.append(row | condition | {f"true_au{au}": float(aus.get(au, 0)) for au in ACTION_UNITS})
+
+    for person in range(people):
+        add("neutral", person, {})
+        for au, intensity in itertools.product(ACTION_UNITS, range(1, 6)):
+            add("alone", person, {au: intensity})
+    for turn, (first, second) in enumerate(itertools.combinations(ACTION_UNITS, 2)):
+        for intensity in (2, 4):
+            add("pair", (2 * turn + intensity // 4) % people, {first: intensity, second: intensity})
+    for turn, (au, lean) in enumerate(itertools.product(_ONE_SIDED, (-1, 1))):
+        for intensity in (2, 4):
+            add("asymmetric", (turn + intensity) % people, {au: intensity}, lean)
+    for person in range(0, people, 2):
+        for look in _LOOKS:
+            for pose in _POSES:
+                add("pose", person, look, pose=pose)
+            for light in _LIGHTS:
+                add("light", person, look, light=light)
+            for resolution in _RESOLUTIONS:
+                add("resolution", person, look, resolution=resolution)
+    return pl.DataFrame(rows, schema_overrides={"person": pl.Int64, "resolution": pl.Int64, "lean": pl.Int64})
+
+
+def picture(row: dict, seed: int = 0) -> np.ndarray:
+    """The picture of one row of `plan`, uint8 [resolution, resolution, 3]."""
+    rng = np.random.default_rng([seed, _PEOPLE_SEED, row["person"]])
+    age = "" if row["age"] == "middle" else row["age"]
+    person = draw_person(rng, skin=row["skin"], age=age, gender=row["gender"])
+    shot = _STRAIGHT
+    if row["pose"] in _POSES:
+        yaw, pitch = _POSES[row["pose"]]
+        shot = dataclasses.replace(shot, yaw=yaw, pitch=pitch)
+    if row["light"] in _LIGHTS:
+        azimuth, elevation, exposure = _LIGHTS[row["light"]]
+        shot = dataclasses.replace(shot, light_azimuth=azimuth, light_elevation=elevation, exposure=exposure)
+    side = row["resolution"]
+    return render(
+        person, shot, [row[name] for name in TRUTH], (side, side), asymmetry=np.full(12, float(row["lean"]))
+    )
+
+
+def write(folder: Path, people: int = 24, seed: int = 0, processes: int = 2) -> pl.DataFrame:
+    """Render the audit into `folder`: pictures/<picture_id>.png and truth.parquet; the plan, with `path`.
+
+    The same arguments give the same bytes. Raises FileExistsError if `folder` exists.
+    """
+    asked = plan(people, seed).with_columns(path=pl.format(f"{_FOLDER}/{{}}.png", "picture_id"))
+    with whole_folder(Path(folder)) as partial:
+        (partial / _FOLDER).mkdir()
+        jobs = [(row, seed, partial / row["path"]) for row in asked.iter_rows(named=True)]
+        for _ in _each(jobs, processes):
+            pass
+        asked.write_parquet(partial / "truth.parquet")
+    return asked
+
+
+def _each(jobs: list, processes: int) -> Iterator[None]:
+    if processes == 1:
+        yield from map(_write_one, jobs)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap(_write_one, jobs, chunksize=16)
+        pool.close()
+        pool.join()
+
+
+def _write_one(job: tuple[dict, int, Path]) -> None:
+    row, seed, path = job
+    Image.fromarray(picture(row, seed)).save(path)

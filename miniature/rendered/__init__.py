@@ -1,0 +1,1 @@
+"""The rendered world: people, photographs and expressions on the head rig, as pictures."""
