@@ -8,7 +8,10 @@ import typer
 
 from miniature.raw import write_raw, write_rendered
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command()
 def write(
     folder: Path = typer.Argument(help="Where affectnet/ and disfa/ go; what is there is left as it is."),
     size: int = typer.Option(64, help="Side of the smallest usable picture, pixels; 512 as in the paper."),
@@ -27,8 +30,3 @@ def write(
     else:
         raise typer.BadParameter(f"--world is drawn or rendered, not {world}")
     typer.echo(f"{folder / 'affectnet'}\n{folder / 'disfa'}")
-
-
-def add_to(app: typer.Typer) -> None:
-    """Make `write` a command of `app`."""
-    app.command("write")(write)

@@ -1,4 +1,4 @@
-"""`fineface miniature train|recipes`: the room `miniature`, reached by name."""
+"""`fineface miniature train|write|recipes`: the room `miniature`, reached by name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,22 @@ from pipelines.command.options import DEFAULT_HOME, Home, OneLine, existing, fai
 app = typer.Typer(cls=OneLine, help="The embedded world of the profile `miniature`.", no_args_is_help=True)
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-)
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""For commands that the miniature itself declares: their options are its own."""
+
+
+@app.command(context_settings=PASSED_ON)
 def train(context: typer.Context) -> None:
     """Make the tiny models that ship with the project (hours; `fineface miniature train --help`)."""
     command = import_module("miniature.train.command").app
     command(args=context.args, prog_name="fineface miniature train")
+
+
+@app.command(context_settings=PASSED_ON)
+def write(context: typer.Context) -> None:
+    """Write raw data of the embedded world, at any size (`fineface miniature write --help`)."""
+    command = import_module("miniature.write").app
+    command(args=context.args, prog_name="fineface miniature write")
 
 
 @app.command()
