@@ -37,7 +37,7 @@ def table(rows: int, alike: float, seed: int = 0) -> pl.DataFrame:
         {
             "sample_id": [f"{i:07}" for i in range(rows)],
             "unit": unit,
-            "split": ["test" if number < 0.1 else "train" for number in training_set.lot(unit, "split")],
+            "split": ["test" if number < 0.1 else "train" for number in training_set.uniform(unit, "split")],
             "perceptual_hash": [row.tobytes().hex() for row in packed],
         }
     ).with_columns(

@@ -288,11 +288,11 @@ def _pandas(web, films, captions):
     both = both[~both["content_hash"].duplicated()]
     group = (both["source"] + "/" + both["subject"]).fillna(both["content_hash"])
 
-    def lot(name: str) -> float:
+    def uniform(name: str) -> float:
         digest = hashlib.blake2b(f"split 0/{name}".encode(), digest_size=8).digest()
         return (int.from_bytes(digest) >> 11) / 2**53
 
-    both["split"] = np.where(group.map(lot) < SHARES["train"], "train", "validation")
+    both["split"] = np.where(group.map(uniform) < SHARES["train"], "train", "validation")
     return both[["sample_id", "source", "path", "content_hash", "subject", *columns, "caption", "split"]]
 
 

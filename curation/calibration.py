@@ -1,7 +1,7 @@
 """Calibration: a monotone map an AU from an annotator's reading to the manual label, fitted on labelled
 frames.
 
-What a recipe does with the maps lives in `curation.corrections`, how well they do in `curation.held_out`.
+What a recipe does with the maps lives in `curation.corrections`, how well they do in `evaluation.held_out`.
 """
 
 import numpy as np

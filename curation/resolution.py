@@ -1,4 +1,4 @@
-"""The resolution stage: which web pictures are large enough. Sizes are measured in `curation.frames`."""
+"""The resolution stage: which web pictures are large enough. Sizes are measured in `curation.probing`."""
 
 import polars as pl
 

@@ -68,7 +68,7 @@ def draw_no_au(
             min(1.0, share * active / neutral) if neutral else 0.0,
             "of the active frames' number are",
         )
-    drawn = pl.Series(lot(table["sample_id"], f"no active AU {seed}"), dtype=pl.Float64) < wanted
+    drawn = pl.Series(uniform(table["sample_id"], f"no active AU {seed}"), dtype=pl.Float64) < wanted
     return frames_table.quarantine(
         table, idle & ~drawn, Reason.NO_ACTIVE_AU, f"not drawn ({share * 100:g} % {which})"
     )
@@ -127,7 +127,7 @@ def assemble(
     return table.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
 
-def lot(ids: pl.Series, salt: str) -> np.ndarray:
+def uniform(ids: pl.Series, salt: str) -> np.ndarray:
     """A number in [0, 1) for each id, evenly spread, decided by id and salt alone (blake2b)."""
     salted, digests = hashlib.blake2b(f"{salt}/".encode(), digest_size=8), []
     for text in ids.cast(pl.Binary).to_list():
@@ -150,14 +150,16 @@ def _kept(table: pl.DataFrame, aus: Sequence[str]) -> pl.DataFrame:
 
 def split(table: pl.DataFrame, shares: Mapping[str, float], seed: int) -> pl.DataFrame:
     """The table (source, subject, content_hash, sample_id) with `unit`, what is drawn as a whole (a subject,
-    or a content), its `lot`, and `split`, a key of `shares`; these add up to 1.
+    or a content), its `drawn_number` (uniform in 0-1) and `split`, a key of `shares`; these add up to 1.
     """
     subject = pl.concat_str("source", pl.lit("/"), "subject")
     table = table.with_columns(pl.coalesce(subject, "content_hash", "sample_id").alias("unit"))
-    table = table.with_columns(pl.Series("lot", lot(table["unit"], f"split {seed}"), dtype=pl.Float64))
+    table = table.with_columns(
+        pl.Series("drawn_number", uniform(table["unit"], f"split {seed}"), dtype=pl.Float64)
+    )
     names = [name for name, share in shares.items() if share > 0]
     drawn, bound = pl.lit(names[-1]), 1.0
     for name in reversed(names[:-1]):
         bound -= shares[names[names.index(name) + 1]]
-        drawn = pl.when(pl.col("lot") < bound).then(pl.lit(name)).otherwise(drawn)
+        drawn = pl.when(pl.col("drawn_number") < bound).then(pl.lit(name)).otherwise(drawn)
     return table.with_columns(drawn.alias("split"))

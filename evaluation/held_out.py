@@ -8,7 +8,7 @@ from curation import corrections
 from curation.calibration import POSITIVE
 from curation.frames import LABELS
 from curation.recipes import RECIPES, Recipe
-from curation.training_set import lot
+from curation.training_set import uniform
 from facs import ACTION_UNITS, COLUMNS
 
 FOLDS = 5
@@ -71,5 +71,5 @@ def folds(subjects: pl.Series, count: int = FOLDS) -> dict[str, int]:
     """Subject → fold, 0 to `count` - 1, in an order drawn from their names: folds differ by one subject at
     most."""
     known = subjects.unique().sort()
-    order = known.gather(lot(known, "calibration folds").argsort())
+    order = known.gather(uniform(known, "calibration folds").argsort())
     return {subject: place % count for place, subject in enumerate(order)}

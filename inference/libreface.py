@@ -72,7 +72,7 @@ class LibreFace:
             yield Need(
                 "the weights of LibreFace",
                 str(error),
-                "docs/annotators.md, LibreFace: three lines fetch them",
+                "docs/annotators.md, LibreFace: two commands fetch them",
             )
         else:
             yield Need(f"the weights of LibreFace, {found}")

@@ -1,4 +1,4 @@
-"""The small network that reads action units off 64 px faces. Its provider is in `tiny_estimator.py`."""
+"""The small network that reads action units off 64 px faces. Its provider is in `estimator.py`."""
 
 from __future__ import annotations
 

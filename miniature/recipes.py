@@ -1,7 +1,7 @@
 """`fineface miniature recipes`: which recipe's labels land closest to what the renderer drew.
 
 Truth exists in the embedded world only; the product measures recipes against manual labels instead
-(`curation.held_out`).
+(`evaluation.held_out`).
 """
 
 from __future__ import annotations

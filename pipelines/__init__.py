@@ -1,0 +1,1 @@
+"""Definitions, jobs, automation, profiles and the `fineface` command: the top floor."""

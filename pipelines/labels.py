@@ -54,7 +54,7 @@ def listed(store: Store) -> str:
     rows = read(store).to_dicts()
     lines = [
         f"{row['time']:%Y-%m-%d %H:%M:%S} UTC  {row['stage']}  {row['verdict']:<4}  {row['sample_id']}  "
-        f"{row['author']}: {row['reason']}"
+        f"{row['author']}: {' '.join(row['reason'].split())}"
         for row in rows
     ]
     return "\n".join(lines) or f"no overrides in {store.home}"

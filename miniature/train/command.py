@@ -16,7 +16,9 @@ from miniature.train import world as worlds
 MODELS = Path(__file__).parents[1] / "models"
 TRAININGS = "trainings.json"
 app = typer.Typer(
-    no_args_is_help=True, help="Train the miniature's models. Seeded; each goes on after a kill."
+    no_args_is_help=True,
+    add_completion=False,
+    help="Train the miniature's models. Seeded; each goes on after a kill.",
 )
 _FOLDERS = {
     "drawn": (Path(".fineface/miniature"), MODELS),

