@@ -48,3 +48,6 @@ def shards_are_there(latents: pl.DataFrame, store: dg.ResourceParam[Store]) -> d
     named = latents["file"].drop_nulls()
     missing = sorted(name for name in named.unique() if not files.has(name))
     return stage.check(not missing and len(named) > 0, missing=missing[:10], samples=len(named))
+
+
+decodes_most = calls.decode_check(latents)
