@@ -1,30 +1,46 @@
-"""One Delta table in a folder: open, read, append, overwrite, compact. Stages and memos are built on it.
+"""One Delta table in a folder: open, read, append, overwrite, mend. Stages and memos are built on it.
 
 Data files are read through polars directly from the log's list, because `pl.scan_delta` loses files whose
 folder needs quoting (spaces, accents) and panics on truncated ones.
 """
 
+import io
 import random
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from store import file_system
-from store.errors import CorruptTable, StoreError
+from store.errors import CorruptTable, StoreError, UnstorableColumn
 from store.file_system import make_folder
+from store.hashing import hash_frame
+from store.schema import conform, storable
 
 T = TypeVar("T")
 
 ATTEMPTS = 8
 MEND = "'fineface repair' mends what can be made again"
+ROWS_HASH = "rows_hash"
+"""Hidden column of rows that were appended: `hash_frame` of all rows of their data file. It lies in the file,
+because a log forgets old commits."""
 _ONE_FILE = 1 << 50
+_SOUND: set[tuple[Path, int, int]] = set()
+"""Data files (name, size, time) whose rows had their hash when this process read them first."""
+
+
+class DataFile(NamedTuple):
+    """A data file as the log has it; `rows` is null where the log does not count them."""
+
+    path: Path
+    size: int
+    rows: int | None
 
 
 class Delta:
@@ -62,11 +78,14 @@ class Delta:
                     return None
                 raise
 
-    def _listed(self, table: DeltaTable) -> list[tuple[Path, int]]:
+    def _listed(self, table: DeltaTable) -> list[DataFile]:
         with self._readable():
             actions = pl.DataFrame(table.get_add_actions(flatten=True))
-            actions = actions.sort("modification_time", "path").select("path", "size_bytes")
-        return [(self._inside(urllib.parse.unquote(name)), size) for name, size in actions.iter_rows()]
+            actions = actions.sort("modification_time", "path").select("path", "size_bytes", "num_records")
+        return [
+            DataFile(self._inside(urllib.parse.unquote(name)), size, rows)
+            for name, size, rows in actions.iter_rows()
+        ]
 
     def _inside(self, name: str) -> Path:
         """A data file that the log names. Raises CorruptTable for one elsewhere: the log may be damaged."""
@@ -78,14 +97,16 @@ class Delta:
     def files(self, table: DeltaTable) -> list[Path]:
         """The data files of this version, oldest first. Raises CorruptTable for one that is absent or cut
         short."""
-        files = []
-        for path, size in self._listed(table):
+        return [file.path for file in self._complete(table)]
+
+    def _complete(self, table: DeltaTable) -> list[DataFile]:
+        listed = self._listed(table)
+        for path, size, _ in listed:
             found = file_system.size(path)
             if found != size:
                 state = "is missing" if found is None else f"has {found} bytes, not {size}"
                 raise CorruptTable(f"{self.what} cannot be read: {path} {state}; {MEND}")
-            files.append(path)
-        return files
+        return listed
 
     def intact(self, table: DeltaTable) -> bool:
         """Whether every data file of this version is there in full length."""
@@ -95,22 +116,82 @@ class Delta:
             return False
         return True
 
-    def schema(self, table: DeltaTable) -> pl.Schema:
+    def _columns(self, table: DeltaTable) -> pl.Schema:
         with self._readable():
             return pl.Schema(table.schema())
 
+    def schema(self, table: DeltaTable) -> pl.Schema:
+        """The columns, without the hidden one."""
+        return pl.Schema({name: kind for name, kind in self._columns(table).items() if name != ROWS_HASH})
+
     def scan(self, table: DeltaTable) -> pl.LazyFrame:
-        """All rows, lazily; columns that older files lack come as nulls."""
-        files, schema = self.files(table), self.schema(table)
+        """All rows, lazily; columns that older files lack come as nulls. Raises CorruptTable for a file whose
+        rows no longer have their hash, which is seen when a process reads it first."""
+        files, columns = self._complete(table), self._columns(table)
+        schema = self.schema(table)
+        if ROWS_HASH in columns:
+            for file in files:
+                if not self._sound(file, columns):
+                    raise CorruptTable(
+                        f"{self.what} cannot be read: the bytes of {file.path} have changed since they were "
+                        f"written; {MEND}"
+                    )
         if not files:
             return pl.LazyFrame(schema=schema)
         return pl.scan_parquet(
-            files, schema=schema, glob=False, hive_partitioning=False, missing_columns="insert"
+            [file.path for file in files],
+            schema=columns,
+            glob=False,
+            hive_partitioning=False,
+            missing_columns="insert",
         ).select(list(schema))
+
+    def _sound(self, file: DataFile, columns: pl.Schema) -> bool:
+        """Whether a file is there, in full length, with its rows. Of rows that were written without a hash
+        only their number is checked. Raises CorruptTable for a file that may not be read."""
+        state = file_system.state(file.path)
+        if state is None or state[0] != file.size:
+            return False
+        if (seen := (file.path, *state)) in _SOUND:
+            return True
+        with self._readable():
+            content = file_system.read(file.path)
+        try:
+            with self._readable():
+                rows = pl.read_parquet(io.BytesIO(content))
+                if file.rows not in (None, rows.height) or not set(rows.columns) <= set(columns):
+                    return False
+                hashes = rows[ROWS_HASH].unique().to_list() if ROWS_HASH in rows.columns else []
+                if hashes and hashes != [_rows_hash(rows)]:
+                    return False
+        except (CorruptTable, UnstorableColumn):
+            return False
+        _SOUND.add(seen)
+        return True
 
     def collect(self, lazy: pl.LazyFrame) -> pl.DataFrame:
         with self._readable():
             return lazy.collect()
+
+    def append(
+        self, rows: pl.DataFrame, table: DeltaTable | None, metadata: Mapping[str, str] | None = None
+    ) -> DeltaTable:
+        """Like `write`, of rows that come to those of `table`, in its types, in a data file with their hash.
+        Raises UnstorableColumn."""
+        known = {} if table is None else self._columns(table)
+        schema = {} if table is None else self.schema(table)
+        frame = self._hashed(storable(conform(rows, schema, self.what), self.what))
+        new = table is not None and bool(set(frame.columns) - set(known))
+        return self.write(frame, table, overwrite=False, new_columns=new, metadata=metadata)
+
+    def overwrite(self, rows: pl.DataFrame, table: DeltaTable) -> DeltaTable:
+        """Like `write`, of the rows that are to take the place of those in `table`."""
+        return self.write(self._hashed(rows), table, overwrite=True)
+
+    def _hashed(self, rows: pl.DataFrame) -> pl.DataFrame:
+        if ROWS_HASH in rows.columns:
+            raise UnstorableColumn(f"{self.what}: the column name {ROWS_HASH!r} is taken")
+        return rows.with_columns(pl.lit(_rows_hash(rows)).alias(ROWS_HASH))
 
     def write(
         self,
@@ -145,13 +226,17 @@ class Delta:
         with self._readable():
             return table.history(limit)
 
-    def drop_broken_files(self, table: DeltaTable) -> list[str]:
-        """Removes absent and shortened data files from the log; their names."""
-        for path, size in self._listed(table):
-            if file_system.size(path) != size:
-                file_system.remove(path)
-        with self._readable():
-            return list(table.repair()["files_removed"])
+    def set_aside_damaged(self, table: DeltaTable, aside: Path) -> list[DataFile]:
+        """Removes absent and damaged data files from the log and moves them to `aside`; which they were."""
+        columns = self._columns(table)
+        damaged = [file for file in self._listed(table) if not self._sound(file, columns)]
+        for file in damaged:
+            if file_system.size(file.path) is not None:
+                file_system.move(file.path, aside / file.path.name)
+        if damaged:
+            with self._readable():
+                table.repair()
+        return damaged
 
     def retry(self, attempt: Callable[[], T]) -> T:
         """`attempt()`, again after a pause when another process committed first. Raises StoreError at the
@@ -166,3 +251,8 @@ class Delta:
             except OSError as error:
                 raise StoreError(f"{self.what} cannot be written: {self.folder}: {error}") from error
         raise AssertionError("unreachable")
+
+
+def _rows_hash(rows: pl.DataFrame) -> str:
+    """Hash of the rows of a data file; the order of columns, which Delta may change, does not count."""
+    return hash_frame(rows.select(sorted(set(rows.columns) - {ROWS_HASH})))

@@ -15,9 +15,9 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from store.delta import Delta
+from store.delta import DataFile, Delta
 from store.errors import ComputeError
-from store.schema import conform, storable
+from store.schema import conform
 
 COMPUTED_AT = "computed_at"
 """Hidden column: when a row was appended. Of two rows with one key the older is the result."""
@@ -226,18 +226,16 @@ class Memo:
             rows = self._delta.collect(self._delta.scan(table))
             kept = rows.filter(~which.fill_null(False))
             if kept.height < rows.height:
-                self._delta.write(kept, table, overwrite=True)
+                self._delta.overwrite(kept, table)
             return rows.height - kept.height
 
         return self._delta.retry(attempt)
 
-    def repair(self) -> list[str]:
-        """Forgets the rows whose data files are missing or cut short, so that only these are computed again.
-        Returns the names of the forgotten files."""
+    def repair(self, aside: Path) -> list[DataFile]:
+        """Forgets the rows whose data files are missing or damaged, so that only these are computed again.
+        Moves the damaged files to `aside`; which they were."""
         table = self._delta.open()
-        if table is None:
-            return []
-        return self._delta.drop_broken_files(table)
+        return [] if table is None else self._delta.set_aside_damaged(table, aside)
 
     def _missing(self, requests: pl.DataFrame, chunk: int) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The distinct keys asked for, with the results of the known ones; the requests of the others."""
@@ -315,10 +313,7 @@ class Memo:
             if current[0] is None:
                 current[0] = self._delta.open()
             opened, current[0] = current[0], None
-            schema = {} if opened is None else self._delta.schema(opened)
-            frame = storable(conform(rows, schema, self._delta.what), self._delta.what)
-            new = opened is not None and bool(set(frame.columns) - set(schema))
-            return self._delta.write(frame, opened, overwrite=False, new_columns=new)
+            return self._delta.append(rows, opened)
 
         return self._delta.retry(attempt)
 
@@ -328,7 +323,7 @@ class Memo:
         append that comes second is repeated, so no row is lost or there twice."""
         try:
             rows = self._delta.collect(self._delta.scan(table))
-            self._delta.write(_oldest(rows), table, overwrite=True)
+            self._delta.overwrite(_oldest(rows), table)
             table.vacuum(retention_hours=_WEEK_HOURS, dry_run=False)
         except DeltaError:
             return False

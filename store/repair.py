@@ -8,19 +8,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from store import file_system
+from store.delta import DataFile
 from store.errors import StoreError
 from store.files import Files, is_name
 from store.store import Store
 from store.trained import intact
 
 DAMAGED = "damaged"
+DATA_FILES = "data_files"
+"""Where in it the data files of tables lie that themselves stayed."""
 
 
 def repair(store: Store) -> list[str]:
     """Mend `store`; a sentence for each thing that was done. Run again afterwards: it makes what is missing.
 
-    A memo's rows in lost files are forgotten. Tables, memos and trained models that cannot be read go to
-    `damaged/` in the home, with all their versions. Stored files that no longer match their name are removed.
+    Rows that were appended (answers in memos, what people wrote) lie in many data files: the damaged ones go
+    to `damaged/` in the home, the rows of the others stay. Tables that were written whole, trained models and
+    what cannot be read at all go there whole, with all versions. Stored files that no longer match their name
+    are removed.
     """
     aside = store.home / DAMAGED / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
     done: list[str] = []
@@ -37,17 +42,23 @@ def repair(store: Store) -> list[str]:
         name = folder.name
         memo = store.memo(name) if folder.parent.name == "memo" else store.cache(name)
 
-        def forget(memo=memo) -> list[str]:
-            names = memo.repair()
+        def forget(memo=memo, folder=folder) -> list[str]:
+            place = aside / DATA_FILES / folder.relative_to(store.home)
+            lost = memo.repair(place)
             memo.read()
-            return [f"memo {memo.name}: the rows of {name} were forgotten" for name in names]
+            return [f"memo {memo.name}: {_rows(file)} forgotten{_where(file, place)}" for file in lost]
 
         attempt(folder, forget)
     for stage in store.stages():
 
         def check(stage=stage) -> list[str]:
+            place = aside / DATA_FILES / "tables" / stage
+            lost = store.repair(stage, place)
             store.read(stage)
-            return []
+            return [
+                f"table {stage}: {_rows(file)} LOST, nothing makes them again{_where(file, place)}"
+                for file in lost
+            ]
 
         attempt(store.home / "tables" / stage, check)
     for kind in file_system.find(store.home / "files", "*"):
@@ -60,6 +71,15 @@ def repair(store: Store) -> list[str]:
 
         attempt(folder, whole)
     return done
+
+
+def _rows(file: DataFile) -> str:
+    return f"{'the' if file.rows is None else file.rows} rows of {file.path.name} were"
+
+
+def _where(file: DataFile, place: Path) -> str:
+    found = place / file.path.name
+    return f"; what is left of the file is {found}" if file_system.size(found) is not None else ""
 
 
 def _folders(above: Path, mark: str) -> list[Path]:

@@ -13,7 +13,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from store import file_system
-from store.delta import MEND, Delta
+from store.delta import MEND, DataFile, Delta
 from store.errors import CorruptTable, HomeError, MissingTable, StoreError
 from store.files import Files
 from store.hashing import hash_frame
@@ -89,17 +89,16 @@ class Store:
 
     def append(self, stage: str, rows: pl.DataFrame, metadata: Mapping[str, Any] | None = None) -> int:
         """Add `rows` to `stage`, made if it is missing; the new version. Nothing is lost when two processes
-        append at once. Raises like `write`.
+        append at once. The types are those of the rows so far. Raises like `write`.
         """
         delta = self._stage(stage)
-        rows = storable(rows, delta.what)
         entries = {_PREFIX + name: _text(value) for name, value in (metadata or {}).items()}
 
         def attempt() -> int:
             table = delta.open()
             before = 0 if table is None else delta.collect(delta.scan(table).select(pl.len())).item()
             tagged = entries | {_PREFIX + _ROWS: str(before + rows.height)}
-            return delta.write(rows, table, overwrite=False, metadata=tagged).version()
+            return delta.append(rows, table, tagged).version()
 
         return delta.retry(attempt)
 
@@ -162,6 +161,14 @@ class Store:
             if entry["version"] == latest and _CONTENT_HASH in entry["metadata"]:
                 return entry["metadata"][_CONTENT_HASH]
         return hash_frame(self.read(stage, version))
+
+    def repair(self, stage: str, aside: Path) -> list[DataFile]:
+        """Takes the damaged data files out of a stage that rows were appended to, which nothing makes again;
+        the others stay. Moves them to `aside`; which they were. A stage that was written whole is left as it
+        is. Raises CorruptTable for a damaged log."""
+        delta, table = self._stage(stage), self._existing(stage, None)
+        whole = any(_PREFIX + _CONTENT_HASH in commit for commit in delta.history(table, limit=1))
+        return [] if whole else delta.set_aside_damaged(table, aside)
 
     def stages(self, under: str | None = None) -> list[str]:
         """Names of the stages written so far, sorted; `under="adapter"`: only `adapter/…`."""

@@ -6,11 +6,11 @@ from pipelines.command.options import DEFAULT_HOME, Home, existing, say
 
 
 def repair(home: Home = DEFAULT_HOME) -> None:
-    """Set aside what is damaged and can be made again, and say what that was.
+    """Set aside what is damaged, and say what that was.
 
-    Answers of models whose files are lost or cut short are forgotten; tables, memos and trained models that
-    cannot be read go to `damaged/` in the home. The next run makes these alone. Nothing that can be read is
-    touched, nothing outside the home.
+    Damaged files of answers and of overrides, tables and trained models that cannot be read go to
+    `damaged/` in the home. The next run makes these alone; overrides nothing makes again, so it says how
+    many are lost. Nothing that can be read is touched, nothing outside the home.
     """
     from store import Store
     from store.repair import repair as mend

@@ -145,10 +145,10 @@ def test_a_base_that_does_not_fit_says_so(checked, world, tmp_path):
 
 
 def test_latents_of_another_base_do_not_fit(checked, tmp_path):
-    rows = {"model": ["another"], "fingerprint": ["other"]}
+    rows = {"model": ["another"], "fingerprint": ["other"], "size": [96]}
     Store(tmp_path / "home").write("latents", pl.DataFrame(rows))
     found = missing(checked("trained_model"))
-    assert found["latents of this base"].startswith("they are of another, the profile's base is ")
+    assert found["latents of this base"].startswith("they are of another at 96 px, the profile's base is ")
     assert "latents of this base" not in missing(checked("latents,trained_model"))
 
 

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -274,8 +275,66 @@ def test_lost_file_is_named_and_repair_forgets_only_its_rows(store):
     lost.write_bytes(lost.read_bytes()[:10])
     with pytest.raises(CorruptTable, match=rf"memo 'm' cannot be read: {lost}"):
         memo.get_or_compute(requests("a"), never, chunk=1)
-    assert memo.repair() == [lost.name]
+    aside = store.home / "damaged"
+    assert [(file.path, file.rows) for file in memo.repair(aside)] == [(lost, 2)]
+    assert (aside / lost.name).read_bytes()[:4] == b"PAR1", "what is left of it is kept"
     assert memo.get_or_compute(requests(*"abcd"), Doubler(), chunk=2).computed == 2
+
+
+def test_every_flipped_bit_of_a_memo_is_noticed_or_changes_nothing_and_repair_forgets_that_file(store):
+    memo = store.memo("m", schema={"text": pl.String, "score": pl.Float64, "vector": pl.List(pl.Float32)})
+    rows = requests(*(f"key {n}" for n in range(40))).select(
+        "key",
+        text=pl.format("text {}", "n"),
+        score=pl.col("n") / 7,
+        vector=pl.concat_list("n", "n").cast(pl.List(pl.Float32)),
+    )
+    memo.get_or_compute(rows, lambda chunk: chunk, chunk=20)
+    right = memo.read().sort("key")
+    path = memo._delta.files(memo._delta.open())[0]
+    sound, noticed = path.read_bytes(), 0
+    for at in range(0, len(sound), max(1, len(sound) // 150)):
+        path.write_bytes(sound[:at] + bytes([sound[at] ^ 1 << at % 8]) + sound[at + 1 :])
+        try:
+            assert_frame_equal(memo.read().sort("key"), right)
+        except CorruptTable as error:
+            assert "memo 'm'" in str(error) and "fineface repair" in str(error)
+            noticed += 1
+    assert noticed > 50
+    path.write_bytes(sound.replace(b"key 0", b"kex 0", 1))
+    with pytest.raises(CorruptTable, match="have changed since they were written; 'fineface repair'"):
+        memo.get_or_compute(rows, never, chunk=20)
+    assert [file.rows for file in memo.repair(store.home / "damaged")] == [20]
+    again = memo.get_or_compute(rows, lambda chunk: chunk, chunk=20)
+    assert again.computed == 20 and again.frame.sort("key").equals(right)
+
+
+def test_rows_that_were_moved_into_fewer_files_are_checked_like_the_others(store):
+    memo = store.memo("m")
+    memo.get_or_compute(requests(*(f"key {n}" for n in range(20))), Doubler(), chunk=2)
+    assert memo._compact(memo._delta.open())
+    (path,) = memo._delta.files(memo._delta.open())
+    content = path.read_bytes()
+    assert b"key 1" in content
+    path.write_bytes(content.replace(b"key 1", b"kex 1", 1))
+    with pytest.raises(CorruptTable, match=f"bytes of {path} have changed"):
+        len(memo)
+
+
+def test_answers_without_a_hash_from_before_stay_readable_and_get_one(store):
+    memo = store.memo("m")
+    old = pl.DataFrame({"key": ["old"], "double": [1], "computed_at": [datetime(2020, 1, 1, tzinfo=UTC)]})
+    memo._delta.write(old, None, overwrite=False)
+    result = memo.get_or_compute(requests("old", "new"), Doubler(), chunk=1)
+    assert result.frame.rows() == [("old", 1), ("new", 2)] and memo.repair(store.home / "damaged") == []
+    memo._compact(memo._delta.open())
+    table = pl.read_delta(str(memo.folder))
+    assert table["rows_hash"].null_count() == 0 and sorted(memo.read().rows()) == [("new", 2), ("old", 1)]
+
+
+def test_the_name_of_the_hash_is_taken(store):
+    with pytest.raises(UnstorableColumn, match="'rows_hash' is taken"):
+        store.memo("m").get_or_compute(requests("a"), lambda c: c.select("key", rows_hash="key"), chunk=1)
 
 
 def test_half_written_files_are_never_read(store):

@@ -62,6 +62,67 @@ def test_repair_sets_aside_what_cannot_be_read_and_the_rest_stays(store):
     assert repair(store) == []
 
 
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def misspell(path):
+    content = path.read_bytes()
+    assert b"drop" in content
+    path.write_bytes(content.replace(b"drop", b"drnp", 1))
+
+
+@pytest.mark.parametrize("damage", [cut, misspell, lambda path: path.unlink()])
+def test_of_what_people_appended_only_the_rows_of_damaged_files_are_lost(store, damage):
+    """Nothing makes the verdicts of people again: a sound file stays where it is."""
+    store.append("verdicts", pl.DataFrame({"sample_id": ["a"], "verdict": ["drop"]}))
+    (path,) = (store.home / "tables" / "verdicts").glob("*.parquet")
+    store.append("verdicts", pl.DataFrame({"sample_id": ["b", "c"], "verdict": ["keep", "drop"]}))
+    damage(path)
+    with pytest.raises(
+        CorruptTable, match=rf"stage 'verdicts' cannot be read: .*{path.name}.*fineface repair"
+    ):
+        store.read("verdicts")
+    left = path.read_bytes() if path.exists() else None
+    (told,) = repair(store)
+    assert f"table verdicts: 1 rows of {path.name} were LOST" in told
+    kept = list((store.home / "damaged").rglob(path.name))
+    assert [file.read_bytes() for file in kept] == ([] if left is None else [left])
+    assert store.read("verdicts").rows() == [("b", "keep"), ("c", "drop")]
+    store.append("verdicts", pl.DataFrame({"sample_id": ["d"], "verdict": ["keep"]}))
+    assert sorted(store.read("verdicts")["sample_id"]) == ["b", "c", "d"] and repair(store) == []
+
+
+def test_where_every_appended_file_is_lost_the_table_is_empty_and_goes_on(store):
+    store.append("verdicts", pl.DataFrame({"x": [1]}))
+    ask(store, ["a"])
+    for path in store.home.rglob("*.parquet"):
+        path.unlink()
+    assert len(repair(store)) == 2 and store.read("verdicts").schema == {"x": pl.Int64}
+    store.append("verdicts", pl.DataFrame({"x": [2]}))
+    assert store.read("verdicts")["x"].to_list() == [2] and ask(store, ["a"]).computed == 1
+
+
+def test_verdicts_from_before_rows_had_hashes_are_rescued_too(store):
+    delta = store._stage("verdicts")
+    table = delta.write(pl.DataFrame({"x": [1]}), None, overwrite=False)
+    (old,) = delta.files(table)
+    delta.write(pl.DataFrame({"x": [2]}), delta.open(), overwrite=False)
+    store.append("verdicts", pl.DataFrame({"x": [3]}))
+    assert sorted(store.read("verdicts")["x"]) == [1, 2, 3] and repair(store) == []
+    cut(old)
+    assert "1 rows of" in repair(store)[0] and sorted(store.read("verdicts")["x"]) == [2, 3]
+
+
+def test_an_appended_table_with_a_damaged_log_goes_aside_whole(store):
+    for n in range(2):
+        store.append("verdicts", pl.DataFrame({"x": [n]}))
+    (store.home / "tables" / "verdicts" / "_delta_log" / f"{1:020}.json").write_text("{")
+    (told,) = repair(store)
+    assert "tables/verdicts was set aside" in told and store.stages() == []
+    assert len(list((store.home / "damaged").rglob("verdicts/*.parquet"))) == 2
+
+
 @pytest.mark.parametrize("name", ["../../../victim", "%2E%2E/%2E%2E/%2E%2E/victim", "file:///victim"])
 def test_a_damaged_log_that_names_files_elsewhere_makes_repair_touch_nothing_outside(store, tmp_path, name):
     ask(store, ["a"])
