@@ -458,6 +458,7 @@ STAGES: tuple[Stage, ...] = (
             "file_kind": FILE["file_kind"],
             "file": _text("A shard's name in the store.", null=True),
             "row": _count("Its row in the shard.", null=True),
+            "size": _count("Side of the encoded picture, pixels.", least=1),
             **MODEL,
             **JUDGED,
         },

@@ -79,9 +79,12 @@ def _frames(folder: Path, home: Path) -> int:
 
 
 def _framing(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    from curation.sources import affectnet
+
     used = [name for name in ("affectnet", "disfa", "folder") if getattr(profile.raw, name) is not None]
-    # AffectNet's list brings boxes of faces.
-    if any(getattr(profile.framing, name) == "face" for name in used if name != "affectnet"):
+    if profile.raw.affectnet is not None and not affectnet.crops(profile.raw.affectnet):
+        used.remove("affectnet")  # its lists bring boxes of faces
+    if any(getattr(profile.framing, name) == "face" for name in used):
         yield from provider("faces", {"provider": "mediapipe", "model": profile.framing.model})
 
 
@@ -137,9 +140,10 @@ def _training(profile: Profile, store: Store, stages: Collection[str]) -> Iterat
         wanted = Autoencoder(base.model, base.revision, base.precision, base.batch_size).fingerprint
     except ModelNotFound:
         return  # said already
-    found = store.read("latents", columns=["model", "fingerprint"]).unique()
-    others = found.filter(found["fingerprint"] != wanted)
-    problem = f"they are of {', '.join(others['model'])}, the profile's base is {base.model}"
+    found = store.read("latents", columns=["model", "fingerprint", "size"]).unique()
+    others = found.filter((found["fingerprint"] != wanted) | (found["size"] != base.size))
+    theirs = ", ".join(f"{model} at {size} px" for model, _, size in others.sort("model", "size").iter_rows())
+    problem = f"they are of {theirs}, the profile's base is {base.model} at {base.size} px"
     yield Need("latents of this base", problem * bool(others.height), "fineface run --select latents+")
 
 

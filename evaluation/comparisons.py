@@ -157,8 +157,8 @@ def _sums(
             yield metric, metrics.AU_METRICS[metric](a), metrics.AU_METRICS[metric](b)
     if first in clip_scores and second in clip_scores:
         parts = [clip_scores[name].filter(kind=kind).sort("sample_id") for name in (first, second)]
-        if parts[0]["sample_id"].to_list() != parts[1]["sample_id"].to_list():
-            raise ValueError("cannot compare: the two experiments were not given the same samples")
+        if metrics.requests(parts[0]).to_list() != metrics.requests(parts[1]).to_list():
+            raise ValueError(metrics.DIFFERENT)
         for metric in metrics.CLIP_METRICS:
             if parts[0].height and all(metric in part.columns for part in parts):
                 yield metric, metrics.mean_cosine(parts[0], metric), metrics.mean_cosine(parts[1], metric)

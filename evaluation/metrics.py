@@ -28,6 +28,7 @@ class Scores:
     """
 
     sample_id: np.ndarray
+    request: np.ndarray
     prompt: np.ndarray
     target: np.ndarray
     measured: np.ndarray
@@ -57,6 +58,7 @@ class Scores:
         expressionless = np.where(aus_read(frame) if read is None else read, 0.0, np.nan)
         return cls(
             frame["sample_id"].to_numpy(),
+            requests(frame).to_numpy(),
             frame["prompt_index"].to_numpy(),
             frame.select(pl.col(facs.COLUMNS).cast(pl.Float64)).to_numpy(),
             np.where(face_found[:, None], measured, expressionless),
@@ -70,6 +72,7 @@ class Scores:
         """Only these rows (a mask or positions)."""
         return Scores(
             self.sample_id[rows],
+            self.request[rows],
             self.prompt[rows],
             self.target[rows],
             self.measured[rows],
@@ -179,14 +182,26 @@ AU_METRICS: dict[str, Callable[[Scores], Sums]] = {
 }
 
 
+DIFFERENT = (
+    "cannot compare: the two experiments were not given the same samples, prompts and noise (prompts are "
+    "drawn anew when the training set changes: run 'generated_samples+' of both)"
+)
+
+
+def requests(frame: pl.DataFrame) -> pl.Series:
+    """What each sample is, as text: its id, and its prompt and seed where the frame has them."""
+    parts = [name for name in ("sample_id", "prompt", "seed") if name in frame.columns]
+    return frame.select(pl.concat_str(parts, separator="\x1f").alias("request")).to_series()
+
+
 def paired(first: Scores, second: Scores) -> tuple[Scores, Scores]:
     """The same samples in the same order, with only the entries that were measured in both.
 
-    Raises ValueError if the two do not hold the same samples with the same targets.
+    Raises ValueError if the two do not hold the same samples with the same targets, prompts and noise.
     """
     a, b = (s.take(np.argsort(s.sample_id.astype(str))) for s in (first, second))
-    if len(a) != len(b) or (a.sample_id != b.sample_id).any() or (a.target != b.target).any():
-        raise ValueError("cannot compare: the two experiments were not given the same samples")
+    if len(a) != len(b) or (a.request != b.request).any() or (a.target != b.target).any():
+        raise ValueError(DIFFERENT)
     both = a.valid & b.valid
     return (
         replace(a, measured=np.where(both, a.measured, np.nan)),

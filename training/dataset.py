@@ -108,6 +108,7 @@ class Dataset:
                 self._captions[samples[part]],
             )
             for part in share.split(max(1, self.settings.batch_size // world))
+            if len(part)  # a process may have none of a few samples
         ]
 
     def _latents(self, samples: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:

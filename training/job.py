@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import polars as pl
 from pydantic import Field, ValidationError, field_validator
 
 import methods  # noqa: F401  (registers their settings)
 from settings.base import OPERATIONAL, UNKNOWN_KEY, Settings, identity
 from settings.experiment import LoopSettings, MethodTrain, TrainSettings
-from store.hashing import fingerprint, hash_file
+from store.hashing import fingerprint, hash_frame
 
 CODE_VERSION = "2"
 """Raised when a change in this room changes what is trained: loop, data, smoothing, order, learning rate.
@@ -99,8 +100,9 @@ class TrainingJob(Settings):
         return fingerprint(code=code, data=data, **identity(self))
 
     def checkpoint_identity(self) -> str:
-        """The key with the samples that really lie in the dataset's folder."""
-        return self.key(hash_file(Path(self.dataset) / SAMPLES_FILE))
+        """The key with the samples that really lie in the dataset's folder, wherever their latents do."""
+        samples = pl.read_parquet(Path(self.dataset) / SAMPLES_FILE)
+        return self.key(hash_frame(samples.drop("file", "row", strict=False)))
 
 
 def _explain(problem: Any) -> str:

@@ -32,6 +32,7 @@ def latents(
         "file_kind",
         "file",
         "row",
+        pl.lit(base.size, dtype=pl.Int64).alias("size"),
         "model",
         "fingerprint",
         pl.col("reason_code").is_null().alias("keep"),
@@ -43,8 +44,10 @@ def latents(
 
 @dg.asset_check(asset=latents, blocking=True)
 def shards_are_there(latents: pl.DataFrame, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
-    """Every shard that the table names lies in the store."""
-    files = store.files("latents")
+    """Every shard that the table names lies in the store, with the bytes that name it."""
     named = latents["file"].drop_nulls()
-    missing = sorted(name for name in named.unique() if not files.has(name))
-    return stage.check(not missing and len(named) > 0, missing=missing[:10], samples=len(named))
+    lost = store.files("latents").lost(named.unique().sort())
+    return stage.check(not lost and len(named) > 0, lost=lost[:10], samples=len(named))
+
+
+decodes_most = calls.decode_check(latents)

@@ -15,7 +15,7 @@ from assets import child, gate, retries, stage
 from assets.calls import LOG_SHARE
 from settings.base import identity
 from settings.profile import Profile
-from store import Store
+from store import CorruptFile, Store
 from store.file_system import draft
 from store.hashing import fingerprint, hash_frame
 from store.lock import sole
@@ -90,12 +90,14 @@ def _trained(
 
     samples = training_samples(training_set, latents, "train")
     job = _job(profile, settings)
-    key = job.key(
-        fingerprint(
-            samples=hash_frame(samples.drop("file", "row")),
-            latents=latents["fingerprint"].unique().sort().to_list(),
+    size = profile.base.size
+    if others := latents.filter(pl.col("size") != size)["size"].unique().sort().to_list():
+        raise dg.Failure(
+            f"the latents are of pictures of {', '.join(map(str, others))} px, base.size is {size}: run "
+            "--select latents+",
+            allow_retries=False,
         )
-    )
+    key = _key(job, samples, latents)
     folder = store.home / ADAPTERS / key
     with sole(folder / "lock"):
         known = (folder / "output" / RESULT_FILE).exists()
@@ -129,6 +131,12 @@ def _trained(
     }
 
 
+def _key(job: "TrainingJob", samples: pl.DataFrame, latents: pl.DataFrame) -> str:
+    """The key of the trained model; where the latents of its samples lie is no part of it."""
+    encoded = latents.select("fingerprint", "size").unique().sort("fingerprint", "size")
+    return job.key(fingerprint(samples=hash_frame(samples.drop("file", "row")), latents=encoded.rows()))
+
+
 def training_samples(training_set: pl.DataFrame, latents: pl.DataFrame, split: str) -> pl.DataFrame:
     """The samples of one split, sorted by sample id: content_hash, caption, au1 … au26, file, row.
 
@@ -144,12 +152,18 @@ def training_samples(training_set: pl.DataFrame, latents: pl.DataFrame, split: s
 
 
 def _write_samples(samples: pl.DataFrame, store: Store, path: Path) -> None:
-    """The table of samples at `path`, unless there are none or a killed run left it; shards are named
-    relative to its folder.
+    """The table of samples at `path`, or none where there are none; shards are named relative to its folder.
+
+    Raises CorruptFile for shards that are no longer what they were.
     """
-    if path.exists() or samples.is_empty():
-        return
+    if samples.is_empty():
+        return path.unlink(missing_ok=True)
     files = store.files("latents")
+    if lost := files.lost(samples["file"].unique().sort()):
+        raise CorruptFile(
+            f"latents: {len(lost)} shards are lost or damaged, such as {files.path(lost[0])}; "
+            "'fineface run --select latents+' encodes them again"
+        )
     places = [os.path.relpath(files.path(name), path.parent) for name in samples["file"]]
     with draft(path) as half:
         samples.with_columns(pl.Series("file", places, dtype=pl.String)).write_parquet(half)

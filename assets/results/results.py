@@ -10,8 +10,9 @@ import polars as pl
 import stages
 from assets import stage
 from assets.results.comparisons import by_experiment
+from settings.base import identity
 from settings.profile import Profile
-from store import Store
+from store import CorruptFile, Store
 
 REPORT = "report.html"
 
@@ -34,6 +35,7 @@ def results(
     """
     from evaluation import report, seeds, tables
 
+    all_there(store, generated_samples)
     scores = by_experiment(au_scores, profile.experiments)
     competitor = profile.evaluation.competitor
     competitor = competitor if competitor in scores else None
@@ -41,7 +43,7 @@ def results(
     judge = judged_by(au_scores, labels)
     recipe_scores, recipe = through_recipe(au_scores, labels, au_statistics, profile)
     found = tables.results(scores, by_experiment(clip_scores, profile.experiments), competitor, recipe_scores)
-    settings = {name: experiment.model_dump() for name, experiment in profile.experiments.items()}
+    settings = {name: identity(experiment) for name, experiment in profile.experiments.items()}
     now = datetime.now(UTC)
     over_seeds = seeds.over_seeds(found, seeds.groups(settings))
     path = report.write(
@@ -93,6 +95,12 @@ def through_recipe(
             None,
             f"The recipe “{recipe}” was fitted to the labeller’s readings: this judge’s stay as read.",
         )
+    if fitted := sorted(set(au_statistics["recipe"]) - {recipe}):
+        return (
+            None,
+            f"The labels were corrected by “{', '.join(fitted)}”, the profile now says “{recipe}”: readings "
+            "stay as read until au_statistics+ is run.",
+        )
     corrected = through_recipe.apply(au_scores, recipe, au_statistics)
     said = f"Readings are as read; lines with “recipe” correct them as the labels were, by “{recipe}”."
     return by_experiment(corrected, profile.experiments), said
@@ -138,13 +146,24 @@ def _told(settings: Any) -> dict[str, object]:
     return {name: Path(value).name if Path(str(value)).is_absolute() else value for name, value in given}
 
 
+def all_there(store: Store, generated_samples: pl.DataFrame) -> None:
+    """Raises CorruptFile where pictures are lost or damaged: the report would be without them."""
+    if lost := store.files("generated").lost(generated_samples["file"].drop_nulls().unique().sort()):
+        raise CorruptFile(
+            f"{len(lost)} generated pictures are lost or damaged, such as {lost[0]}; "
+            "'fineface run --select generated_samples+' draws them again"
+        )
+
+
 def judged_by(au_scores: pl.DataFrame, labels: pl.DataFrame) -> str:
     """One sentence on who measured the pictures and which AUs were left out. The rows say so, not the
     profile: they may be older than it.
     """
     from evaluation import metrics
 
-    if set(au_scores["fingerprint"]) & set(labels["fingerprint"]):
+    if labels.is_empty():
+        who = "No photograph was labelled by an estimator; the judge is the only one."
+    elif set(au_scores["fingerprint"]) & set(labels["fingerprint"]):
         who = "The labeller is also the judge: it measures what its own labels taught."
     else:
         who = "A second estimator judges, not the labeller."

@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from settings.profile import Profile
 
 DEFAULT_PROFILE, DEFAULT_HOME = "miniature", Path(".fineface")
-QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
-"""Progress is logged by the stages; bars would freeze the UI's log."""
+ENVIRONMENT = {
+    # Progress is logged by the stages; bars would freeze the UI's log.
+    **{"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"},
+    # Threads that wait must not spin: beside another busy process a model would be several times slower.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+"""Set before any model package is imported, unless the user said otherwise."""
 
 ProfileName = Annotated[
     str,
@@ -77,7 +82,7 @@ def load(profile: str, home: Path, keep_unset: bool = False) -> tuple[Profile, P
     from pipelines import profiles
 
     place = usable(home)
-    for name, value in QUIET.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     named = profile if profile in profiles.names() else str(Path(profile).expanduser().absolute())
     os.environ |= {"FINEFACE_PROFILE": named, "FINEFACE_HOME": str(place)}

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
@@ -17,6 +18,7 @@ from assets import calls
 from assets.experiment import generated_samples, guidance_curve, trained_model
 from assets.results.results import (
     _told,
+    all_there,
     every_experiment_has_the_same_judge,
     every_experiment_is_complete,
     floors,
@@ -28,7 +30,7 @@ from evaluation import guidance, metrics, protocol
 from inference import questions
 from inference.asking import Answers
 from pipelines import profiles
-from store import Store
+from store import CorruptFile, Store
 
 ZEROS = dict.fromkeys(facs.COLUMNS, 0.0)
 
@@ -114,6 +116,7 @@ def test_experiments_that_differ_in_sampling_share_one_training(tmp_path, world)
     path = tiny_world.write_profile(tmp_path / "p.yaml", world.models, world.raw, experiments=said)
     path.write_text(path.read_text().replace("competitor: sd", "competitor: null"))
     profile = profiles.load(str(path), tmp_path)
+    latents = latents.with_columns(size=profile.base.size)
     log = SimpleNamespace(info=lambda text: None)
     found = {
         name: trained_model._trained(
@@ -135,6 +138,48 @@ def test_experiments_that_differ_in_sampling_share_one_training(tmp_path, world)
     assert drawn[0].asked == drawn[1].asked == 1, "another scale is another picture"
     row = {"experiment": "b", **rows["b"]}
     assert guidance_curve.candidates(context, store, profile, row)[0]["guidance"].to_list() == [3.0]
+
+
+def test_latents_of_another_size_are_refused_and_another_model(tmp_path, world):
+    profile = profiles.load(str(world.profile), tmp_path)
+    settings = profile.experiments["fineface"].train
+    latents = pl.DataFrame(
+        {"sample_id": ["a"], "file": ["f"], "row": [0], "fingerprint": ["vae"], "size": [profile.base.size]}
+    )
+    pictures = pl.DataFrame(
+        [{"sample_id": "a", "content_hash": "h", "caption": "x", "split": "train", "keep": True, **ZEROS}]
+    )
+    other = latents.with_columns(size=pl.col("size") * 2)
+    with pytest.raises(dg.Failure, match=f"base.size is {profile.base.size}: run --select latents"):
+        trained_model._trained(CONTEXT, Store(tmp_path / "home"), profile, settings, pictures, other)
+    job = trained_model._job(profile, settings)
+    samples = trained_model.training_samples(pictures, latents, "train")
+    moved = samples.with_columns(file=pl.lit("g"))
+    key = trained_model._key(job, samples, latents)
+    assert trained_model._key(job, moved, latents) == key != trained_model._key(job, samples, other)
+
+
+def test_a_shard_that_rotted_is_not_trained_on_and_one_that_was_made_anew_is_named(tmp_path):
+    store, path = Store(tmp_path / "home"), tmp_path / "home" / "samples.parquet"
+    files = store.files("latents")
+    for content in (b"one", b"another"):
+        name = files.put(content, ".safetensors")
+        trained_model._write_samples(pl.DataFrame({"sample_id": ["a"], "file": [name]}), store, path)
+        assert pl.read_parquet(path)["file"].item().endswith(name)
+    files.path(name).write_bytes(b"anotheR")
+    with pytest.raises(CorruptFile, match=r"1 shards are lost or damaged.*--select latents\+"):
+        trained_model._write_samples(pl.DataFrame({"sample_id": ["a"], "file": [name]}), store, path)
+    trained_model._write_samples(pl.DataFrame({"sample_id": [], "file": []}), store, path)
+    assert not path.exists(), "held-out samples that are no more"
+
+
+def test_a_report_is_not_made_without_its_pictures(tmp_path):
+    store = Store(tmp_path / "home")
+    table = pl.DataFrame({"file": [store.files("generated").put(b"a face", ".png"), None]})
+    all_there(store, table)
+    store.files("generated").remove(table["file"][0])
+    with pytest.raises(CorruptFile, match=r"1 generated pictures are lost.*generated_samples\+"):
+        all_there(store, table)
 
 
 CONTEXT = SimpleNamespace(log=SimpleNamespace(info=lambda text: None))
@@ -236,6 +281,10 @@ def test_readings_go_through_the_recipe_only_where_the_labeller_judges(profile):
     assert found["fineface"]["measured_au12"][0] == 2.0 and "“paper”" in said
     found, said = through_recipe(read, others, statistics, profile)
     assert found is None and "fitted to the labeller’s readings" in said
+    older = statistics.with_columns(recipe=pl.lit("reference"))
+    found, said = through_recipe(read, own, older, profile)
+    assert found is None and "“reference”" in said and "au_statistics+" in said
+    assert judged_by(read, own.clear()).startswith("No photograph was labelled")
 
 
 def test_only_an_untrained_model_on_a_base_without_words_is_a_floor(profile):

@@ -144,6 +144,12 @@ def test_other_samples_are_refused(table):
         comparisons.compare({"a": one, "b": other}, clip, [("a", "b")])
     with pytest.raises(ValueError, match="same samples"):
         comparisons.compare({"a": one, "b": other.head(900)}, {}, [("a", "b")])
+    same_ids = scored(0.5, 0).with_columns(pl.format("{}, drawn later", "prompt").alias("prompt"))
+    with pytest.raises(ValueError, match="prompts and noise"):
+        comparisons.compare({"a": one, "b": same_ids}, {}, [("a", "b")])
+    clip = {"a": cosines(one, 0.9), "b": cosines(same_ids, 0.9)}
+    with pytest.raises(ValueError, match="prompts and noise"):
+        comparisons.compare({"a": one.clear(), "b": one.clear()}, clip, [("a", "b")])
 
 
 def test_the_text_says_what_stands(table):

@@ -291,7 +291,9 @@ def test_spearman_within_sweeps_forgives_faces_that_answer_by_different_amounts(
     place = facs.ACTION_UNITS.index(12)
     target[:, place], measured[:, place] = [row[1] for row in rows], [row[2] for row in rows]
     prompt = np.array([row[0] for row in rows])
-    scores = Scores(np.arange(len(rows)), prompt, target, measured, np.ones(len(rows), bool))
+    scores = Scores(
+        np.arange(len(rows)), np.arange(len(rows)), prompt, target, measured, np.ones(len(rows), bool)
+    )
     found = metrics.spearman_within(scores)
     assert found.total.tolist() == pytest.approx([1, 1, -1, 0]) and found.count.tolist() == [1, 1, 1, 1]
     measured[:, place] = np.nan

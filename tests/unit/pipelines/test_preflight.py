@@ -7,6 +7,7 @@ import shutil
 import polars as pl
 import pytest
 import yaml
+from tiny_raw import affectnet, affectnet_line, picture, write
 from typer.testing import CliRunner
 
 from assets import needs as declared
@@ -144,10 +145,10 @@ def test_a_base_that_does_not_fit_says_so(checked, world, tmp_path):
 
 
 def test_latents_of_another_base_do_not_fit(checked, tmp_path):
-    rows = {"model": ["another"], "fingerprint": ["other"]}
+    rows = {"model": ["another"], "fingerprint": ["other"], "size": [96]}
     Store(tmp_path / "home").write("latents", pl.DataFrame(rows))
     found = missing(checked("trained_model"))
-    assert found["latents of this base"].startswith("they are of another, the profile's base is ")
+    assert found["latents of this base"].startswith("they are of another at 96 px, the profile's base is ")
     assert "latents of this base" not in missing(checked("latents,trained_model"))
 
 
@@ -237,3 +238,17 @@ def test_what_is_missing_comes_first():
         "           odd",
     ]
     assert "ok       a" in preflight.text(ordered, everything=True)
+
+
+def test_crops_of_affectnet_bring_no_boxes_so_the_detector_is_needed(checked, tmp_path):
+    crops, lists = tmp_path / "crops", affectnet(tmp_path / "lists", [affectnet_line("1/a.png")])
+    write(crops / "train_set" / "images" / "0.jpg", picture(0, 224, 224, "JPEG"))
+    write(crops / "train_set" / "annotations" / "0_exp.npy", b"x")
+
+    def asked(folder, framing):
+        sections = {"raw": {"affectnet": str(folder)}, "framing": {"affectnet": framing}}
+        found = checked("raw_affectnet,raw_disfa,raw_folder,face_crop", **sections)
+        return [one.need.what for one in found if "face_crop" in one.stages]
+
+    assert any("mediapipe" in what for what in asked(crops, "face"))
+    assert not asked(crops, "centre") and not asked(lists, "face")

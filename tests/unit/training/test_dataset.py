@@ -131,6 +131,11 @@ def test_held_out_samples_are_always_the_same(folder):
     assert len(torch.cat([draw.aus for draw in data.held_out(most=7)])) == 7
 
 
+def test_a_process_without_a_held_out_sample_draws_none(folder):
+    data = dataset(folder)
+    assert [len(data.held_out(rank, 3, most=1)) for rank in (0, 1, 2)] == [1, 0, 0]
+
+
 def test_shards_are_mapped_not_read(tmp_path):
     """A shard of 4 GB, all holes in the file system, opens at once and costs no memory."""
     header = b'{"moments":{"dtype":"F16","shape":[250000,8,32,32],"data_offsets":[0,4096000000]}}'

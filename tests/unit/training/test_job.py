@@ -5,6 +5,7 @@ import math
 from dataclasses import replace as with_changes
 from typing import Any, get_args
 
+import polars as pl
 import pytest
 from pydantic import ValidationError
 from tiny_training import changed, make_job
@@ -22,7 +23,6 @@ TRAINED = {name: train for name, (train, _) in declared().items() if issubclass(
 @pytest.fixture
 def job(tmp_path):
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "samples.parquet").write_bytes(b"some samples")
     return make_job(tmp_path / "base", tmp_path / "data", tmp_path / "out")
 
 
@@ -189,9 +189,15 @@ def test_what_is_operational_is_where_how_fast_and_how_visibly():
 
 
 def test_checkpoints_belong_to_the_samples_that_are_read(job, tmp_path):
-    before = job.checkpoint_identity()
-    (tmp_path / "data" / "samples.parquet").write_bytes(b"other samples")
-    assert job.checkpoint_identity() != before
+    """Not to where their latents lie: these may be encoded again."""
+    path = tmp_path / "data" / "samples.parquet"
+    table = pl.DataFrame({"sample_id": ["a"], "au1": [1.0], "file": ["f"], "row": [0]})
+
+    def owner(**columns):
+        table.with_columns(**columns).write_parquet(path)
+        return job.checkpoint_identity()
+
+    assert owner() == owner(file=pl.lit("g"), row=7) != owner(au1=2.0)
     assert job.key("data") != job.key("other data")
 
 
