@@ -121,15 +121,15 @@ def decode(content: bytes | BinaryIO, region: Region | None = None, side: int | 
         region = region or Region(0, 0, width, height)
         factor = shrinking(min(region.width, region.height), side)
         if factor > 1:
-            image.draft(None, (-(-image.width // factor), -(-image.height // factor)))
+            # rounded down, else Pillow takes the next smaller step unless the factor divides both sides
+            image.draft(None, (image.width // factor, image.height // factor))
         picture = rgb(ImageOps.exif_transpose(image))
     if factor > 1 and picture.size == (width, height):
         picture = picture.reduce(factor)
     if region != (0, 0, width, height):
-        across, down = picture.width / width, picture.height / height
-        left, top = round(region.x * across), round(region.y * down)
-        right, bottom = round((region.x + region.width) * across), round((region.y + region.height) * down)
-        picture = picture.crop((left, top, right, bottom))
+        left, top = round(region.x / factor), round(region.y / factor)
+        right, bottom = region.x + region.width, region.y + region.height
+        picture = picture.crop((left, top, round(right / factor), round(bottom / factor)))
     return picture
 
 
@@ -146,7 +146,7 @@ def decoded_bytes(reference: str | os.PathLike, side: int | None = None) -> int:
         with opened(path) as file, Image.open(file, formats=formats()) as image:
             factor = shrinking(min(region[2:]) if region else min(image.size), side)
             by = factor if image.format == "JPEG" else 1
-            return 3 * (image.width // by) * (image.height // by) + os.fstat(file.fileno()).st_size
+            return 3 * -(-image.width // by) * -(-image.height // by) + os.fstat(file.fileno()).st_size
     except MemoryError:
         raise
     except Exception:  # whoever decodes it says what is wrong

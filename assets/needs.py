@@ -79,9 +79,12 @@ def _frames(folder: Path, home: Path) -> int:
 
 
 def _framing(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    from curation.sources import affectnet
+
     used = [name for name in ("affectnet", "disfa", "folder") if getattr(profile.raw, name) is not None]
-    # AffectNet's list brings boxes of faces.
-    if any(getattr(profile.framing, name) == "face" for name in used if name != "affectnet"):
+    if profile.raw.affectnet is not None and not affectnet.crops(profile.raw.affectnet):
+        used.remove("affectnet")  # its lists bring boxes of faces
+    if any(getattr(profile.framing, name) == "face" for name in used):
         yield from provider("faces", {"provider": "mediapipe", "model": profile.framing.model})
 
 

@@ -62,7 +62,13 @@ class Memo(Protocol):
     """The part of `store.Memo` that probing needs."""
 
     def get_or_compute(
-        self, requests: pl.DataFrame, compute: Callable, *, chunk: int, progress: Any = None
+        self,
+        requests: pl.DataFrame,
+        compute: Callable,
+        *,
+        chunk: int,
+        progress: Any = None,
+        partial: bool = False,
     ) -> Any: ...
 
 

@@ -4,7 +4,7 @@ Raw formats live in `curation.sources`, counting in `curation.inventory`.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -123,8 +123,8 @@ class _Undecoded:
     def put(self, content: bytes, suffix: str) -> str:
         raise NotImplementedError("an inventory decodes no video")
 
-    def has(self, name: str) -> bool:
-        return True
+    def lost(self, names: Iterable[str]) -> list[str]:
+        return []
 
     def path(self, name: str) -> Path:
         return Path(name)

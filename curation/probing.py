@@ -14,7 +14,7 @@ import polars as pl
 from PIL import Image, UnidentifiedImageError
 
 import picture_files
-from curation.frames import HashFiles, Memo, RawDataError, quarantine
+from curation.frames import HashFiles, Memo, quarantine
 from reasons import Reason
 from store.hashing import on_threads
 
@@ -106,7 +106,9 @@ def with_pictures(rows: pl.DataFrame, hash_files: HashFiles, memo: Memo | None =
     """Add `content_hash`, `width`, `height` from the files in `path`; what is no picture is quarantined.
 
     Rows whose `path` is null or that are not kept are left alone. With a `memo`, a picture whose content was
-    probed before, under any name, is not opened again. Files of a format that is never read are not opened.
+    probed before, under any name, is not opened again. Of a file that no longer has its hash once it is
+    probed nothing is remembered: its row, and those of the same content, are `changed_file`. Files of a
+    format that is never read are not opened.
     """
     suffix = pl.col("path").cast(pl.String).str.extract(r"(\.[^./]*)$").str.to_lowercase()
     foreign = suffix.is_in(list(picture_files.UNSUPPORTED))
@@ -120,12 +122,18 @@ def with_pictures(rows: pl.DataFrame, hash_files: HashFiles, memo: Memo | None =
     readable = files.drop_nulls("content_hash").with_columns(
         pl.format("{}-{}", "content_hash", pl.lit(JUDGE)).alias("key")
     )
-    probed = _probed(readable, memo).select("key", *SCHEMA)
+    probed = _probed(readable, hash_files, memo).select("key", *SCHEMA, pl.lit(True).alias("probed"))
     readable = readable.join(probed, on="key", how="left", maintain_order="left")
     files = files.join(readable.drop("path", "content_hash", "key"), on="_row", how="left")
     unread, told = pl.col("content_hash").is_null(), pl.col("reason_code").is_not_null()
+    changed = pl.col("probed").is_null()
     files = files.with_columns(
-        pl.when(unread).then(pl.lit(Reason.UNREADABLE_FILE)).otherwise("reason_code").alias("problem"),
+        pl.when(unread)
+        .then(pl.lit(Reason.UNREADABLE_FILE))
+        .when(changed)
+        .then(pl.lit(Reason.CHANGED_FILE))
+        .otherwise("reason_code")
+        .alias("problem"),
         pl.when(unread)
         .then(
             pl.Series(
@@ -133,10 +141,12 @@ def with_pictures(rows: pl.DataFrame, hash_files: HashFiles, memo: Memo | None =
                 dtype=pl.String,
             )
         )
+        .when(changed)
+        .then("path")
         .when(told)  # content is remembered without its name
         .then(pl.format("{}: {}", "path", "reason_detail"))
         .alias("complaint"),
-    ).drop("path", "reason_code", "reason_detail")
+    ).drop("path", "probed", "reason_code", "reason_detail")
     rows = rows.drop("content_hash", "width", "height", strict=False)
     rows = rows.join(files, on="_row", how="left", maintain_order="left")
     rows = quarantine(rows, pl.col("problem").is_not_null(), pl.col("problem"), pl.col("complaint"))
@@ -180,17 +190,22 @@ def _speaks_of_truncation(error: Exception) -> bool:
     return any(word in text for word in ("truncated", "unexpected end", "not enough data"))
 
 
-def _probed(requests: pl.DataFrame, memo: Memo | None) -> pl.DataFrame:
+def _probed(requests: pl.DataFrame, hash_files: HashFiles, memo: Memo | None) -> pl.DataFrame:
+    """SCHEMA by `key`; without those whose file did not stay what it was."""
+
     def compute(chunk: pl.DataFrame) -> pl.DataFrame:
         probes = probe_files(chunk["path"].to_list())
-        about_paths = (Reason.MISSING_FILE, Reason.UNREADABLE_FILE)
-        gone = [probe for probe in probes if probe.reason_code in about_paths]
-        if gone:  # says nothing about the content, so it must not be remembered for it
-            raise RawDataError(f"{len(gone)} files changed while they were read: {gone[0].reason_detail}")
         found = {name: [getattr(probe, name) for probe in probes] for name in SCHEMA}
-        return pl.DataFrame(found, schema=SCHEMA).insert_column(0, chunk["key"])
+        # what is said of another content, or of the path alone, must not be remembered for this content
+        now = pl.Series(hash_files(chunk["path"].to_list()), dtype=pl.String)
+        same = (now == chunk["content_hash"]).fill_null(False)
+        rows = pl.DataFrame(found, schema=SCHEMA).insert_column(0, chunk["key"]).filter(same)
+        about_paths = [Reason.MISSING_FILE.value, Reason.UNREADABLE_FILE.value]
+        return rows.filter(~pl.col("reason_code").is_in(about_paths).fill_null(False))
 
-    requests = requests.select("key", "path")
-    if memo is None or requests.is_empty():
+    requests = requests.select("key", "path", "content_hash")
+    if requests.is_empty():
+        return pl.DataFrame(schema={"key": pl.String, **SCHEMA})
+    if memo is None:
         return compute(requests.unique("key", keep="first", maintain_order=True))
-    return memo.get_or_compute(requests, compute, chunk=_CHUNK).frame
+    return memo.get_or_compute(requests, compute, chunk=_CHUNK, partial=True).frame

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 
 
 class Autoencoder(Pretrained):

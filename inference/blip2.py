@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 PROMPT = "Question: {question} Answer:"
 ANSWER_TOKENS = 5
 CAPTION_TOKENS = 30

@@ -23,7 +23,7 @@ from store.hashing import fingerprint, hash_file
 if TYPE_CHECKING:
     from PIL import Image
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 SMALLEST = 256
 """Smaller pictures are enlarged to this side: the detector is trained on larger faces."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 class Clip(Pretrained):

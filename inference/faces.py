@@ -16,7 +16,7 @@ from store.hashing import fingerprint, hash_file
 if TYPE_CHECKING:
     from PIL import Image
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 class Landmarks:

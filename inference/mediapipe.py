@@ -22,7 +22,7 @@ from store.hashing import fingerprint, hash_file
 if TYPE_CHECKING:
     from PIL import Image
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 MAXIMUM_FACES = 5
 SIDE = 512
 """A face that is found fills a fifth of a picture: at 1,024 px, the least that is then left, 205, near the

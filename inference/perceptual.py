@@ -15,7 +15,7 @@ class PerceptualHash:
     """The DCT hash of a picture, asked for like a model's answer, but made while the picture is decoded."""
 
     name = "imagehash.phash"
-    fingerprint = f"imagehash.phash {SIDE}, shrunk"
+    fingerprint = f"imagehash.phash {SIDE}, shrunk by whole steps"
     batch_size = 64
     side = 4 * SIDE  # what imagehash resizes to
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from miniature.conv_estimator import ConvEstimator
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 class TinyEstimator(Pretrained):

@@ -48,3 +48,6 @@ def shards_are_there(latents: pl.DataFrame, store: dg.ResourceParam[Store]) -> d
     named = latents["file"].drop_nulls()
     lost = store.files("latents").lost(named.unique().sort())
     return stage.check(not lost and len(named) > 0, lost=lost[:10], samples=len(named))
+
+
+decodes_most = calls.decode_check(latents)

@@ -47,12 +47,11 @@ def read(
     folder = Path(folder).absolute()
     if not folder.is_dir():
         raise RawDataError(f"no folder {folder}")
-    tops = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    tops = _tops(folder)
     lists = _lists(tops)
     if not lists:
-        crops = affectnet_crops.recognised(folder)
-        if crops:
-            return affectnet_crops.read(folder, crops, hash_files, memo, min_side)
+        if release := crops(folder):
+            return affectnet_crops.read(folder, release, hash_files, memo, min_side)
         raise RawDataError(
             f"no {' or '.join(affectnet_lists.NAMES)} in {folder / affectnet_lists.FOLDERS[0]} "
             f"(or {affectnet_lists.FOLDERS[1]})"
@@ -69,6 +68,18 @@ def read(
     else:
         tables = _from_archive(rows, parts, store, min_side, progress, say)
     return frames.finished(table.rename({"facial_landmarks": "landmarks"}, strict=False) for table in tables)
+
+
+def crops(folder: Path) -> str | None:
+    """The release of crops, which bring no boxes of faces, that `read` takes `folder` for; None for the 2017
+    release and for what is neither."""
+    if not folder.is_dir() or _lists(_tops(folder)):
+        return None
+    return affectnet_crops.recognised(folder)
+
+
+def _tops(folder: Path) -> list[Path]:
+    return [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
 
 
 def _lists(tops: list[Path]) -> list[Path]:

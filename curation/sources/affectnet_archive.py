@@ -121,15 +121,16 @@ def pictures(
 
 
 def _placed(members: pl.DataFrame, files: Files, min_side: int) -> pl.DataFrame:
-    """`path`, null for a picture too small or bad; `lost` where its file should be there and is not."""
+    """`path`, null for a picture too small or bad; `lost` where its file is not there or damaged."""
     large = (
         (pl.col("width") >= min_side) & (pl.col("height") >= min_side) & pl.col("reason_code").is_null()
     ).fill_null(False)
     names = members.select(pl.when(large).then(pl.col("content_hash") + pl.col("suffix"))).to_series()
+    lost = set(files.lost(names.drop_nulls().unique()))
     paths = [None if name is None else files.path(name) for name in names]
     return members.with_columns(
         pl.Series("path", [None if path is None else str(path) for path in paths], dtype=pl.String),
-        pl.Series("lost", [path is not None and not path.is_file() for path in paths]),
+        names.is_in(lost).fill_null(False).alias("lost"),
     )
 
 

@@ -54,7 +54,7 @@ def from_video(
     except OSError as error:
         decoded = video.Video(problem=f"cannot be read: {error.strerror}")
     else:
-        decoded = video.decode(path, content_hash, files, index, say)
+        decoded = video.decode(path, content_hash, hash_files, files, index, say)
     numbers = sorted(decoded.names)
     names = [decoded.names[number] for number in numbers]
     table = pl.DataFrame(
@@ -71,6 +71,7 @@ def from_video(
         pl.lit(decoded.height, dtype=pl.Int64).alias("height"),
         *frames.KEPT,
     )
+    table = frames.quarantine(table, pl.lit(decoded.replaced), Reason.CHANGED_FILE, path.name)
     account = f"{path.name} {decoded.problem or f'gives {len(names)} frames'}"
     return table.select(SCHEMA.names()), account
 

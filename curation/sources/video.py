@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -13,6 +13,8 @@ from typing import Protocol
 
 import av
 from PIL import Image
+
+from curation.frames import HashFiles
 
 DECODER_VERSION = 2
 """Part of the index name: raise it when `decode` gives other frames or numbers."""
@@ -41,7 +43,7 @@ class Files(Protocol):
 
     def path(self, name: str) -> Path: ...
 
-    def has(self, name: str) -> bool: ...
+    def lost(self, names: Iterable[str]) -> list[str]: ...
 
 
 @dataclass
@@ -55,11 +57,14 @@ class Video:
     problem: str | None = None
     """What is wrong with it, in words that name no path; None if every frame came."""
     names: dict[int, str] = field(default_factory=dict)
+    replaced: bool = False
+    """Whether the file was replaced while it was decoded: whose frames these are is then unsure."""
 
 
 def decode(
     path: Path,
     content_hash: str,
+    hash_files: HashFiles,
     files: Files,
     index: Path,
     say: Callable[[str], None] = lambda text: None,
@@ -70,12 +75,16 @@ def decode(
     `index` is a folder; it gets one small JSON file a video, named by the video's content hash and written
     last, so that a decoding that was cut short starts again and one that ended never does. A damaged video
     gives the frames that are certain: none after a decoding error up to the next key frame, and none whose
-    number is unsure.
+    number is unsure. A video that no longer has `content_hash` once it is decoded is `replaced`, and not
+    remembered.
     """
     entry = index / f"{content_hash}-{DECODER_VERSION}.json"
     if (known := _remembered(entry, files)) is not None:
         return known
     video = _decoded(path, files)
+    if hash_files([path]) != [content_hash]:
+        video.problem, video.replaced = "was replaced while it was decoded, run again", True
+        return video
     say(f"decoded {path.name}: it {video.problem or f'gives {len(video.names)} frames'}")
     index.mkdir(parents=True, exist_ok=True)
     unfinished = entry.with_suffix(f".{os.getpid()}.tmp")
@@ -85,11 +94,11 @@ def decode(
 
 
 def _remembered(entry: Path, files: Files) -> Video | None:
-    """What the index says, None if it is missing, damaged, or some of its frames are gone."""
+    """What the index says, None if it is missing, damaged, or some of its frames are gone or damaged."""
     with suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
         known = Video(**json.loads(entry.read_text()))
         known.names = {int(number): name for number, name in known.names.items()}
-        if all(files.has(name) for name in known.names.values()):
+        if not files.lost(known.names.values()):
             return known
     return None
 

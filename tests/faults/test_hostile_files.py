@@ -293,3 +293,25 @@ def test_a_large_picture_is_shrunk_while_it_is_decoded_and_a_small_one_is_untouc
         8,
         8,
     ]
+
+
+@pytest.mark.parametrize("size", [(1499, 1001), (1501, 999), (1497, 1003)])
+@pytest.mark.parametrize("turned", [1, 6])
+def test_sides_that_no_factor_divides_are_shrunk_as_far_as_was_forecast(tmp_path, size, turned):
+    random = np.random.default_rng(0)
+    coarse = Image.fromarray(random.integers(0, 255, (13, 19, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    path = tmp_path / "a.jpg"
+    coarse.resize(size, Image.Resampling.BICUBIC).save(path, quality=95, exif=exif)
+    data = path.read_bytes()
+    whole = picture_files.decode(data)
+    for side, factor in ((240, 2), (120, 4), (60, 8)):
+        shrunk = picture_files.decode(data, side=side)
+        assert shrunk.size == tuple(-(-length // factor) for length in whole.size)
+        assert picture_files.decoded_bytes(path, side) == 3 * shrunk.width * shrunk.height + len(data)
+        part = picture_files.decode(data, picture_files.Region(304, 208, 600, 608), side=side // 2)
+        assert part.size == (600 // factor, 608 // factor)
+        cut = whole.crop((304, 208, 904, 816)).resize(part.size, Image.Resampling.BOX)
+        # turned, the incomplete blocks come first: what is seen lies less than a pixel off
+        assert np.abs(np.asarray(part).astype(int) - np.asarray(cut)).mean() < (1 if turned == 1 else 8)

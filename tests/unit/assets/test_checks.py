@@ -173,3 +173,9 @@ def test_only_blocking_checks_gate():
         "no_lookalike_in_two_splits",
         "something_to_train_on",
     }
+
+
+def test_pictures_that_the_autoencoder_is_the_first_to_find_corrupt_are_counted():
+    counted = check(latents, "latents_decodes_most")
+    assert counted(table(KEPT, KEPT, KEPT, (False, "corrupt_image")), profile=PROFILE).passed
+    assert not counted(table(KEPT, KEPT, (False, "changed_file")), profile=PROFILE).passed

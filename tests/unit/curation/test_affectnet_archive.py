@@ -91,6 +91,15 @@ def test_what_was_read_is_not_read_again(tmp_path, monkeypatch):
     assert asked == [0, 1, 4]
 
 
+def test_a_stored_picture_that_is_damaged_is_read_again(tmp_path):
+    packed(tmp_path / "raw", pictures(), part_bytes=20_000)
+    first = read(tmp_path / "raw", tmp_path / "home")
+    stored = Path(first["path"].drop_nulls()[0])
+    sound = stored.read_bytes()
+    stored.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    assert read(tmp_path / "raw", tmp_path / "home").equals(first) and stored.read_bytes() == sound
+
+
 def test_a_member_that_points_outside_is_never_written(tmp_path):
     members = {"1/a.png": picture(1, **LARGE), "1/link.png": Link("../../secret.png")}
     evil = {

@@ -504,6 +504,39 @@ def test_killed_while_decoding_a_film_it_goes_on_to_the_same_table(tmp_path, mon
     assert after["content_hash"].to_list() == hash_files(after["path"].to_list())
 
 
+def test_a_film_replaced_while_it_is_decoded_is_not_remembered(raw):
+    path = film(raw)
+    content = path.read_bytes()
+    other = video(raw.parent / "other.avi", 5, shade=9).read_bytes()
+
+    def replaced_once_hashed(paths):
+        found = hash_readable_files(paths)
+        path.write_bytes(other)
+        return found
+
+    files, index = Files(raw.parent / "files", "frames"), raw.parent / "index"
+    table = disfa.read(raw, files, replaced_once_hashed, index)
+    assert told(table)[:5] == [f"changed_file: {path.name}"] * 5
+    assert [text.partition(":")[0] for text in told(table)[5:]] == ["no_frame"] * 3
+    assert "was replaced while it was decoded, run again" in told(table)[7]
+    path.write_bytes(content)
+    again = disfa.read(raw, files, hash_readable_files, index)
+    assert again["keep"].all() and again.height == 8
+
+
+@pytest.mark.parametrize("damage", ["flipped", "gone"])
+def test_a_stored_frame_that_is_damaged_is_made_again(raw, damage):
+    film(raw)
+    before = read(raw)
+    frame = Path(before["path"][3])
+    sound = frame.read_bytes()
+    if damage == "gone":
+        frame.unlink()
+    else:
+        frame.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    assert read(raw).equals(before) and frame.read_bytes() == sound
+
+
 # the folder as a whole
 
 

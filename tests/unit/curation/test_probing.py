@@ -192,3 +192,27 @@ def test_a_file_without_permission_is_unreadable(tmp_path):
     path = write(tmp_path / "a.png", picture())
     path.chmod(0)
     assert probing.probe(path).reason_code == "unreadable_file"
+
+
+@pytest.mark.parametrize("other", ["truncated", "larger", "gone"])
+@pytest.mark.parametrize("remembers", [True, False])
+def test_what_is_seen_of_a_file_replaced_after_hashing_is_not_remembered(tmp_path, other, remembers):
+    memo = Store(tmp_path / "home").memo("probes", probing.SCHEMA) if remembers else None
+    content = picture(1, noise=True)
+    paths = [write(tmp_path / "raw" / name, content) for name in ("a.png", "b.png")]
+    paths.append(write(tmp_path / "raw" / "c.png", picture(2)))
+
+    def replace_first(asked):
+        found = hash_readable_files(asked)
+        if other == "gone":
+            paths[0].unlink(missing_ok=True)
+        else:
+            paths[0].write_bytes(content[:-200] if other == "truncated" else picture(3, width=40))
+        return found
+
+    first = probing.with_pictures(rows_of(paths), replace_first, memo)
+    assert told(first) == [f"changed_file: {paths[0]}", f"changed_file: {paths[1]}", None]
+    assert first["width"].to_list() == [None, None, 16]
+    paths[0].write_bytes(content)
+    again = probing.with_pictures(rows_of(paths), hash_readable_files, memo)
+    assert again["keep"].all() and again["width"].to_list() == [16, 16, 16]

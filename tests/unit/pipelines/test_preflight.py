@@ -7,6 +7,7 @@ import shutil
 import polars as pl
 import pytest
 import yaml
+from tiny_raw import affectnet, affectnet_line, picture, write
 from typer.testing import CliRunner
 
 from assets import needs as declared
@@ -237,3 +238,17 @@ def test_what_is_missing_comes_first():
         "           odd",
     ]
     assert "ok       a" in preflight.text(ordered, everything=True)
+
+
+def test_crops_of_affectnet_bring_no_boxes_so_the_detector_is_needed(checked, tmp_path):
+    crops, lists = tmp_path / "crops", affectnet(tmp_path / "lists", [affectnet_line("1/a.png")])
+    write(crops / "train_set" / "images" / "0.jpg", picture(0, 224, 224, "JPEG"))
+    write(crops / "train_set" / "annotations" / "0_exp.npy", b"x")
+
+    def asked(folder, framing):
+        sections = {"raw": {"affectnet": str(folder)}, "framing": {"affectnet": framing}}
+        found = checked("raw_affectnet,raw_disfa,raw_folder,face_crop", **sections)
+        return [one.need.what for one in found if "face_crop" in one.stages]
+
+    assert any("mediapipe" in what for what in asked(crops, "face"))
+    assert not asked(crops, "centre") and not asked(lists, "face")
