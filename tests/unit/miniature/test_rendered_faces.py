@@ -128,6 +128,6 @@ def test_people_look_different():
 def test_the_page_of_the_world_tells_the_gains_as_they_are():
     from pathlib import Path
 
-    page = (Path(__file__).parents[2] / "docs" / "world.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "world.md").read_text()
     row = next(line for line in page.splitlines() if line.startswith("| gain"))
     assert [float(cell) for cell in row.strip("| ").split("|")[1:]] == list(muscles.GAINS.values())
