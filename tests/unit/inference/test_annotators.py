@@ -224,12 +224,12 @@ def test_what_is_missing_is_said_with_what_to_install(monkeypatch, tmp_path):
     with pytest.raises(abilities.EstimatorUnavailable, match="nowhere"):
         _ = mediapipe.MediaPipe(model=tmp_path / "nowhere.task").fingerprint
     monkeypatch.setattr(mediapipe, "find_spec", lambda name: None)
-    with pytest.raises(abilities.EstimatorUnavailable, match=r"pip install 'fineface\[portraits\]'"):
+    with pytest.raises(abilities.EstimatorUnavailable, match=r"make environment EXTRAS=dev,portraits"):
         _ = mediapipe.MediaPipe().fingerprint
     monkeypatch.setattr(mediapipe.metadata, "version", missing)
     (tmp_path / "face.task").write_bytes(b"model")
     for use in (lambda it: it.fingerprint, lambda it: it.estimate(_pictures(1))):
-        with pytest.raises(abilities.EstimatorUnavailable, match=r"mediapipe is missing: pip install"):
+        with pytest.raises(abilities.EstimatorUnavailable, match=r"is missing: make environment EXTRAS"):
             use(mediapipe.MediaPipe(model=tmp_path / "face.task"))
 
 

@@ -26,7 +26,7 @@ def test_the_largest_faces_box_may_stick_out():
 def test_what_is_missing_is_said_with_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(mediapipe, "find_spec", lambda name: None)
     for use in (lambda it: it.fingerprint, lambda it: it.find([Image.new("RGB", (9, 9))])):
-        with pytest.raises(abilities.EstimatorUnavailable, match=r"pip install 'fineface\[portraits\]'"):
+        with pytest.raises(abilities.EstimatorUnavailable, match=r"make environment EXTRAS=dev,portraits"):
             use(faces.Landmarks())
         with pytest.raises(abilities.EstimatorUnavailable, match="nowhere"):
             use(faces.Landmarks(tmp_path / "nowhere.task"))
