@@ -230,7 +230,8 @@ def _made(rows: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     annotated = pl.DataFrame({column: values[:, i] for i, column in enumerate(COLUMNS)}).with_columns(
         sample_id=pl.format("affectnet/{}/{}.jpg", number // 1000, number),
         source=pl.lit("affectnet"),
-        path=pl.format("/data/affectnet/Manually_Annotated_Images/{}/{}.jpg", number // 1000, number),
+        file_kind=pl.lit("raw_affectnet"),
+        file=pl.format("Manually_Annotated_Images/{}/{}.jpg", number // 1000, number),
         content_hash=pl.Series([hashlib.md5(b"%d" % (i - i % 50 // 49)).hexdigest() for i in range(web)]),
         faces=pl.lit(1),
         keep=pl.lit(True),
@@ -243,7 +244,8 @@ def _made(rows: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     ).with_columns(
         sample_id=pl.format("disfa/SN{}/{}", frame % 27, frame),
         source=pl.lit("disfa"),
-        path=pl.format("/data/disfa/SN{}/{}.png", frame % 27, frame),
+        file_kind=pl.lit("raw_disfa"),
+        file=pl.format("SN{}/{}.png", frame % 27, frame),
         content_hash=pl.Series([hashlib.md5(b"f%d" % i).hexdigest() for i in range(films)]),
         subject=pl.format("SN{}", frame % 27),
         keep=pl.lit(True),
@@ -293,7 +295,8 @@ def _pandas(web, films, captions):
         return (int.from_bytes(digest) >> 11) / 2**53
 
     both["split"] = np.where(group.map(uniform) < SHARES["train"], "train", "validation")
-    return both[["sample_id", "source", "path", "content_hash", "subject", *columns, "caption", "split"]]
+    named = ["sample_id", "source", "file_kind", "file", "content_hash", "subject"]
+    return both[[*named, *columns, "caption", "split"]]
 
 
 def _agree(ours: pl.DataFrame, theirs) -> None:
