@@ -13,6 +13,8 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _TAIL = 30
+PATIENCE = 75.0
+"""Seconds; a training writes its last checkpoint meanwhile."""
 
 
 class ChildFailed(RuntimeError):
@@ -29,8 +31,9 @@ def lines(
     """The lines that `command` writes to standard output, as they come; standard error goes to the file
     `log`.
 
-    The process is killed, with all it started, when the caller stops reading, and (on Linux) when this
-    process dies, however that happens. Raises ChildFailed when it ends with another code than 0.
+    The process is asked to end (SIGTERM) when the caller stops reading, and killed, with all it started, if
+    that takes longer than PATIENCE; on Linux it is also asked when this process dies, however that happens.
+    Raises ChildFailed when it ends with another code than 0.
     """
     with log.open("ab") as errors:
         began = errors.tell()
@@ -42,7 +45,7 @@ def lines(
             text=True,
             env=environment,
             start_new_session=True,
-            preexec_fn=dies_with(os.getpid(), signal.SIGKILL),
+            preexec_fn=dies_with(os.getpid(), signal.SIGTERM),
         )
         try:
             assert process.stdout is not None
@@ -50,7 +53,9 @@ def lines(
                 yield line.rstrip("\n")
             code = process.wait()
         finally:
-            _kill(process)
+            end(process, PATIENCE, signal.SIGTERM)
+            if process.stdout is not None:
+                process.stdout.close()
     if code != 0:
         said = _said(log, began)
         raise ChildFailed(
@@ -72,26 +77,19 @@ def dies_with(parent: int, by: signal.Signals) -> Callable[[], None] | None:
     return prepare
 
 
-def end(process: subprocess.Popen, patience: float) -> None:
-    """Interrupt a process that leads a group of its own; kill what is left of the group after `patience`
-    seconds.
+def end(process: subprocess.Popen, patience: float, by: signal.Signals = signal.SIGINT) -> None:
+    """Send a process that leads a group of its own the signal `by`; kill what is left of the group after
+    `patience` seconds, or when somebody will not wait that long.
     """
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _kill(process: subprocess.Popen) -> None:
-    if process.poll() is None:
+    try:
+        if process.poll() is None:
+            process.send_signal(by)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(patience)
+    finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
 
 
 def _said(log: Path, began: int) -> str:

@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import dagster as dg
 import polars as pl
 
 import stages
+from assets import retries
 from curation import frames, recipes
 from settings import view
 from settings.view import View
@@ -44,7 +46,10 @@ def asset(**options: Any) -> Callable[[Callable[..., dg.MaterializeResult]], dg.
             bound = signature.bind(*args, **given)
             if "profile" in bound.arguments:
                 bound.arguments["profile"] = View(bound.arguments["profile"], declared.reads, declared.name)
-            return _checked(declared, compute(*bound.args, **bound.kwargs))
+            context = bound.arguments.get("context")
+            helped = retries.where_it_helps(context.retry_number, context.log) if context else nullcontext()
+            with helped:
+                return _checked(declared, compute(*bound.args, **bound.kwargs))
 
         check = dg.AssetCheckSpec(
             CHECK.format(declared.name),

@@ -53,7 +53,7 @@ def answers(
                     if (answer := _answer(line)) is not None:
                         yield answer
         except child.ChildFailed as error:
-            raise retries.after(error, f"the worker {worker.environment}", context.log) from error
+            raise retries.after(error, f"the worker {worker.environment}", context) from error
 
 
 def _answer(line: str) -> dict[str, Any] | None:

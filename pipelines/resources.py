@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from typing import Any
 
 import dagster as dg
 import polars as pl
 from dagster._core.errors import DagsterInvariantViolationError
 
+from assets import retries
 from assets.stage import SETTINGS
 from store import Store
 from store.errors import MissingTable
@@ -31,6 +33,10 @@ class StageTables(dg.IOManager):
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
         """The latest version of the upstream table. Raises MissingTable if it was never materialised."""
+        with _retried(context):
+            return self._loaded(context)
+
+    def _loaded(self, context: dg.InputContext) -> pl.DataFrame:
         name = "/".join(context.asset_key.path)
         stages = [f"{name}/{key}" for key in _partitions(context)] or [name]
         frames = []
@@ -56,7 +62,8 @@ class StageTables(dg.IOManager):
             "settings": json.dumps(_settings(context), sort_keys=True),
             "upstream": json.dumps(self._read.pop((context.run_id, context.step_key), {}), sort_keys=True),
         }
-        version = self._store.write(stage, obj, commit)
+        with _retried(context):
+            version = self._store.write(stage, obj, commit)
         context.add_output_metadata({"table": stage, "table_version": version})
 
     def _note_side_door(self, stage: str, version: int) -> None:
@@ -71,6 +78,11 @@ class StageTables(dg.IOManager):
     def _note(self, context: dg.InputContext, stage: str, version: int | None) -> None:
         run_id, step = context.step_context.run_id, context.step_context.step.key
         self._read.setdefault((run_id, step), {})[stage] = version
+
+
+def _retried(context: dg.InputContext | dg.OutputContext) -> AbstractContextManager[None]:
+    """A store that is away for a moment, or busy, is asked again with its stage."""
+    return retries.where_it_helps(context.step_context.previous_attempt_count, context.step_context.log)
 
 
 def _settings(context: dg.OutputContext) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from pipelines import definitions, jobs
 from pipelines.profiles import ProfileError
 from settings import nearest
 from settings.profile import Profile
+from store import disk
 from store.file_system import make_folder
 
 PROCESS_TAG = "fineface/process"
@@ -81,10 +82,12 @@ class NothingSelected(ValueError):
 
 @contextmanager
 def instance(home: Path) -> Iterator[DagsterInstance]:
-    """The Dagster instance of `home`, at `home/dagster`; the one that the UI shows."""
-    folder = dagster_home(home)
-    with DagsterInstance.from_config(str(folder)) as opened:
-        yield opened
+    """The Dagster instance of `home`, at `home/dagster`; the one that the UI shows. Raises DiskFull, also in
+    its block, when what is to be recorded there finds no room."""
+    with disk.full_disk_named(home / "dagster", 0, "the record of runs"):
+        folder = dagster_home(home)
+        with DagsterInstance.from_config(str(folder)) as opened:
+            yield opened
 
 
 def dagster_home(home: Path) -> Path:

@@ -17,8 +17,8 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from store import file_system
-from store.errors import CorruptTable, StoreError, UnstorableColumn
+from store import disk, file_system
+from store.errors import CorruptTable, Outrun, StoreError, UnstorableColumn
 from store.file_system import make_folder
 from store.hashing import hash_frame
 from store.schema import conform, storable
@@ -202,23 +202,25 @@ class Delta:
         new_columns: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> DeltaTable:
-        """One commit onto `table` (None: create it). Raises DeltaError when another process was faster."""
+        """One commit onto `table` (None: create it). Raises DeltaError when another process was faster, and
+        DiskFull."""
         make_folder(self.folder)
         schema_mode = "overwrite" if overwrite and table is not None else "merge" if new_columns else None
-        write_deltalake(  # type: ignore[call-overload]
-            self.folder.as_uri() if table is None else table,
-            frame,
-            mode="error" if table is None else "overwrite" if overwrite else "append",
-            schema_mode=schema_mode,
-            configuration=self.configuration if table is None else None,
-            # One data file a commit keeps the order of rows.
-            target_file_size=_ONE_FILE,
-            # deltalake rebases a commit that lost a race: right for appends, but two overwrites of a table
-            # without files would both stay. So no retries there; ours reads the table again.
-            commit_properties=CommitProperties(
-                custom_metadata=dict(metadata or {}), max_commit_retries=0 if overwrite else None
-            ),
-        )
+        with disk.room(self.folder, frame.estimated_size(), self.what):
+            write_deltalake(  # type: ignore[call-overload]
+                self.folder.as_uri() if table is None else table,
+                frame,
+                mode="error" if table is None else "overwrite" if overwrite else "append",
+                schema_mode=schema_mode,
+                configuration=self.configuration if table is None else None,
+                # One data file a commit keeps the order of rows.
+                target_file_size=_ONE_FILE,
+                # deltalake rebases a commit that lost a race: right for appends, but two overwrites of a
+                # table without files would both stay. So no retries there; ours reads the table again.
+                commit_properties=CommitProperties(
+                    custom_metadata=dict(metadata or {}), max_commit_retries=0 if overwrite else None
+                ),
+            )
         return table if table is not None else DeltaTable(self.folder.as_uri())
 
     def history(self, table: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
@@ -239,14 +241,14 @@ class Delta:
         return damaged
 
     def retry(self, attempt: Callable[[], T]) -> T:
-        """`attempt()`, again after a pause when another process committed first. Raises StoreError at the
+        """`attempt()`, again after a pause when another process committed first. Raises Outrun at the
         end."""
         for left in reversed(range(ATTEMPTS)):
             try:
                 return attempt()
             except DeltaError as error:
                 if not left:
-                    raise StoreError(f"{self.what} cannot be written: {self.folder}: {error}") from error
+                    raise Outrun(f"{self.what} cannot be written: {self.folder}: {error}") from error
                 time.sleep(random.uniform(0.01, 0.1) * (ATTEMPTS - left))
             except OSError as error:
                 raise StoreError(f"{self.what} cannot be written: {self.folder}: {error}") from error

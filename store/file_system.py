@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from store import disk
+
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
 DRAFT = ".half-"
 
@@ -22,16 +24,17 @@ def make_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def draft(path: Path) -> Iterator[Path]:
+def draft(path: Path, size: int = 0) -> Iterator[Path]:
     """A name beside `path` to write a file to; it becomes `path` when the block ends without an error, else
-    it is gone. A kill leaves the old file, or none."""
+    it is gone. A kill leaves the old file, or none. Raises DiskFull."""
     make_folder(path.parent)
     half = path.with_name(f"{DRAFT}{path.name}.{secrets.token_hex(6)}")
     try:
-        os.close(os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, FILE_MODE))
-        yield half
-        os.chmod(half, FILE_MODE)
-        os.replace(half, path)
+        with disk.full_disk_named(path.parent, size, path.name):
+            os.close(os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, FILE_MODE))
+            yield half
+            os.chmod(half, FILE_MODE)
+            os.replace(half, path)
     finally:
         half.unlink(missing_ok=True)
 
@@ -39,8 +42,9 @@ def draft(path: Path) -> Iterator[Path]:
 def write(path: Path, content: bytes | str) -> Path:
     """Write `content` to `path`, whole or not at all; `path` itself. A link at `path` is replaced, not
     followed."""
-    with draft(path) as half:
-        half.write_bytes(content.encode() if isinstance(content, str) else content)
+    data = content.encode() if isinstance(content, str) else content
+    with disk.room(path.parent, len(data), path.name), draft(path) as half:
+        half.write_bytes(data)
     return path
 
 

@@ -6,6 +6,7 @@ Runs in foreign environments: the standard library and dagster_pipes only.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -44,6 +45,8 @@ def serve(answer: Callable[[list[Request], Mapping[str, Any], Callable[[str], No
     os.dup2(2, 1)
     with open_dagster_pipes() as pipes:
         requests, settings = pipes.get_extra("requests"), pipes.get_extra("settings")
+        for handler in pipes.log.handlers:
+            logging.getLogger("inference").addHandler(handler)
         for given in answer(requests, settings, pipes.log.info):
             out.write(json.dumps(given, allow_nan=False) + "\n")
             out.flush()
