@@ -289,17 +289,20 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "overrides",
         Group.DATA_SET,
-        "What people said over the models' verdicts; rows are only added.",
+        "What people said over the models; rows are only added.",
         {
             "sample_id": _text("The sample."),
-            "stage": _text("The stage whose verdict is meant."),
-            "verdict": _text("An undo takes the last one back.", known=("keep", "drop", "undo")),
+            "stage": _text("The stage whose verdict or intensity is meant."),
+            "verdict": _text(
+                "What was said; an undo takes the last one back.", known=("keep", "drop", "set", "undo")
+            ),
+            "au": dy.Int64(nullable=True, description="The AU whose intensity is meant; null for a verdict."),
+            "value": _number("Its intensity, 0-5; null for others than set.", low=0, high=MAXIMUM),
             "author": _text("Who says so."),
             "time": dy.Datetime(time_zone="UTC", time_unit="us", description="When."),
             "reason": _text("Why."),
         },
         chain=False,
-        sources=WEB,
     ),
     Stage(
         "photorealism",
@@ -438,6 +441,11 @@ STAGES: tuple[Stage, ...] = (
             **PICTURE,
             **SUBJECT,
             **FINAL,
+            "overruled": dy.List(
+                dy.Int64(nullable=True),
+                nullable=True,
+                description="AUs whose intensity a person gave; null for none.",
+            ),
             "caption": _text("What the picture shows.", null=True),
             "split": _text("Null for dropped rows.", known=("train", "validation", "test"), null=True),
             "perceptual_hash": _text("256 bits of its look, hexadecimal.", null=True),
@@ -509,14 +517,15 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "au_scores",
         Group.EXPERIMENT,
-        "The twelve intensities measured in every picture; null without a face.",
+        "The twelve intensities that each judge measures in every picture; null without a face.",
         {
+            "judge": _key("Who measured: labeller, or second."),
             **PROMPT,
             **_per_au("measured_au{}", "Intensity of AU{} measured."),
             "faces": ESTIMATE["faces"],
             **MODEL,
         },
-        reads=("judge", "evaluation.judge"),
+        reads=("judges",),
     ),
     Stage(
         "clip_scores",
@@ -538,6 +547,7 @@ STAGES: tuple[Stage, ...] = (
         {
             "first": _key("The experiment."),
             "second": _key("The competitor."),
+            "judge": _key("Who measured: labeller, second, or clip."),
             "kind": _key("The part of the protocol."),
             "metric": _key("Which measure; evaluation.md defines them."),
             "first_value": _number("The experiment's value."),
@@ -559,6 +569,7 @@ STAGES: tuple[Stage, ...] = (
         "Every measure of every experiment with its 95 % interval.",
         {
             "experiment": _key("Name in the profile."),
+            "judge": _key("Who measured: labeller, second, or clip."),
             "kind": _key("The part of the protocol."),
             "metric": _key("Which measure; evaluation.md defines them."),
             "value": _number("Its value.", nan=True),
@@ -566,7 +577,7 @@ STAGES: tuple[Stage, ...] = (
             "high": _number("Upper end.", nan=True),
             "n": _count("Samples it is a mean of."),
         },
-        reads=("au_estimator", "base", "corrections.recipe", "evaluation", "experiments", "judge"),
+        reads=("au_estimator", "base", "corrections.recipe", "evaluation", "experiments", "judges"),
         chain=False,
     ),
 )

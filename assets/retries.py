@@ -12,15 +12,12 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from assets.child import ChildFailed
+from inference.child import KILLED, ChildFailed
 from store.errors import Locked, Outrun
 
 RETRIES, WAIT_SECONDS, LONGER = 3, 5, 4
 """How often a stage begins again, after how long first, and how many times longer each time: 5, 20, 80
 seconds. What it had computed is kept."""
-
-KILLED = 128
-"""A program whose own children were killed says so by a code above this one, as shells do."""
 
 PASSING = (
     *(errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOLCK),
@@ -37,7 +34,7 @@ def after(error: ChildFailed, who: str, context: dg.AssetExecutionContext) -> dg
     """What to raise from `error`, by which `who` ended: a retry if it was killed (by the kernel for its
     memory, by a person), else a failure that is not retried.
     """
-    if error.code < 0 or error.code > KILLED:
+    if error.killed:
         signal = abs(error.code) % KILLED
         return _again(f"{who} was killed by signal {signal}", context.retry_number, context.log)
     return dg.Failure(f"{who}: {error}", allow_retries=False)

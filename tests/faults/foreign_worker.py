@@ -12,14 +12,14 @@ import answering
 AUS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 
 
-def answer(requests, settings, log):
-    """One row a request: the red of twelve places as intensities 0-5."""
+def load(settings, log):
+    """Of each request the red of twelve places as intensities 0-5."""
     from inference import images
 
     def read(pictures):
         return [_reading(picture) for picture in pictures]
 
-    yield from images.rows_ahead(requests, read, 16, lambda picture: picture.resize((4, 3)))
+    return lambda requests: images.rows_ahead(requests, read, 16, lambda picture: picture.resize((4, 3)))
 
 
 def _reading(picture):
@@ -29,4 +29,4 @@ def _reading(picture):
 
 
 if __name__ == "__main__":
-    answering.serve(answer)
+    answering.serve(load)

@@ -101,7 +101,7 @@ class Clock:
         act()
 
     def _hook(self) -> None:
-        from assets import child
+        from inference import child
         from pipelines.console import Console
         from store.delta import Delta
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from assets import retries, stage
-from assets.child import ChildFailed
+from inference.child import ChildFailed
 from pipelines.resources import StageTables
 from store import CorruptTable, MissingFile, Store
 from store.delta import Delta
