@@ -26,7 +26,7 @@ from pipelines import definitions, jobs
 from pipelines.profiles import ProfileError
 from settings import nearest
 from settings.profile import Profile
-from store import disk
+from store import disk, file_system
 from store.file_system import make_folder
 
 PROCESS_TAG = "fineface/process"
@@ -95,7 +95,7 @@ def dagster_home(home: Path) -> Path:
     folder = make_folder(home / "dagster")
     config = folder / "dagster.yaml"
     if not config.exists():
-        config.write_text(DAGSTER_YAML, encoding="utf-8")
+        file_system.write(config, DAGSTER_YAML)
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 

@@ -55,11 +55,11 @@ class Checkpoints:
             torch.save(optimiser.state_dict(), draft / "optimiser.pt")
             (draft / "state.json").write_text(json.dumps({"identity": self.identity, **asdict(state)}))
             for path in (*draft.iterdir(), draft):
-                _flush(path)
+                flush(path)
         place = self.folder / draft.name.removeprefix(".")
         shutil.rmtree(place, ignore_errors=True)  # one that was found damaged
         draft.rename(place)
-        _flush(self.folder)
+        flush(self.folder)
         for old in self._found()[:-KEEP]:
             shutil.rmtree(old)
 
@@ -95,7 +95,8 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("step-*") if path.is_dir())
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """See that a file, or the names in a folder, are on the disk: a machine may lose its power."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -23,7 +23,7 @@ from store import disk
 from store.hashing import hash_folder
 from training import sheets
 from training.captions import CaptionEmbeddings
-from training.checkpoints import Checkpoints, State
+from training.checkpoints import Checkpoints, State, flush
 from training.dataset import Dataset, Draw
 from training.job import (
     HELD_OUT_FILE,
@@ -335,7 +335,10 @@ def _finish(
         shutil.rmtree(old, ignore_errors=True)
     base = {"model": job.base, "revision": job.revision, "fingerprint": job.base_content}
     model.save(pipe, draft, base)
+    for path in (*draft.iterdir(), draft):
+        flush(path)
     draft.rename(folder)
+    flush(output)
     result = {
         "steps": job.loop.steps,
         "final_loss": round(progress.final_loss(), 6),

@@ -26,7 +26,7 @@ def machine():
 
 
 def array():
-    np.empty(1 << 60)
+    np.empty(1 << 50)
 
 
 @dataclass
