@@ -90,7 +90,7 @@ def halving(
     while len(answers) < len(inputs):
         batch = inputs[len(answers) : len(answers) + batch_size]
         try:
-            answers += read(batch)
+            answers.extend(read(batch))
             continue
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from faults import foreign, injections, warm
 from faults.injections import WEIGHTS, Clock, Injection
+from store import file_system
 
 MEND = re.compile(r"fineface (repair|run --select [\w+]+|environment create \w+)")
 FAILED = re.compile(r"^  (?:\S+) FAILED: (.*)$", re.MULTILINE)
@@ -206,7 +207,11 @@ def _command(verb: str, profile: Path, home: Path, *options: str) -> int:
     from pipelines.command import app
     from settings import providers
 
+    from evaluation import report
+
     warm.keep_spare(2)
+    # a dozen figures cost more than all models; no table has anything of them
+    report.write = lambda path, data: file_system.write(path, data.subtitle)
     retries.WAIT_SECONDS = 0.2
     providers.PROVIDERS["action_units"]["foreign"] = "faults.foreign:Estimator"
     app([verb, "--profile", str(profile), "--home", str(home), *options], prog_name="fineface")
@@ -271,9 +276,9 @@ def main() -> int:
         "--log", type=Path, help="a line of JSON an injection; those in it are not done again"
     )
     given = parser.parse_args()
-    if warm.ONE_THREAD.items() - os.environ.items():
+    if warm.ENVIRONMENT.items() - os.environ.items():
         return subprocess.run(
-            [sys.executable, *sys.orig_argv[1:]], env=os.environ | warm.ONE_THREAD
+            [sys.executable, *sys.orig_argv[1:]], env=os.environ | warm.ENVIRONMENT
         ).returncode
     done = {}
     if given.log is not None and given.log.exists():

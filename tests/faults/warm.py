@@ -25,7 +25,11 @@ IMPORTED = (
 )
 HOUSEKEEPING = {"jemalloc_bg_thd", "polars-ooc-clea"}
 """Threads of polars and pyarrow that a fork can do without."""
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    **{"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"},
+}
+"""Set before anything is imported."""
 _PR_SET_PDEATHSIG = 1
 _Popen = subprocess.Popen
 
