@@ -20,6 +20,7 @@ from pathlib import Path
 
 from faults import foreign, injections, warm
 from faults.injections import WEIGHTS, Clock, Injection
+
 from store import file_system
 
 MEND = re.compile(r"fineface (repair|run --select [\w+]+|environment create \w+)")
@@ -204,10 +205,9 @@ def _write_world(folder: Path) -> int:
 def _command(verb: str, profile: Path, home: Path, *options: str) -> int:
     """`fineface VERB` in this process, which has trainings to spare."""
     from assets import retries
+    from evaluation import report
     from pipelines.command import app
     from settings import providers
-
-    from evaluation import report
 
     warm.keep_spare(2)
     # a dozen figures cost more than all models; no table has anything of them
