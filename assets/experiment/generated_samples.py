@@ -13,7 +13,7 @@ from assets import calls, pictures, stage
 from assets.data_set.au_annotation import annotate
 from inference import questions
 from settings.profile import Profile
-from store import Store
+from store import Store, file_system
 from store.trained import intact
 
 FILES = "generated"
@@ -88,7 +88,7 @@ def draw(
     if trained["folder"] is not None:
         folder = store.home / trained["folder"]
         intact(folder.parents[1])
-        load = partial(methods.registry.load, settings=experiment.train, folder=folder)
+        load = partial(methods.registry.load, settings=experiment.train, folder=file_system.local(folder))
     model = {"install": load, "model_hash": trained["model_hash"], "arguments": experiment.sample.arguments}
     worded = requests(samples, methods.registry.get(experiment.train.method).word)
     found = _answers(context, store, profile, experiment.sample, model, worded, guidance)
