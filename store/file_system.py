@@ -20,6 +20,9 @@ AT_ONCE = 32
 """Requests to a bucket under way together: they wait, they do not work."""
 
 
+is_address = objects.is_address
+
+
 def place(named: str | os.PathLike[str]) -> Path:
     """The path that code uses for what a user names: absolute, or standing for an address like
     s3://bucket/prefix. Raises HomeError for what is no address."""

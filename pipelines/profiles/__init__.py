@@ -65,7 +65,7 @@ def load(name: str, home: Path, unset: Callable[[str], str] | None = None) -> Pr
 
 
 def _from_bucket(folder: Any) -> Any:
-    return file_system.place(folder) if str(folder).startswith("s3://") else folder
+    return file_system.place(folder) if file_system.is_address(str(folder)) else folder
 
 
 def _files(name: str) -> list[File]:
