@@ -125,8 +125,8 @@ def _signed() -> bytes:
 
 
 def this_process() -> str:
-    """A name of this process that no later one has: host, process id, start time."""
-    return _name(psutil.Process())
+    """The name of this process."""
+    return process_name(psutil.Process())
 
 
 def alive(process: str) -> bool:
@@ -135,10 +135,11 @@ def alive(process: str) -> bool:
     if host != platform.node():
         return True
     try:
-        return _name(psutil.Process(int(pid))) == process
+        return process_name(psutil.Process(int(pid))) == process
     except psutil.NoSuchProcess:
         return False
 
 
-def _name(process: psutil.Process) -> str:
+def process_name(process: psutil.Process) -> str:
+    """A name that no later process has: host, process id, start time."""
     return f"{platform.node()}:{process.pid}:{process.create_time():.2f}"
