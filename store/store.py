@@ -139,9 +139,23 @@ class Store:
             _SEEN.add(states)
         return True
 
-    def read_where(self, stage: str, predicate: pl.Expr, version: int | None = None) -> pl.DataFrame:
-        """The rows of `stage` for which `predicate` holds. Raises like `read`."""
-        return self._stage(stage).collect(self.scan(stage, version).filter(predicate))
+    def read_where(
+        self,
+        stage: str,
+        predicate: pl.Expr,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """The rows of `stage` for which `predicate` holds, only `columns` if given. Raises like `read`.
+
+        Only the parts of its files are read that may have such rows, so it is fast, and does not notice that
+        others have changed since they were written.
+        """
+        delta = self._stage(stage)
+        table = self._existing(stage, version)
+        if self.on_read is not None:
+            self.on_read(stage, table.version())
+        return self._collect(stage, delta.scan(table, verify=False).filter(predicate), columns)
 
     def version(self, stage: str) -> int | None:
         """The latest version of `stage`, None if it was never written. Raises CorruptTable."""
