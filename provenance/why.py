@@ -16,6 +16,7 @@ import polars as pl
 
 import facs
 import stages
+from curation import overrides
 from provenance import values as labels_of
 from provenance.moments import Commit, Moment
 from provenance.samples import UnknownSample, find
@@ -340,7 +341,8 @@ def _said(moment: Moment, table: str, stage: str, sample_id: str) -> tuple[Mappi
     rows = moment.store.read_where(table, pl.col("stage") == stage)
     if "sample_id" in rows.columns:
         rows = rows.filter(pl.col("sample_id") == sample_id)
-    return tuple(rows.sort("time").to_dicts())
+    rows = overrides.complete(rows) if table == OVERRIDES else rows.sort("time")
+    return tuple(rows.to_dicts())
 
 
 def _with_models(store: Store, steps: tuple[Step, ...]) -> tuple[Step, ...]:
