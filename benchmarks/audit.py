@@ -4,19 +4,14 @@ python benchmarks/audit.py --rows 180000 --home /tmp/audit
 """
 
 import json
-import statistics
 import sys
-import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import dataframely as dy
 import numpy as np
 import polars as pl
-import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -151,7 +146,9 @@ def _tables(rng: np.random.Generator, web: int, disfa: int) -> dict[str, pl.Data
     read = photorealism.filter("keep").select(*picture, *judged)
     au_annotation = read.with_columns(
         *(
-            pl.Series(name, np.clip(rng.exponential(0.8, read.height), 0, 4.9)).cast(pl.Float32).cast(pl.Float64)
+            pl.Series(name, np.clip(rng.exponential(0.8, read.height), 0, 4.9))
+            .cast(pl.Float32)
+            .cast(pl.Float64)
             for name in COLUMNS
         ),
         pl.lit(1, dtype=pl.Int64).alias("faces"),
@@ -209,7 +206,10 @@ def _experiments(store: Store, training: pl.DataFrame, upstream: dict[str, int])
     samples = trained.select("sample_id", "content_hash", "caption", *COLUMNS).with_columns(
         pl.lit("shard").alias("file"), pl.int_range(pl.len()).alias("row")
     )
-    made: dict[str, Any] = {"run_id": "f" * 8, "upstream": {name: upstream[name] for name in ("training_set", "latents")}}
+    made: dict[str, Any] = {
+        "run_id": "f" * 8,
+        "upstream": {name: upstream[name] for name in ("training_set", "latents")},
+    }
     for experiment in EXPERIMENTS:
         row: dict[str, Any] = {"experiment": experiment, "method": experiment, "steps": 0}
         if experiment != "sd":
@@ -219,7 +219,13 @@ def _experiments(store: Store, training: pl.DataFrame, upstream: dict[str, int])
             samples.write_parquet(folder / "samples.parquet")
             (folder / "job.json").write_text(json.dumps({"train": {"steps": 20_000, "batch_size": 16}}))
             place = f"files/adapters/{key}/output/model"
-            row |= {"folder": place, "model_hash": key, "steps": 20_000, "key": key, "samples": samples.height}
+            row |= {
+                "folder": place,
+                "model_hash": key,
+                "steps": 20_000,
+                "key": key,
+                "samples": samples.height,
+            }
         version = store.write(
             f"trained_model/{experiment}", _declared("trained_model", pl.DataFrame([row])), made
         )
@@ -233,9 +239,21 @@ def _experiments(store: Store, training: pl.DataFrame, upstream: dict[str, int])
         )
     results = pl.DataFrame(
         [
-            {"experiment": name, "kind": "individual", "metric": metric, "value": 1.0, "low": 0.9, "high": 1.1, "n": 1500}
+            {
+                "experiment": name,
+                "kind": "individual",
+                "metric": metric,
+                "value": 1.0,
+                "low": 0.9,
+                "high": 1.1,
+                "n": 1500,
+            }
             for name in EXPERIMENTS
             for metric in ("au_mse_prompted", "au_mse_all", "clip_i")
         ]
     )
-    store.write("results", _declared("results", results), {"run_id": "f" * 8, "upstream": {f"trained_model/{name}": 0 for name in EXPERIMENTS}})
+    store.write(
+        "results",
+        _declared("results", results),
+        {"run_id": "f" * 8, "upstream": {f"trained_model/{name}": 0 for name in EXPERIMENTS}},
+    )

@@ -1,5 +1,5 @@
-"""Which version of every table belongs together: now, after a run, at a version, at a time. Time travel for all
-questions of this room.
+"""Which version of every table belongs together: now, after a run, at a version, at a time. Time travel for
+all questions of this room.
 """
 
 import json
@@ -14,12 +14,13 @@ import polars as pl
 
 from settings import nearest
 from store import MissingTable, Store
+from store.store import Opened
 
 DEFAULT_STAGE = "training_set"
 """The table that a bare version number is of: the data set."""
 
 _VERSION = re.compile(r"(?:([A-Za-z][\w./-]*)@)?v?(\d{1,6})")
-_RUN = re.compile(r"[0-9a-f][0-9a-f-]{3,35}")
+_RUN = re.compile(r"[\w-]{4,36}")
 
 
 class UnknownMoment(LookupError):
@@ -56,13 +57,14 @@ class Moment:
 
     None: now. A version ("training_set@3"; "3" is the training set's): the tables that it was made from, and
     what else there was until the next version of it. A run (its id, or the first digits): as it left them. A
-    time (a datetime, or ISO 8601 as in 2026-03-01T12:00; UTC where it says nothing). Raises UnknownMoment, and
-    MissingTable for a version that there is not.
+    time (a datetime, or ISO 8601 as in 2026-03-01T12:00; UTC where it says nothing). Raises UnknownMoment,
+    and MissingTable for a version that there is not.
     """
 
     def __init__(self, store: Store, at: str | int | datetime | None = None) -> None:
         self.store, self.told = store, "now"
         self._histories: dict[str, tuple[Commit, ...]] = {}
+        self._opened: dict[tuple[str, int], Opened] = {}
         self._pinned: dict[str, int] = {}
         self._until: datetime | None = None
         if isinstance(at, datetime):
@@ -74,10 +76,12 @@ class Moment:
         """All versions of `stage`, newest first; empty for a table that was never written."""
         if stage not in self._histories:
             try:
-                found = self.store.history(stage)
+                opened = self.store.opened(stage)
             except MissingTable:
-                found = []
-            self._histories[stage] = tuple(Commit(stage, **entry) for entry in found)
+                self._histories[stage] = ()
+            else:
+                self._opened[stage, opened.version] = opened
+                self._histories[stage] = tuple(Commit(stage, **entry) for entry in opened.history())
         return self._histories[stage]
 
     def commit(self, stage: str) -> Commit | None:
@@ -106,9 +110,15 @@ class Moment:
     ) -> pl.DataFrame | None:
         """The rows of `stage` for which `predicate` holds, found fast; None where it was not written yet."""
         version = self.version(stage)
-        if version is None:
-            return None
-        return self.store.read_where(stage, predicate, version, None if columns is None else list(columns))
+        return None if version is None else self.at(stage, version, predicate, columns)
+
+    def at(
+        self, stage: str, version: int, predicate: pl.Expr, columns: Iterable[str] | None = None
+    ) -> pl.DataFrame:
+        """Like `where`, of the version that is named. Raises MissingTable."""
+        if (stage, version) not in self._opened:
+            self._opened[stage, version] = self.store.opened(stage, version)
+        return self._opened[stage, version].where(predicate, None if columns is None else list(columns))
 
     def versions(self, names: Iterable[str] | None = None) -> dict[str, int]:
         """The version of every table, or of `names`, as far as they were written."""
@@ -136,7 +146,9 @@ class Moment:
     def _set_time(self, time: datetime) -> None:
         self._until, self.told = time, f"{time:%Y-%m-%d %H:%M:%S %Z}"
         if not self.versions():
-            raise UnknownMoment(f"no table of {self.store.home} had been written at {time:%Y-%m-%d %H:%M:%S %Z}")
+            raise UnknownMoment(
+                f"no table of {self.store.home} had been written at {time:%Y-%m-%d %H:%M:%S %Z}"
+            )
 
     def _has(self, stage: str, version: int) -> bool:
         return any(commit.version == version for commit in self.history(stage))

@@ -37,8 +37,9 @@ class Found:
 
 
 def find(moment: Moment, said: str) -> Found:
-    """The sample that `said` names at `moment`: an id, a path (of a file that is there, or as a table has it),
-    a file's name, a content hash. Raises UnknownSample, naming what is near, for none and for several."""
+    """The sample that `said` names at `moment`: an id, a path (of a file that is there, or as a table has
+    it), a file's name, a content hash. Raises UnknownSample, naming what is near, for none and for
+    several."""
     ids = every(moment, said)
     if not ids:
         raise UnknownSample(f"no stage of {moment.store.home} has the sample {said!r}{_looked(moment, said)}")
@@ -96,12 +97,16 @@ def near(moment: Moment, said: str) -> str:
     stem = name.partition(".")[0] or said
     length = max(SHORTEST, -(-len(stem) // PIECES))
     # two strings that differ in fewer places than there are pieces have a piece in common
-    pieces = [piece for start in range(0, len(stem), length) if len(piece := stem[start : start + length]) >= SHORTEST]
+    pieces = [
+        piece
+        for start in range(0, len(stem), length)
+        if len(piece := stem[start : start + length]) >= SHORTEST
+    ]
     sample = pl.col("sample_id")
-    alike = sample.str.contains_any(pieces) if pieces else pl.lit(False)
+    alike = sample.str.contains_any(pieces) if pieces else sample.is_null()
     candidates: list[str] = []
     for stage in RAW:
-        together = sample.str.starts_with(f"{folder}/") if folder else pl.lit(False)
+        together = sample.str.starts_with(f"{folder}/") if folder else sample.is_null()
         rows = moment.where(stage, alike | together, ["sample_id"])
         if rows is not None:
             ids = rows.sort(alike, descending=True, maintain_order=True)["sample_id"]

@@ -1,4 +1,5 @@
-"""The words of a trail: what `fineface why` prints, as paragraphs. What is told is found by `provenance.why`."""
+"""The words of a trail: what `fineface why` prints, as paragraphs. What is told is found by
+`provenance.why`."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +43,11 @@ def render(trail: Trail, every_au: bool = False) -> str:
     """The trail as plain text: the verdict, then a paragraph a stage."""
     lines = [trail.sample_id, verdict(trail)]
     for part in tell(trail, every_au):
-        lines += ["", f"{part.title}{f', {part.when}' if part.when else ''}", *(f"  {line}" for line in part.lines)]
+        lines += [
+            "",
+            f"{part.title}{f', {part.when}' if part.when else ''}",
+            *(f"  {line}" for line in part.lines),
+        ]
     return "\n".join(lines)
 
 
@@ -60,7 +65,7 @@ def _verdict(found: Verdict) -> str:
     if found.state == "kept":
         return f"KEPT: {found.stage} holds it, split {found.split}"
     if found.state == "gone":
-        return f"GONE: the tables of today do not have it; this is the last version that had, up to {found.stage}"
+        return f"GONE: the tables of today do not have it; the last version that had, up to {found.stage}"
     if found.state == "unsettled":
         return f"not settled yet: {found.stage} kept it, what comes after is not written or has no row of it"
     described = f" ({Reason.of(found.reason_code).description})" if found.reason_code else ""
@@ -69,7 +74,8 @@ def _verdict(found: Verdict) -> str:
 
 
 def tell(trail: Trail, every_au: bool = False) -> list[Paragraph]:
-    """What there is to tell, in order. AUs that are 0 from beginning to end are left out, unless asked for."""
+    """What there is to tell, in order. AUs that are 0 from beginning to end are left out, unless asked
+    for."""
     told: dict[str, Any] = {}
     parts: list[Paragraph] = []
     over = False
@@ -104,15 +110,23 @@ def _made(step: Step) -> Iterator[str]:
     if (model := step.answered) is not None:
         known = dict(model.parts)
         weights = f", weights {known.pop('weights')}" if isinstance(known.get("weights"), str) else ""
-        yield f"model: {model.name}{weights}" + (f", fingerprint {model.fingerprint}" * bool(model.fingerprint))
+        yield f"model: {model.name}{weights}" + (
+            f", fingerprint {model.fingerprint}" * bool(model.fingerprint)
+        )
         if known:
-            yield _cut("made of: " + ", ".join(f"{name} {_plain(value)}" for name, value in sorted(known.items())))
+            yield _cut(
+                "made of: " + ", ".join(f"{name} {_plain(value)}" for name, value in sorted(known.items()))
+            )
         if model.packages:
-            yield "environment: " + ", ".join(f"{name} {value}" for name, value in sorted(model.packages.items()))
+            yield "environment: " + ", ".join(
+                f"{name} {value}" for name, value in sorted(model.packages.items())
+            )
     for upstream, (used, newest) in step.stale.items():
         yield f"written from version {used} of {upstream}; that is at version {newest} now"
     for one in step.acceptances:
-        about = _plain({name: value for name, value in one.items() if name not in ("stage", "time", "author")})
+        about = _plain(
+            {name: value for name, value in one.items() if name not in ("stage", "time", "author")}
+        )
         yield f"accepted by {one.get('author')} on {one['time']:%Y-%m-%d %H:%M} UTC: {_cut(about)}"
 
 
@@ -165,7 +179,9 @@ def _row(step: Step, told: dict[str, Any], trail: Trail) -> Iterator[str]:
         row.pop("original_file")
     if "original_hash" in row and row.get("original_hash") == told.get("content_hash"):
         row.pop("original_hash")
-    told.update({name: value for name, value in (step.row or {}).items() if name in _ONCE and value is not None})
+    told.update(
+        {name: value for name, value in (step.row or {}).items() if name in _ONCE and value is not None}
+    )
     if step.stage == trail.steps[0].stage and trail.member is not None:
         yield f"unpacked from the archive's member {trail.member.name}, {trail.member.size:,} bytes"
     if box := _numbers(row, _BOX, told):
@@ -220,8 +236,7 @@ def _values(trail: Trail, every_au: bool) -> Iterator[str]:
         elif value.origin != "manual":
             yield value_line(value)
             yield from (f"  {line}" for one in value.corrections for line in correction_lines(one))
-    for one in _maps(trail):
-        yield one
+    yield from _maps(trail)
     if idle:
         yield f"0 from beginning to end: {', '.join(idle)}"
 
@@ -261,9 +276,8 @@ def _map(one: Map) -> Iterator[str]:
 
 
 def _knot(knot: Knot) -> str:
-    ends = (
-        f"{knot.minimum_sample_id} ({_short(knot.minimum)}) to {knot.maximum_sample_id} ({_short(knot.maximum)})"
-    )
+    low = f"{knot.minimum_sample_id} ({_short(knot.minimum)})"
+    ends = f"{low} to {knot.maximum_sample_id} ({_short(knot.maximum)})"
     pooled = f"{knot.samples:,} frames, {ends}" if knot.samples else "an anchor"
     return f"reading {_short(knot.reading)} becomes {_short(knot.intensity)}: {pooled}"
 

@@ -109,11 +109,11 @@ def scores(moment: Moment, experiment: str) -> tuple[Score, ...]:
 def _split(moment: Moment, sample_id: str, training_set: int, latents: int | None) -> str | None:
     """The split of the sample in that version of the training set, if it has latents in that of theirs."""
     mine = pl.col("sample_id") == sample_id
-    rows = moment.store.read_where("training_set", mine & pl.col("keep"), training_set, ["split"])
+    rows = moment.at("training_set", training_set, mine & pl.col("keep"), ["split"])
     if rows.is_empty() or rows["split"][0] not in (TRAINED_ON, "validation"):
         return None
     if latents is not None:
-        places = moment.store.read_where("latents", mine, latents, ["file"])
+        places = moment.at("latents", latents, mine, ["file"])
         if places["file"].drop_nulls().is_empty():
             return None
     return rows["split"][0]

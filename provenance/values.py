@@ -1,5 +1,6 @@
-"""One AU's value of one sample: from the reading through each step of the recipe to the label, with the numbers,
-and the samples that set them. Follows from rows that are there; the arithmetic is `curation.corrections`.
+"""One AU's value of one sample: from the reading through each step of the recipe to the label, with the
+numbers, and the samples that set them. Follows from rows that are there; the arithmetic is
+`curation.corrections`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ ORIGINS = {
 
 @dataclass(frozen=True)
 class Correction:
-    """One step of the recipe on one value: `after` follows from `before` by `formula`, whose names are those of
-    `numbers` and x, what was before. `minimum_sample_id` and its like are the samples that set these numbers."""
+    """One step of the recipe on one value: `after` follows from `before` by `formula`, whose names are those
+    of `numbers` and x, what was before. `minimum_sample_id` and its like are the samples that set these
+    numbers."""
 
     step: Literal["clip", "power", "normalise", "map", "zero", "given"]
     formula: str
@@ -85,7 +87,8 @@ def values(steps: Mapping[str, Step], statistics: pl.DataFrame | None) -> tuple[
 
 
 def recipe_of(step: Step) -> Recipe | None:
-    """The recipe that a table was made with, every number of it, as its commit says; None where it says none."""
+    """The recipe that a table was made with, every number of it, as its commit says; None where it says
+    none."""
     said = step.settings.get("corrections.recipe")
     if isinstance(said, Mapping):
         powers = tuple(Power(**power) for power in said.get("powers", ()))

@@ -1,5 +1,5 @@
-"""Why a sample is what it is: its row in every stage, every step from reading to label, the models and settings
-behind them, the trainings that had it. As data; its words are `provenance.story`.
+"""Why a sample is what it is: its row in every stage, every step from reading to label, the models and
+settings behind them, the trainings that had it. As data; its words are `provenance.story`.
 
 What it reached besides, what would be otherwise, and how two versions differ, are other questions.
 """
@@ -19,7 +19,7 @@ import stages
 from curation import overrides
 from provenance import values as labels_of
 from provenance.moments import Commit, Moment
-from provenance.samples import UnknownSample, find
+from provenance.samples import RAW, UnknownSample, find
 from provenance.trainings import Training, trainings
 from provenance.values import Value
 from store import Store
@@ -28,6 +28,8 @@ __all__ = ["Step", "Trail", "UnknownSample", "Verdict", "why"]
 
 READINGS, STATISTICS, CORRECTIONS, OVERRIDES = "au_annotation", "au_statistics", "au_corrections", "overrides"
 ACCEPTANCES, MODELS, MEMBERS, LAST = "acceptances", "models", "archive_members", "training_set"
+_MEMBER = re.compile(r"(.+)-(\d+)-[0-9A-Fa-f]*-\d+-\d+-\d+")
+"""The key of a member in its memo: name, bytes, checksum, and how it was judged."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,8 @@ class Step:
 class Verdict:
     """Whether a sample is trained on, and by which stage that was settled.
 
-    state: "kept", "dropped", or "unsettled" for one that reached the end of what is written so far; "gone" for
-    one that only older versions have. `reason_*` and `model` are those of the stage.
+    state: "kept", "dropped", or "unsettled" for one that reached the end of what is written so far; "gone"
+    for one that only older versions have. `reason_*` and `model` are those of the stage.
     """
 
     state: Literal["kept", "dropped", "unsettled", "gone"]
@@ -214,8 +216,8 @@ def why(
     aus: Iterable[int] | None = None,
     history: bool = False,
 ) -> Trail:
-    """The trail of the sample that `said` names (its id, the path or name of its file, a content hash) through
-    the stages of its source, at a moment (`provenance.moments`).
+    """The trail of the sample that `said` names (its id, the path or name of its file, a content hash)
+    through the stages of its source, at a moment (`provenance.moments`).
 
     `aus` leaves out all other AUs' values; `history` also tells what every version of the training set said.
     Missing tables and missing rows are steps too. A sample that only older versions have is told as the
@@ -259,23 +261,23 @@ def stages_of(sample_id: str) -> tuple[str, ...]:
 
 def _trail(moment: Moment, sample_id: str) -> Trail:
     steps: tuple[Step, ...] = ()
+    said = {table: _said(moment, table, sample_id) for table in (OVERRIDES, ACCEPTANCES)}
     for stage in stages_of(sample_id):
         readings = next((step.row for step in steps if step.stage == READINGS), None)
-        steps += (_step(moment, stage, sample_id, readings or {}),)
+        steps += (_step(moment, stage, sample_id, readings or {}, said),)
     raw = {step.stage for step in steps if step.stage.startswith("raw_")}
     if any(step.stage in raw for step in steps if step.row):
         steps = tuple(step for step in steps if step.stage not in raw or step.row)
     steps = _with_models(moment.store, steps)
     statistics = next((step for step in steps if step.stage == STATISTICS), Step(STATISTICS))
-    scales = moment.read(STATISTICS) if statistics.version is not None else None
+    scales = moment.where(STATISTICS, pl.lit(True)) if statistics.version is not None else None
     rows = {step.stage: step for step in steps}
     return Trail(sample_id, steps, values=labels_of.values(rows, scales))
 
 
 def _last_seen(moment: Moment, said: str) -> tuple[Moment, Any] | None:
     """The newest moment before this one that had the sample, and what was found."""
-    raws = [stage for stage in (f"raw_{source}" for source in stages.SOURCES)]
-    versions = [(one.timestamp, stage, one.version) for stage in raws for one in moment.history(stage)]
+    versions = [(one.timestamp, stage, one.version) for stage in RAW for one in moment.history(stage)]
     for _, stage, version in sorted(versions, reverse=True):
         now = moment.version(stage)
         if now is None or version >= now:
@@ -299,7 +301,13 @@ def _earlier(moment: Moment, sample_id: str) -> Iterable[Earlier]:
         yield Earlier(commit.version, commit.timestamp, commit.run_id, trail.verdict, intensities)
 
 
-def _step(moment: Moment, stage: str, sample_id: str, readings: Mapping[str, Any]) -> Step:
+def _step(
+    moment: Moment,
+    stage: str,
+    sample_id: str,
+    readings: Mapping[str, Any],
+    said: Mapping[str, pl.DataFrame],
+) -> Step:
     commit = moment.commit(stage)
     if commit is None:
         return Step(stage)
@@ -312,7 +320,7 @@ def _step(moment: Moment, stage: str, sample_id: str, readings: Mapping[str, Any
     setters: tuple[Setter, ...] = ()
     maps: tuple[Map, ...] = ()
     if stage == STATISTICS:
-        statistics = moment.read(stage)
+        statistics = moment.where(stage, pl.lit(True))
         assert statistics is not None
         mapping = pl.col("step").is_in(["knot", "identity"])
         setters = tuple(_setters(statistics.filter(~mapping)))
@@ -329,20 +337,20 @@ def _step(moment: Moment, stage: str, sample_id: str, readings: Mapping[str, Any
         setters,
         maps,
         stale,
-        _said(moment, OVERRIDES, stage, sample_id),
-        _said(moment, ACCEPTANCES, stage, sample_id),
+        tuple(said[OVERRIDES].filter(stage=stage).to_dicts()),
+        tuple(said[ACCEPTANCES].filter(stage=stage).to_dicts()),
     )
 
 
-def _said(moment: Moment, table: str, stage: str, sample_id: str) -> tuple[Mapping[str, Any], ...]:
-    """What people wrote about this sample at this stage, or about the stage as a whole; oldest first."""
+def _said(moment: Moment, table: str, sample_id: str) -> pl.DataFrame:
+    """What people wrote about this sample, or, where a table is not about samples, about stages; oldest
+    first."""
     if not moment.history(table):
-        return ()
-    rows = moment.store.read_where(table, pl.col("stage") == stage)
-    if "sample_id" in rows.columns:
-        rows = rows.filter(pl.col("sample_id") == sample_id)
-    rows = overrides.complete(rows) if table == OVERRIDES else rows.sort("time")
-    return tuple(rows.to_dicts())
+        return pl.DataFrame(schema={"stage": pl.String})
+    latest = moment.history(table)[0].version
+    if table == OVERRIDES:
+        return overrides.complete(moment.at(table, latest, pl.col("sample_id") == sample_id))
+    return moment.at(table, latest, pl.lit(True)).sort("time")
 
 
 def _with_models(store: Store, steps: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -365,7 +373,11 @@ def _with_models(store: Store, steps: tuple[Step, ...]) -> tuple[Step, ...]:
 def _member(store: Store, trail: Trail) -> Member | None:
     """Of a picture out of an archive, which member it was: found by its content."""
     raw = trail.steps[0].row or {}
-    if raw.get("source") != "affectnet" or raw.get("file_kind") == "raw_affectnet" or not raw.get("content_hash"):
+    if (
+        raw.get("source") != "affectnet"
+        or raw.get("file_kind") == "raw_affectnet"
+        or not raw.get("content_hash")
+    ):
         return None
     rows = store.memo(MEMBERS).where(pl.col("content_hash") == raw["content_hash"])
     listed = trail.sample_id.partition("/")[2]

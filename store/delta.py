@@ -128,7 +128,7 @@ class Delta:
 
     def scan(self, table: DeltaTable, verify: bool = True) -> pl.LazyFrame:
         """All rows, lazily; columns that older files lack come as nulls. Raises CorruptTable for a file whose
-        rows no longer have their hash, which is seen when a process reads it first, unless not to `verify`."""
+        rows no longer have their hash, which is seen when a process reads it first, if it is to `verify`."""
         files, columns = self._complete(table), self._columns(table)
         schema = self.schema(table)
         if verify and ROWS_HASH in columns:

@@ -192,7 +192,9 @@ class Memo:
         table = self._delta.open()
         if table is None:
             return self.read()
-        return self._results(_oldest(self._delta.collect(self._delta.scan(table, verify=False).filter(predicate))))
+        return self._results(
+            _oldest(self._delta.collect(self._delta.scan(table, verify=False).filter(predicate)))
+        )
 
     def _rows(self, keys: pl.Series | None) -> pl.DataFrame:
         """All rows, several of a key that several processes computed."""
