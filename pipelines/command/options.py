@@ -70,6 +70,7 @@ def _expected() -> tuple[type[Exception], ...]:
     from curation.frames import RawDataError
     from inference.abilities import EstimatorUnavailable
     from inference.environments import EnvironmentUnavailable
+    from pipelines.drawing import NothingTrained
     from pipelines.labels import NotLabelled
     from pipelines.profiles import ProfileError
     from pipelines.runs import NothingSelected
@@ -78,7 +79,16 @@ def _expected() -> tuple[type[Exception], ...]:
     from store import StoreError
 
     return (
-        *(ProfileError, NothingSelected, NotLabelled, UnknownSample, UnknownMoment, RawDataError, StoreError),
+        *(
+            ProfileError,
+            NothingSelected,
+            NothingTrained,
+            NotLabelled,
+            UnknownSample,
+            UnknownMoment,
+            RawDataError,
+            StoreError,
+        ),
         *(EstimatorUnavailable, EnvironmentUnavailable, ImportError, OSError),
     )
 
