@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from inference.child import KILLED, ChildFailed
-from store.errors import Locked, Outrun
+from store.errors import Locked, Outrun, Unreachable
 
 RETRIES, WAIT_SECONDS, LONGER = 3, 5, 4
 """How often a stage begins again, after how long first, and how many times longer each time: 5, 20, 80
@@ -57,7 +57,7 @@ def where_it_helps(retry_number: int, log: logging.Logger) -> Iterator[None]:
 def passes(error: BaseException | None) -> bool:
     """Whether an error, or one that it was raised from, may not come again with nothing changed."""
     while error is not None:
-        if isinstance(error, Locked | Outrun | ConnectionError | TimeoutError):
+        if isinstance(error, Locked | Outrun | Unreachable | ConnectionError | TimeoutError):
             return True
         if isinstance(error, OSError) and error.errno in PASSING:
             return True
