@@ -57,8 +57,10 @@ def where_it_helps(retry_number: int, log: logging.Logger) -> Iterator[None]:
 def passes(error: BaseException | None) -> bool:
     """Whether an error, or one that it was raised from, may not come again with nothing changed."""
     while error is not None:
-        if isinstance(error, Locked | Outrun | Unreachable | ConnectionError | TimeoutError):
+        if isinstance(error, Locked | Outrun | ConnectionError | TimeoutError):
             return True
+        if isinstance(error, Unreachable) and type(error.__cause__).__name__ == "GenericError":
+            return True  # obstore's class for what is neither absent nor refused
         if isinstance(error, OSError) and error.errno in PASSING:
             return True
         if type(error).__module__.partition(".")[0] in NETWORK and _is_away(error):

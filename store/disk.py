@@ -22,7 +22,7 @@ _PAGE = 4096
 
 def free(folder: Path) -> int:
     """Bytes that may be written where `folder` lies, or will lie."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
     found = os.statvfs(there)
     return found.f_bavail * found.f_frsize
 
