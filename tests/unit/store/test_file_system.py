@@ -78,7 +78,7 @@ def test_a_file_is_removed_once(tmp_path):
 
 
 def test_the_store_reaches_its_own_files_through_this_seam_alone():
-    """Hashing reads raw data too, a lock and a disk are the system's; all else goes through `store.file_system`."""
+    """Hashing reads raw data too, lock and disk are the system's; all else goes through this seam."""
     touching = {
         *("exists", "is_file", "is_dir", "stat", "lstat", "unlink", "mkdir", "rmdir", "iterdir", "glob"),
         *("rglob", "read_bytes", "read_text", "write_bytes", "write_text", "rename", "replace", "touch"),
