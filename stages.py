@@ -289,17 +289,20 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "overrides",
         Group.DATA_SET,
-        "What people said over the models' verdicts; rows are only added.",
+        "What people said over the models; rows are only added.",
         {
             "sample_id": _text("The sample."),
-            "stage": _text("The stage whose verdict is meant."),
-            "verdict": _text("An undo takes the last one back.", known=("keep", "drop", "undo")),
+            "stage": _text("The stage whose verdict or intensity is meant."),
+            "verdict": _text(
+                "What was said; an undo takes the last one back.", known=("keep", "drop", "set", "undo")
+            ),
+            "au": dy.Int64(nullable=True, description="The AU whose intensity is meant; null for a verdict."),
+            "value": _number("Its intensity, 0-5; null for others than set.", low=0, high=MAXIMUM),
             "author": _text("Who says so."),
             "time": dy.Datetime(time_zone="UTC", time_unit="us", description="When."),
             "reason": _text("Why."),
         },
         chain=False,
-        sources=WEB,
     ),
     Stage(
         "photorealism",
@@ -438,6 +441,11 @@ STAGES: tuple[Stage, ...] = (
             **PICTURE,
             **SUBJECT,
             **FINAL,
+            "overruled": dy.List(
+                dy.Int64(nullable=True),
+                nullable=True,
+                description="AUs whose intensity a person gave; null for none.",
+            ),
             "caption": _text("What the picture shows.", null=True),
             "split": _text("Null for dropped rows.", known=("train", "validation", "test"), null=True),
             "perceptual_hash": _text("256 bits of its look, hexadecimal.", null=True),

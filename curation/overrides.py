@@ -1,12 +1,17 @@
-"""A person's word over a model's verdict: the rows of the table `overrides`, and what follows from them.
+"""A person's word over a model: the rows of the table `overrides`, and what follows from them. A verdict is
+overruled at the stage that gave it, an intensity in the training set, whose final label it becomes.
 
 Writing them is the business of `fineface label`.
 """
 
+import math
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
+import facs
 import reasons
 from reasons import Reason
 from settings import nearest
@@ -17,41 +22,79 @@ SCHEMA = pl.Schema(
         "sample_id": pl.String(),
         "stage": pl.String(),
         "verdict": pl.String(),
+        "au": pl.Int64(),
+        "value": pl.Float64(),
         "author": pl.String(),
         "time": pl.Datetime("us", "UTC"),
         "reason": pl.String(),
     }
 )
-STAGES = ("photorealism",)
-VERDICTS = ("keep", "drop", "undo")
-"""`undo` takes an override back: the model's verdict stands again."""
+VERDICTS = ("keep", "drop", "set", "undo")
+"""`set` gives an AU's intensity; `undo` takes an override back: what was below it stands again."""
+SAYS = {"photorealism": "keep, drop or undo", "training_set": "AU4=2.5, or AU4=undo"}
+"""The stages that can be overruled, and what can be said to each."""
+INTENSITIES = "training_set"
 
 
-def override(
-    sample_id: str, stage: str, verdict: str, author: str, reason: str, time: datetime
-) -> pl.DataFrame:
-    """One row of the table. `time` has a time zone. Raises ValueError, naming what was close, for an unknown
-    stage or verdict, and for an empty author or reason.
+def override(sample_id: str, stage: str, said: str, author: str, reason: str, time: datetime) -> pl.DataFrame:
+    """One row of the table. `said` is a verdict (keep, drop, undo), or an AU and its intensity 0-5
+    ("AU4=2.5", "AU4=undo"). `time` has a time zone. Raises ValueError, naming what was close, for an unknown
+    stage, verdict or AU, for one that the stage does not give, and for an empty author or reason.
     """
-    for what, value, known in (("stage", stage, STAGES), ("verdict", verdict, VERDICTS)):
-        if value not in known:
-            close = nearest.hint(value, known) or f"; there are {', '.join(known)}"
-            raise ValueError(f"no {what} {value!r} to label{close}")
-    for what, value in (("author", author), ("reason", reason)):
-        if not value.strip():
+    if stage not in SAYS:
+        close = nearest.hint(stage, SAYS) or f"; there are {', '.join(SAYS)}"
+        raise ValueError(f"no stage {stage!r} to label{close}")
+    verdict, au, value = _understood(said)
+    if (au is None) == (stage == INTENSITIES):
+        raise ValueError(f"{stage} takes {SAYS[stage]}, not {said!r}")
+    for what, text in (("author", author), ("reason", reason)):
+        if not text.strip():
             raise ValueError(f"an override needs {'an' if what == 'author' else 'a'} {what}")
-    row = (sample_id, stage, verdict, author.strip(), time, reason.strip())
+    row = (sample_id, stage, verdict, au, value, author.strip(), time, reason.strip())
     return pl.DataFrame([row], schema=SCHEMA, orient="row")
 
 
+def said(row: Mapping[str, Any]) -> str:
+    """What a row of the table says, as `override` takes it: "keep", "AU4=2.5"."""
+    if row.get("au") is None:
+        return str(row["verdict"])
+    return f"AU{row['au']}={'undo' if row['verdict'] == 'undo' else format(row['value'], 'g')}"
+
+
+def _understood(said: str) -> tuple[str, int | None, float | None]:
+    name, equals, text = said.partition("=")
+    if not equals:
+        known = [verdict for verdict in VERDICTS if verdict != "set"]
+        if said not in known:
+            close = nearest.hint(said, known) or f"; there are {', '.join(known)}, and AU4=2.5"
+            raise ValueError(f"no verdict {said!r}{close}")
+        return said, None, None
+    au = facs.number(name)
+    if text.strip() == "undo":
+        return "undo", au, None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= facs.MAXIMUM:
+        raise ValueError(f"AU{au}: an intensity is a number of 0-{facs.MAXIMUM:g}, not {text.strip()!r}")
+    return "set", au, value
+
+
+def complete(overrides: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the table in the order of their times. Those of the time when only verdicts could be overruled
+    have no AU: null."""
+    return pl.concat([SCHEMA.to_frame(), overrides], how="diagonal").sort("time", maintain_order=True)
+
+
 def standing(overrides: pl.DataFrame, stage: str) -> pl.DataFrame:
-    """The latest row of each sample of `stage`, undone ones left out; sorted by sample id."""
+    """The latest row of each sample (and AU) of `stage`, undone ones left out; sorted by sample id and AU."""
     return (
         overrides.filter(stage=stage)
         .sort("time", maintain_order=True)
-        .unique("sample_id", keep="last", maintain_order=True)
+        .unique(["sample_id", "au"], keep="last", maintain_order=True)
         .filter(pl.col("verdict") != "undo")
-        .sort("sample_id")
+        .sort("sample_id", "au")
     )
 
 
@@ -84,4 +127,21 @@ def apply(judged: pl.DataFrame, overrides: pl.DataFrame, stage: str) -> pl.DataF
             .otherwise(pl.col("reason_detail"))
             .alias("reason_detail"),
         )
+    )
+
+
+def apply_intensities(table: pl.DataFrame, overrides: pl.DataFrame) -> pl.DataFrame:
+    """`table` (sample_id, au1 … au26) with the intensities that people gave in the place of its own.
+
+    Added is `overruled`, the AUs of a sample that somebody gave; null where nobody did.
+    """
+    given = standing(overrides, INTENSITIES)
+    by_sample = given.group_by("sample_id").agg(
+        *(pl.col("value").filter(au=au).first().alias(f"given_au{au}") for au in facs.ACTION_UNITS),
+        pl.col("au").sort().alias("overruled"),
+    )
+    return (
+        table.join(by_sample, on="sample_id", how="left", maintain_order="left")
+        .with_columns(pl.coalesce(f"given_{column}", column).alias(column) for column in facs.COLUMNS)
+        .drop(f"given_{column}" for column in facs.COLUMNS)
     )

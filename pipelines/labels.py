@@ -1,5 +1,5 @@
-"""`fineface label`: a person's verdicts, written into the table `overrides`. What follows from them lives in
-`curation.overrides`.
+"""`fineface label`: what a person says over a model, written into the table `overrides`. What follows from
+them lives in `curation.overrides`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ class NotLabelled(ValueError):
     """A label that was not written; the message says why and what was close."""
 
 
-def add(store: Store, sample_id: str, stage: str, verdict: str, author: str, reason: str) -> None:
-    """Append one override, dated now. Raises NotLabelled for a stage, verdict or sample that is not there."""
+def add(store: Store, sample_id: str, stage: str, said: str, author: str, reason: str) -> None:
+    """Append one override, dated now: `said` as `curation.overrides.override` takes it. Raises NotLabelled
+    for a stage, verdict, AU or sample that is not there."""
     try:
-        row = overrides.override(sample_id, stage, verdict, author, reason, datetime.now(UTC))
+        row = overrides.override(sample_id, stage, said, author, reason, datetime.now(UTC))
     except ValueError as error:
         raise NotLabelled(str(error)) from None
     if store.version(stage) is None:
@@ -36,8 +37,10 @@ def add(store: Store, sample_id: str, stage: str, verdict: str, author: str, rea
     ids = store.read(stage, columns=["sample_id"])["sample_id"]
     if sample_id not in ids:
         raise NotLabelled(f"{stage} has no sample {sample_id!r}{_near(sample_id, ids)}")
-    if verdict == "undo" and sample_id not in overrides.standing(read(store), stage)["sample_id"]:
-        raise NotLabelled(f"no override of {sample_id} stands in {stage}: nothing to undo")
+    mine = overrides.standing(read(store), stage).join(row, on=["sample_id", "au"], nulls_equal=True)
+    if row["verdict"][0] == "undo" and mine.is_empty():
+        of = f"AU{row['au'][0]} of " if row["au"][0] else ""
+        raise NotLabelled(f"no override of {of}{sample_id} stands in {stage}: nothing to undo")
     store.append(overrides.TABLE, row)
 
 
@@ -53,7 +56,8 @@ def listed(store: Store) -> str:
     """Every row as a line, oldest first."""
     rows = read(store).to_dicts()
     lines = [
-        f"{row['time']:%Y-%m-%d %H:%M:%S} UTC  {row['stage']}  {row['verdict']:<4}  {row['sample_id']}  "
+        f"{row['time']:%Y-%m-%d %H:%M:%S} UTC  {row['stage']}  {overrides.said(row):<4}  "
+        f"{row['sample_id']}  "
         f"{row['author']}: {' '.join(row['reason'].split())}"
         for row in rows
     ]

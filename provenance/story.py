@@ -6,6 +6,7 @@ from typing import Any
 
 import facs
 import reasons
+from curation import overrides
 from provenance.why import STATISTICS, Map, Setter, Step, Trail
 from reasons import Reason
 
@@ -74,17 +75,24 @@ def _reason(code: str | None, detail: str | None) -> str:
 
 
 def _words(step: Step) -> list[str]:
-    """Every label a person gave, and whether the last of them is in the row yet."""
-    lines = [
-        f"label: {one['verdict']}, by {one['author']} on {one['time']:%Y-%m-%d %H:%M:%S} UTC: {one['reason']}"
+    """Every label a person gave, and whether the last of them (of each AU) is in the row yet."""
+    latest = {label["au"]: label for label in step.labels}
+    return [
+        f"label: {overrides.said(one)}, by {one['author']} on {one['time']:%Y-%m-%d %H:%M:%S} UTC: "
+        f"{one['reason']}"
+        + ("" if latest[one["au"]] is not one or applied(one, step) else " (not applied yet)")
         for one in step.labels
     ]
-    if lines:
-        last = step.labels[-1]
-        wanted = None if last["verdict"] == "undo" else last["time"]
-        if (step.row or {}).get("overruled_at") != wanted:
-            lines[-1] += " (not applied yet)"
-    return lines
+
+
+def applied(label: Mapping[str, Any], step: Step) -> bool:
+    """Whether the row of `step` follows `label`, the last one of its AU or of its verdict."""
+    row, undone = step.row or {}, label["verdict"] == "undo"
+    if label["au"] is None:
+        return bool(row.get("overruled_at") == (None if undone else label["time"]))
+    if undone:
+        return label["au"] not in (row.get("overruled") or ())
+    return bool(row.get(f"au{label['au']}") == label["value"])
 
 
 def _values(row: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ import polars as pl
 
 import facs
 import stages
+from curation import overrides
 from store import MissingTable, Store
 
 READINGS, STATISTICS, OVERRIDES, LAST = "au_annotation", "au_statistics", "overrides", "training_set"
@@ -234,7 +235,7 @@ def _labels(store: Store, stage: str, sample_id: str) -> tuple[Mapping[str, Any]
     if store.version(OVERRIDES) is None:
         return ()
     mine = (pl.col("sample_id") == sample_id) & (pl.col("stage") == stage)
-    return tuple(store.read_where(OVERRIDES, mine).sort("time").to_dicts())
+    return tuple(overrides.complete(store.read_where(OVERRIDES, mine)).to_dicts())
 
 
 def _setters(statistics: pl.DataFrame) -> list[Setter]:

@@ -1,4 +1,4 @@
-"""overrides: what people said over the models' verdicts. Rows come from `fineface label`, none from here."""
+"""overrides: what people said over the models. Rows come from `fineface label`, none from here."""
 
 import dagster as dg
 import polars as pl
@@ -27,4 +27,4 @@ def read(store: Store) -> pl.DataFrame:
     """The table as it is now, in the order of its times; empty if nobody has labelled anything."""
     if store.version(rule.TABLE) is None:
         return pl.DataFrame(schema=rule.SCHEMA)
-    return store.read(rule.TABLE).sort("time", maintain_order=True)
+    return rule.complete(store.read(rule.TABLE))

@@ -8,7 +8,8 @@ import polars as pl
 import facs
 import reasons
 from assets import calls, pictures, stage
-from curation import duplicates
+from assets.data_set import overrides as people
+from curation import duplicates, overrides
 from curation import training_set as rule
 from inference import questions
 from inference.abilities import BLIND_SPOTS
@@ -16,7 +17,7 @@ from settings.profile import Profile
 from store import Store
 
 
-@stage.asset(code_version="2", kinds={"polars"})
+@stage.asset(code_version="3", kinds={"polars"}, deps=[people.overrides])
 def training_set(
     context: dg.AssetExecutionContext,
     au_corrections: pl.DataFrame,
@@ -27,11 +28,15 @@ def training_set(
     store: dg.ResourceParam[Store],
     profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
-    """What adapters are trained on. Web photographs carry corrected AUs, DISFA frames their manual labels.
+    """What adapters are trained on. Web photographs carry corrected AUs, DISFA frames their manual labels;
+    an intensity that a person gave stands above both.
 
     The same picture, by content or by look, is in one split only.
     """
     table = put_together(context, store, profile, au_corrections, raw_disfa, raw_folder, face_crop, captions)
+    names = list(table.columns)
+    names.insert(names.index(facs.COLUMNS[-1]) + 1, "overruled")
+    table = overrides.apply_intensities(table, people.read(store)).select(names)
     kept = stage.kept(table)
     splits = kept.group_by("source", "split").agg(pl.len().alias("samples")).sort("source", "split")
     active = pl.DataFrame(
@@ -43,6 +48,7 @@ def training_set(
     )
     return stage.result(
         table,
+        overruled=int(table["overruled"].list.len().sum()),
         splits=stage.markdown(splits),
         action_units=stage.markdown(active),
         blind_spots=BLIND_SPOTS.get(profile.au_estimator.provider, "none known"),

@@ -1,5 +1,6 @@
 """The training set as an asset: pictures hashed once, the same picture in one split, pairs shown."""
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import dagster as dg
@@ -8,7 +9,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
+import stages
 from assets.data_set import corrections, training_set
+from curation import overrides
 from curation.frames import LABELS, finished
 from facs import COLUMNS
 from inference.perceptual import PerceptualHash
@@ -58,6 +61,24 @@ def materialised(samples: pl.DataFrame, store: Store, profile=PROFILE) -> dg.Mat
         store=store,
         profile=profile,
     )
+
+
+def test_what_a_person_says_is_the_label_of_photographs_and_frames(samples, tmp_path):
+    store = Store(tmp_path / "home", {"raw_folder": tmp_path})
+    for sample, said in (("affectnet/1", "AU4=4.5"), ("disfa/SN001/1", "AU6=0")):
+        row = overrides.override(sample, "training_set", said, "Ada", "seen", datetime.now(UTC))
+        store.append("overrides", row)
+    result = materialised(samples, store)
+    table = result.value
+    assert table.filter(pl.col("overruled").is_not_null())["sample_id"].to_list() == [
+        "affectnet/1",
+        "disfa/SN001/1",
+    ]
+    photograph, frame = table.filter(sample_id="affectnet/1"), table.filter(sample_id="disfa/SN001/1")
+    assert (photograph["au4"][0], photograph["au6"][0]) == (4.5, 1.0)
+    assert (frame["au6"][0], frame["au4"][0]) == (0.0, 2.0)
+    assert result.metadata["overruled"] == 2
+    assert not stages.named("training_set").complaints(table)
 
 
 def test_a_copy_in_another_split_is_dropped_and_each_pair_is_shown(samples, tmp_path):

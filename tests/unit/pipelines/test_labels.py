@@ -1,12 +1,16 @@
 """`fineface label` and what it sets off."""
 
 import os
+from datetime import UTC, datetime
 
 import dagster as dg
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+import facs
+from assets.data_set.overrides import read
+from curation import overrides
 from pipelines import definitions, labels, profiles, runs
 from pipelines.command import app
 from provenance import story
@@ -67,6 +71,37 @@ def test_why_says_that_a_label_is_not_applied_yet(fineface, home):
         "photorealism", table.with_columns(overruled_at=pl.lit(said, dtype=table["overruled_at"].dtype))
     )
     assert "not applied" not in fineface("why", SAMPLES[0]).output
+
+
+def test_an_intensity_is_overruled_in_the_training_set_and_why_says_so(fineface, home):
+    store = Store(home)
+    table = store.read("photorealism", columns=["sample_id", "keep", "reason_code", "reason_detail"])
+    table = table.with_columns(pl.lit(1.0).alias(column) for column in facs.COLUMNS)
+    store.write("training_set", overrides.apply_intensities(table, pl.DataFrame(schema=overrides.SCHEMA)))
+    words = ["training_set", "AU4=2.5", "--reason", "the brow is down", "--author", "Ada"]
+    done = fineface("label", SAMPLES[0], *words)
+    assert done.exit_code == 0 and "fineface run --select training_set+" in done.output, done.output
+    assert "training_set  AU4=2.5  affectnet/3/smile.jpg  Ada" in fineface("label", "--list").output
+    told = story.render(why(store, SAMPLES[0]))
+    assert "label: AU4=2.5, by Ada" in told and "(not applied yet)" in told
+    store.write("training_set", overrides.apply_intensities(table, read(store)))
+    told = story.render(why(store, SAMPLES[0]))
+    assert "label: AU4=2.5, by Ada" in told and "(not applied yet)" not in told
+    undo = ["training_set", "AU6=undo", "--reason", "x"]
+    assert "no override of AU6 of" in fineface("label", SAMPLES[0], *undo).output
+    assert fineface("label", SAMPLES[0], "training_set", "AU4=undo", "--reason", "no").exit_code == 0
+    store.write("training_set", overrides.apply_intensities(table, read(store)))
+    assert store.read("training_set")["au4"].to_list() == [1.0, 1.0, 1.0]
+
+
+def test_overrides_of_verdicts_alone_are_read_beside_intensities(home):
+    store = Store(home)
+    old = overrides.override(SAMPLES[0], "photorealism", "drop", "Ada", "wax", datetime.now(UTC))
+    store.append("overrides", old.drop("au", "value"))
+    assert read(store)["au"].to_list() == [None]
+    assert why(store, SAMPLES[0])["photorealism"].labels[0]["verdict"] == "drop"
+    labels.add(store, SAMPLES[0], "photorealism", "undo", "Ada", "no")
+    assert read(store).schema == overrides.SCHEMA and read(store).height == 2
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ FORGETS = HEEDS.replace("daemon.kill()", "pass")
 
 def started(body):
     """A process that serves `body`, and the process id of the daemon that this has started."""
-    code = f"import sys; from pipelines.command.ui import serve; serve([sys.executable, '-c', {body!r}], 5)"
+    call = f"serve([sys.executable, '-c', {body!r}], patience=5)"
+    code = f"import sys; from pipelines.command.ui import serve; {call}"
     serving = subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
     assert serving.stdout is not None
     return serving, int(serving.stdout.readline())
