@@ -137,7 +137,8 @@ def _readings(profile: Profile) -> Iterator[Asked]:
 
 
 def _judge(profile: Profile) -> Iterator[Asked]:
-    yield "action_units", profile.judge.chosen
+    for judge in profile.judges.values():
+        yield "action_units", judge.chosen
 
 
 def _embedder(profile: Profile) -> Iterator[Asked]:

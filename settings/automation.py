@@ -47,7 +47,9 @@ class Automation(Settings):
     )
     time_zone: str = Field("UTC", description="Of nightly and weekly, such as Europe/Berlin.")
     late_after: int = Field(
-        36, ge=1, description="Hours after which a stage of the data set that nobody made again shows as late."
+        36,
+        ge=1,
+        description="Hours after which a stage of the data set that nobody made again shows as late.",
     )
     on_failure: Failure = Failure()
 
