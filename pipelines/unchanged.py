@@ -81,7 +81,7 @@ class Part:
         for kind, names in files.items():
             if lost := self.store.files(kind).lost(sorted(names)):
                 raise CorruptFile(f"{kind}: {len(lost)} files are lost or damaged, such as {lost[0]}")
-        report = [self.store.home / REPORT] * ("results" in made)
+        report = [file_system.local(self.store.home / REPORT)] * ("results" in made)
         return fingerprint(tables=versions, report=hash_files(report))
 
     def _before(self) -> set[dg.AssetKey]:
@@ -132,7 +132,7 @@ def note(part: Part, complaints: Sequence[str]) -> None:
 
 
 def _note(part: Part) -> Path:
-    return part.store.home / "cache" / "unchanged" / f"{part.name.replace(' ', '.')}.json"
+    return file_system.own(part.store.home) / "cache" / "unchanged" / f"{part.name.replace(' ', '.')}.json"
 
 
 @cache
