@@ -1,0 +1,133 @@
+"""The server of the app: its pages, the pictures on them, and the report. Only this machine reaches it (`loopback`),
+and it reaches nothing: pages load what this server has, and no more.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, PlainTextResponse
+
+import loopback
+from app import markup
+from app.site import PAGES, Site
+from app.thumbnails import NoPicture
+from pipelines.drawing import FILES
+from store import StoreError
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "style-src 'self' 'unsafe-inline'",
+        # gradio makes the functions of components from text
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+"""What a page may load: nothing from elsewhere, whatever a library's markup asks for."""
+YEAR = "private, max-age=31536000, immutable"
+"""Files that are named by their content never change."""
+
+
+def application(site: Site) -> FastAPI:
+    """The app of `site`, without a guard: pages, /picture/…, /generated/…, /report."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    import gradio as gr
+
+    server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @server.middleware("http")
+    async def _policy(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    @server.get("/picture/{side}/{kind}/{name:path}")
+    def _picture(side: int, kind: str, name: str) -> Response:
+        try:
+            content = site.thumbnails.jpeg(side, kind, name)
+        except NoPicture as error:
+            return PlainTextResponse(str(error), 404)
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+    @server.get("/generated/{name}")
+    def _generated(name: str) -> Response:
+        try:
+            content = site.store.files(FILES).read(name)
+        except (StoreError, ValueError) as error:
+            return PlainTextResponse(str(error), 404)
+        return Response(content, media_type="image/png", headers={"Cache-Control": YEAR})
+
+    @server.get("/report")
+    def _report() -> Response:
+        if site.report is None:
+            return PlainTextResponse("There is no report yet: fineface run makes it.", 404)
+        return FileResponse(site.report, media_type="text/html; charset=utf-8")
+
+    return gr.mount_gradio_app(
+        server,
+        _pages(site),
+        path="/",
+        theme=_theme(),
+        css=markup.style(),
+        js=markup.script(),
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        max_file_size=0,
+        show_error=True,
+    )
+
+
+def serve(site: Site, port: int, announce: Callable[[str], object]) -> None:
+    """Answer on `port` of this machine until interrupted; `announce` is told the link that lets a browser in.
+    Raises loopback.PortTaken."""
+    listening = loopback.bind(port)
+    guarded = loopback.Guard(application(site), listening.getsockname()[1], announce=announce)
+    # The first page then need not wait for the tables to be read.
+    threading.Thread(target=lambda: site.overview.frame, daemon=True).start()
+    guarded.announce()
+    loopback.serve(guarded, listening)
+
+
+def _pages(site: Site) -> gr.Blocks:
+    import gradio as gr
+
+    from app.pages import audit, create, data, results
+
+    built = {"": create.build, "audit": audit.build, "results": results.build, "data": data.build}
+    with gr.Blocks(title="FineFace", analytics_enabled=False, fill_width=True) as blocks:
+        built[""](site)
+    for path, title in PAGES.items():
+        if path:
+            with blocks.route(title, path):
+                built[path](site)
+    return blocks
+
+
+def _theme() -> gr.themes.Base:
+    import gradio as gr
+
+    return gr.themes.Base(
+        primary_hue="blue",
+        neutral_hue="slate",
+        radius_size="md",
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "Arial", "sans-serif"],
+        font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "monospace"],
+    )
