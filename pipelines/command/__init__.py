@@ -4,11 +4,25 @@
 
 import typer
 
-from pipelines.command import check, environment, inspect, label, miniature, repair, run, status, ui, why
+from pipelines.command import (
+    check,
+    draw,
+    environment,
+    inspect,
+    label,
+    miniature,
+    repair,
+    run,
+    status,
+    ui,
+    why,
+)
 from pipelines.command.options import OneLine
 
 EXAMPLES = """\
 fineface run                                   the embedded world, no data needed
+
+fineface draw "a man in a park" AU12=4         a face, by a trained model
 
 fineface check --profile paper                 what the paper's scale needs, and how to get it
 
@@ -27,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(rich_help_panel=WORK)(run.run)
+app.command(rich_help_panel=WORK)(draw.draw)
 app.command(rich_help_panel=WORK)(label.label)
 app.command(rich_help_panel=WORK)(ui.ui)
 app.command(rich_help_panel=LOOK)(check.check)
