@@ -35,8 +35,25 @@ TITLES = {
 _STEPS = ("raw", "power", "scaled", "mapped")
 _AUS = {f"{prefix}au{au}" for prefix in ("", "label_", "measured_") for au in facs.ACTION_UNITS}
 _AUS |= {f"au{au}_{step}" for au in facs.ACTION_UNITS for step in _STEPS}
-_FILES = {"file_kind", "file", "original_file", "content_hash", "original_hash", "fingerprint", "perceptual_hash"}
-_TOLD = {"sample_id", "source", "keep", *reasons.COLUMNS, "overruled", "override", "overruled_by", "overruled_at"}
+_FILES = {
+    "file_kind",
+    "file",
+    "original_file",
+    "content_hash",
+    "original_hash",
+    "fingerprint",
+    "perceptual_hash",
+}
+_TOLD = {
+    "sample_id",
+    "source",
+    "keep",
+    *reasons.COLUMNS,
+    "overruled",
+    "override",
+    "overruled_by",
+    "overruled_at",
+}
 _TOLD |= {"override_reason", "model_keep", "landmarks", "face_box", "head_pose"}
 
 
@@ -165,8 +182,12 @@ def _small(step: Step, row: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What stands behind the link: version, run, files, fingerprints and settings."""
     found = [("version", f"{step.version} of {step.timestamp:%Y-%m-%d %H:%M:%S} UTC")]
     wanted = ("run_id", "code_version", "profile")
-    found += [(name.replace("_", " "), str(step.metadata[name])) for name in wanted if step.metadata.get(name)]
-    found += [(name.replace("_", " "), str(row[name])) for name in sorted(_FILES) if row.get(name) is not None]
+    found += [
+        (name.replace("_", " "), str(step.metadata[name])) for name in wanted if step.metadata.get(name)
+    ]
+    found += [
+        (name.replace("_", " "), str(row[name])) for name in sorted(_FILES) if row.get(name) is not None
+    ]
     found += [(name, json.dumps(value, sort_keys=True)) for name, value in sorted(step.settings.items())]
     return found
 
@@ -184,7 +205,9 @@ def _bars(
         known = tuple((part, float(one)) for part, one in steps if one is not None)
         if not value and au not in given and not any(one for _, one in known):
             continue
-        scale = [(one, picture_of(one.sample_id) if one.sample_id else None) for one in setters if one.au == au]
+        scale = [
+            (one, picture_of(one.sample_id) if one.sample_id else None) for one in setters if one.au == au
+        ]
         bars.append(Bar(au, value, known, tuple(scale) if stage == "au_corrections" else (), au in given))
     return bars
 
@@ -206,5 +229,3 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
-
-

@@ -28,7 +28,7 @@ class Expression:
 
     @property
     def told(self) -> str:
-        """"AU1=4 AU4=3 (without AU11)"."""
+        """ "AU1=4 AU4=3 (without AU11)"."""
         without = ", ".join(f"AU{au}" for au in self.left_out)
         return facs.describe(self.vector) + (f" (without {without})" if without else "")
 

@@ -84,7 +84,9 @@ def table(results: pl.DataFrame, kind: str) -> dict[str, list[Cell]]:
         if definition.better and len(known) > 1:
             best = (max if definition.better > 0 else min)(known.values())
         rows[metric] = [
-            Cell(name, kind, metric, tables.format_estimate(metric, values.get(name)), known.get(name) == best)
+            Cell(
+                name, kind, metric, tables.format_estimate(metric, values.get(name)), known.get(name) == best
+            )
             if best is not None and name in known
             else Cell(name, kind, metric, tables.format_estimate(metric, values.get(name)))
             for name in names
@@ -123,7 +125,9 @@ def guidance_front(store: Store) -> list[Point]:
 def _marked(points: Sequence[Point]) -> list[Point]:
     """The points that were measured, those on the front marked: lower error, higher likeness."""
     known = [
-        one for one in points if None not in (one.error, one.likeness) and math.isfinite(one.error + one.likeness)
+        one
+        for one in points
+        if None not in (one.error, one.likeness) and math.isfinite(one.error + one.likeness)
     ]
 
     def beaten(one: Point) -> bool:
@@ -137,7 +141,9 @@ def _marked(points: Sequence[Point]) -> list[Point]:
     return [Point(o.experiment, o.error, o.likeness, o.guidance, o.chosen, not beaten(o)) for o in known]
 
 
-def pictures(store: Store, experiment: str, kind: str, au: int | None = None, read: int | None = None) -> list[Pair]:
+def pictures(
+    store: Store, experiment: str, kind: str, au: int | None = None, read: int | None = None
+) -> list[Pair]:
     """The pictures behind a number of an experiment, each beside its no-AU partner.
 
     With `au`, those that ask for it alone, by intensity; what is measured is that AU, or `read`, another one.
@@ -158,14 +164,18 @@ def pictures(store: Store, experiment: str, kind: str, au: int | None = None, re
         )
         part = part.with_columns(_error=error).sort("_error", "sample_id").drop("_error")
         part = part.gather_every(max(1, -(-part.height // SHOWN)))
-    return [_pair(row, files, read if read is not None else au) for row in part.head(SHOWN).iter_rows(named=True)]
+    return [
+        _pair(row, files, read if read is not None else au) for row in part.head(SHOWN).iter_rows(named=True)
+    ]
 
 
 def _pair(row: dict, files: dict[str, str | None], shown: int | None) -> Pair:
     asked = {au: row[f"au{au}"] for au in facs.ACTION_UNITS if row[f"au{au}"]}
     measured = {au: row[f"measured_au{au}"] for au in ([shown] if shown is not None else asked)}
     faceless = all(row[name] is None for name in MEASURED)
-    said = ", ".join("AU{} {}".format(au, "–" if value is None else f"{value:.1f}") for au, value in measured.items())
+    said = ", ".join(
+        "AU{} {}".format(au, "–" if value is None else f"{value:.1f}") for au, value in measured.items()
+    )
     errors = [(value - (row[f"measured_au{au}"] or 0.0)) ** 2 for au, value in asked.items()]
     return Pair(
         row["sample_id"],

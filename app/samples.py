@@ -97,7 +97,12 @@ def overview(store: Store) -> pl.DataFrame:
     )
     pictures = pictures.drop_nulls("file").unique("sample_id", keep="first", maintain_order=True)
     table = table.join(pictures, on="sample_id", how="left")
-    for part in (_labels(store, written), _verdicts(store, written), _words(store), _disagreement(store, written)):
+    for part in (
+        _labels(store, written),
+        _verdicts(store, written),
+        _words(store),
+        _disagreement(store, written),
+    ):
         table = table.join(part, on="sample_id", how="left")
     return pl.concat([_empty(), table.select(_SCHEMA.names()).cast(dict(_SCHEMA))]).sort("sample_id")
 
@@ -137,7 +142,10 @@ def select(samples: pl.DataFrame, wanted: Filter) -> pl.DataFrame:
     if wanted.overruled is not None:
         found.append(pl.col("overruled").fill_null(False) == wanted.overruled)
     if text := wanted.text.strip().lower():
-        here = [pl.col(name).str.to_lowercase().str.contains(text, literal=True) for name in ("sample_id", "caption")]
+        here = [
+            pl.col(name).str.to_lowercase().str.contains(text, literal=True)
+            for name in ("sample_id", "caption")
+        ]
         found.append(pl.any_horizontal(one.fill_null(False) for one in here))
     orders: dict[str, tuple[pl.Expr, bool]] = {
         "disagreement": (pl.col("disagreement"), True),
@@ -164,7 +172,10 @@ def pages(samples: pl.DataFrame, size: int = SHOWN) -> int:
 def choices(samples: pl.DataFrame) -> dict[str, list[str]]:
     """The values that each filter can have in this home."""
     counted = {
-        "reason": samples.filter(keep=False).group_by("reason_code").len().sort("len", descending=True)["reason_code"]
+        "reason": samples.filter(keep=False)
+        .group_by("reason_code")
+        .len()
+        .sort("len", descending=True)["reason_code"]
     }
     present = {name: samples[name].drop_nulls().unique() for name in ("source", "split", "stage")}
     order = {name: place for place, name in enumerate(stages.FUNNEL)}
@@ -205,7 +216,9 @@ def _labels(store: Store, written: list[str]) -> pl.DataFrame:
         for name in RAW
         if name in written
     ]
-    labels = pl.concat([pl.DataFrame(schema={"sample_id": pl.String, "split": pl.String}), *parts], how="diagonal")
+    labels = pl.concat(
+        [pl.DataFrame(schema={"sample_id": pl.String, "split": pl.String}), *parts], how="diagonal"
+    )
     labels = labels.unique("sample_id", keep="first", maintain_order=True)
     captions = pl.DataFrame(schema={"sample_id": pl.String, "caption": pl.String})
     if "captions" in written:
@@ -258,7 +271,9 @@ def _disagreement(store: Store, written: list[str]) -> pl.DataFrame:
     none = pl.DataFrame(schema={"sample_id": pl.String, "disagreement": pl.Float64})
     if not pictures or "content_hash" not in memo.columns:
         return none
-    readings = pictures[0].join(memo.select("content_hash", *facs.COLUMNS), on="content_hash").drop("content_hash")
+    readings = (
+        pictures[0].join(memo.select("content_hash", *facs.COLUMNS), on="content_hash").drop("content_hash")
+    )
     if "raw_disfa" in written:
         manual = store.read("raw_disfa", columns=["sample_id", *LABELS])
         manual = manual.rename(dict(zip(LABELS, facs.COLUMNS, strict=True)))

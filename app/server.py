@@ -4,12 +4,13 @@ and it reaches nothing: pages load what this server has, and no more.
 
 from __future__ import annotations
 
+import html
 import os
 import threading
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse, PlainTextResponse
 
 import loopback
@@ -38,6 +39,17 @@ POLICY = "; ".join(
     )
 )
 """What a page may load: nothing from elsewhere, whatever a library's markup asks for."""
+HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+UNREADABLE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 96"><title>{}</title>'
+    '<rect width="96" height="96" fill="#8d99a5" opacity=".18"/><path d="M36 36l24 24M60 36L36 60" '
+    'stroke="#8d99a5" stroke-width="3"/></svg>'
+)
+"""What stands where a picture cannot be shown; its title says why."""
 YEAR = "private, max-age=31536000, immutable"
 """Files that are named by their content never change."""
 
@@ -49,20 +61,14 @@ def application(site: Site) -> FastAPI:
 
     server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
-    @server.middleware("http")
-    async def _policy(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call_next(request)
-        response.headers["Content-Security-Policy"] = POLICY
-        response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        return response
+    server.add_middleware(_Policy)
 
     @server.get("/picture/{side}/{kind}/{name:path}")
     def _picture(side: int, kind: str, name: str) -> Response:
         try:
             content = site.thumbnails.jpeg(side, kind, name)
         except NoPicture as error:
-            return PlainTextResponse(str(error), 404)
+            return Response(UNREADABLE.format(html.escape(str(error))), 404, media_type="image/svg+xml")
         return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
     @server.get("/generated/{name}")
@@ -93,6 +99,21 @@ def application(site: Site) -> FastAPI:
         max_file_size=0,
         show_error=True,
     )
+
+
+class _Policy:
+    """`application` with POLICY in the head of every answer."""
+
+    def __init__(self, app: loopback.Application) -> None:
+        self._application = app
+
+    async def __call__(self, scope: loopback.Scope, receive: loopback.Receive, send: loopback.Send) -> None:
+        async def answer(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *HEADERS]
+            await send(message)
+
+        await self._application(scope, receive, answer)
 
 
 def serve(site: Site, port: int, announce: Callable[[str], object]) -> None:

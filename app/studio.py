@@ -42,7 +42,11 @@ class Studio:
 
     def experiments(self) -> list[str]:
         """Those of the profile that can draw, those that trained something first."""
-        there = [name for name in self.profile.experiments if self.store.version(f"trained_model/{name}") is not None]
+        there = [
+            name
+            for name in self.profile.experiments
+            if self.store.version(f"trained_model/{name}") is not None
+        ]
         return sorted(there, key=lambda name: self.store.read(f"trained_model/{name}")["folder"][0] is None)
 
     def faces(self, experiment: str) -> drawing.FaceGenerator:
@@ -72,8 +76,8 @@ class Studio:
         vectors = [tuple(value * share for value in asked.vector) for share in shares]
         with self._drawing:
             faces = self.faces(asked.experiment)
-            arguments = None if asked.au_scale is None else {SCALE: asked.au_scale}
-            return faces.names(asked.prompt, vectors, asked.seed, asked.guidance, arguments)
+            arguments = {} if asked.au_scale is None else {SCALE: asked.au_scale}
+            return faces.names(asked.prompt, vectors, asked.seed, asked.guidance, **arguments)
 
     def call(self, asked: Asked) -> tuple[str, str]:
         """What draws the same picture: three lines of Python, and a line of the command."""

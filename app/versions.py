@@ -36,7 +36,7 @@ class Version:
 
     @property
     def told(self) -> str:
-        """"3 · 2026-03-01 12:00 · 1,650 rows"."""
+        """ "3 · 2026-03-01 12:00 · 1,650 rows"."""
         return f"{self.number} · {self.time:%Y-%m-%d %H:%M} · {self.rows:,} rows"
 
 
@@ -92,12 +92,16 @@ def _tables(store: Store) -> dict[str, pl.DataFrame]:
 
 def spreads(labels: pl.DataFrame) -> list[Spread]:
     """An AU each, over rows of the training set; samples without a label of it are left out."""
-    return [_spread(au, labels[column].drop_nulls()) for au, column in zip(facs.ACTION_UNITS, facs.COLUMNS, strict=True)]
+    return [
+        _spread(au, labels[column].drop_nulls())
+        for au, column in zip(facs.ACTION_UNITS, facs.COLUMNS, strict=True)
+    ]
 
 
 def _spread(au: int, values: pl.Series) -> Spread:
     bins = [
-        int(((values >= low) & ((values < high) if high < EDGES[-1] else True)).sum()) for low, high in pairwise(EDGES)
+        int(((values >= low) & ((values < high) if high < EDGES[-1] else True)).sum())
+        for low, high in pairwise(EDGES)
     ]
     active = (values >= ACTIVE).mean()
     return Spread(au, tuple(bins), _float(values.mean()), _float(active), len(values))
@@ -132,7 +136,9 @@ def change(store: Store, before: int, after: int) -> Change:
     moved = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_after")) for name in facs.COLUMNS)
     gone = old.join(new, on="sample_id", how="anti").select("sample_id")
     now = store.read(TABLE, after, columns=["sample_id", "reason_code"])
-    why = gone.join(now, on="sample_id", how="left").group_by(pl.col("reason_code").fill_null("before the training set"))
+    why = gone.join(now, on="sample_id", how="left").group_by(
+        pl.col("reason_code").fill_null("before the training set")
+    )
     by_reason = why.len().sort("len", descending=True).iter_rows()
     return Change(
         came=new.join(old, on="sample_id", how="anti").height,

@@ -23,11 +23,10 @@ DEFAULT_PROFILE, DEFAULT_HOME = "miniature", ".fineface"
 
 def build(profile: Profile, home: Path) -> dg.Definitions:
     """The definitions of `profile` with all state under `home`."""
-    raw = {f"raw_{name}": folder for name, folder in profile.raw if folder is not None}
-    store = Store(home, raw)
+    store = store_of(profile, home)
     experiments = dg.StaticPartitionsDefinition(sorted(profile.experiments))
     found = assets.load(experiments)
-    places = {str(folder): f"${{{name}}}" for name, folder in raw.items()}
+    places = {str(folder): f"${{{name}}}" for name, folder in store.raw.items()}
     places |= {str(home): "${home}", str(profiles.PROJECT): "${project}"}
     settled = stage.decided_by(profile, places)
     return dg.Definitions(
@@ -42,6 +41,11 @@ def build(profile: Profile, home: Path) -> dg.Definitions:
         },
         executor=dg.in_process_executor,
     )
+
+
+def store_of(profile: Profile, home: Path) -> Store:
+    """The store in `home`, which knows where the raw data of `profile` lies."""
+    return Store(home, {f"raw_{name}": folder for name, folder in profile.raw if folder is not None})
 
 
 def home_folder(home: str | os.PathLike | None = None) -> Path:

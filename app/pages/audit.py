@@ -19,10 +19,17 @@ from provenance.why import UnknownSample, why
 from store import StoreError
 
 ANY = "any"
-ORDERS = {"id": "id", "disagreement": "disagreement", "closest verdict": "borderline", "strongest AU": "strongest"}
+ORDERS = {
+    "id": "id",
+    "disagreement": "disagreement",
+    "closest verdict": "borderline",
+    "strongest AU": "strongest",
+}
 VERDICT, INTENSITY = overrides.SAYS
 SEEN = "seen in the queue of close verdicts"
-TO_VIEW = "() => { if (innerWidth < 1000) document.querySelector('.story')?.scrollIntoView({behavior: 'smooth'}); }"
+TO_VIEW = (
+    "() => { if (innerWidth < 1000) document.querySelector('.story')?.scrollIntoView({behavior: 'smooth'}); }"
+)
 
 
 def build(site: Site) -> None:
@@ -36,21 +43,20 @@ def build(site: Site) -> None:
 
 
 def _samples(site: Site) -> None:
-    with gr.Accordion("Filter", open=True, elem_id="filters"):
-        with gr.Row():
-            source = gr.Dropdown([ANY], value=ANY, label="Source", min_width=110, elem_id="source")
-            verdict = gr.Dropdown([ANY, "kept", "dropped", "open"], value=ANY, label="Verdict", min_width=110)
-            stage = gr.Dropdown([ANY], value=ANY, label="Settled by", min_width=130)
-            reason = gr.Dropdown([ANY], value=ANY, label="Reason", min_width=150, elem_id="reason")
-            split = gr.Dropdown([ANY], value=ANY, label="Split", min_width=100)
-            overruled = gr.Dropdown([ANY, "yes", "no"], value=ANY, label="Overruled", min_width=90)
-        with gr.Row():
-            au = gr.Dropdown([ANY, *(f"AU{n}" for n in facs.ACTION_UNITS)], value=ANY, label="AU", min_width=90)
-            low = gr.Slider(0, facs.MAXIMUM, value=0, step=0.1, label="from", min_width=130)
-            high = gr.Slider(0, facs.MAXIMUM, value=facs.MAXIMUM, step=0.1, label="to", min_width=130)
-            apart = gr.Slider(0, facs.MAXIMUM, value=0, step=0.1, label="Annotators apart by", min_width=130)
-            text = gr.Textbox(label="Id or caption holds", min_width=150, elem_id="text")
-            order = gr.Dropdown(list(ORDERS), value="id", label="Order", min_width=120)
+    with gr.Row():
+        source = gr.Dropdown([ANY], value=ANY, label="Source", min_width=110, elem_id="source")
+        verdict = gr.Dropdown([ANY, "kept", "dropped", "open"], value=ANY, label="Verdict", min_width=110)
+        reason = gr.Dropdown([ANY], value=ANY, label="Reason", min_width=130, elem_id="reason")
+        au = gr.Dropdown([ANY, *(f"AU{n}" for n in facs.ACTION_UNITS)], value=ANY, label="AU", min_width=110)
+        order = gr.Dropdown(list(ORDERS), value="id", label="Order", min_width=130)
+        text = gr.Textbox(label="Id or caption holds", min_width=130, elem_id="text")
+    with gr.Accordion("More filters", open=False, elem_id="more"), gr.Row():
+        stage = gr.Dropdown([ANY], value=ANY, label="Settled by", min_width=130)
+        split = gr.Dropdown([ANY], value=ANY, label="Split", min_width=110)
+        overruled = gr.Dropdown([ANY, "yes", "no"], value=ANY, label="Overruled", min_width=110)
+        low = gr.Slider(0, facs.MAXIMUM, value=0, step=0.1, label="AU from", min_width=150)
+        high = gr.Slider(0, facs.MAXIMUM, value=facs.MAXIMUM, step=0.1, label="AU to", min_width=150)
+        apart = gr.Slider(0, facs.MAXIMUM, value=0, step=0.1, label="Annotators apart", min_width=150)
     filters = [source, verdict, stage, reason, split, overruled, au, low, high, apart, text, order]
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=300):
@@ -63,16 +69,26 @@ def _samples(site: Site) -> None:
                 '<p class="legend"><span><i class="kept"></i>kept</span><span><i class="dropped"></i>dropped</span>'
                 '<span><i></i>not settled</span><span><i class="said"></i>a person’s word stands</span></p>'
             )
-        with gr.Column(scale=5, min_width=300, elem_classes=["panel"]):
+        with gr.Column(scale=5, min_width=300):
             shown = piece('<p class="empty">Click a picture for its story.</p>', elem_id="story")
             chosen = gr.State("")
             with gr.Group(visible=False, elem_id="overrule") as panel:
                 with gr.Row():
                     given_au = gr.Dropdown(
-                        [f"AU{n}" for n in facs.ACTION_UNITS], value="AU12", label="AU", min_width=90, elem_id="given-au"
+                        [f"AU{n}" for n in facs.ACTION_UNITS],
+                        value="AU12",
+                        label="AU",
+                        min_width=90,
+                        elem_id="given-au",
                     )
                     value = gr.Slider(
-                        0, facs.MAXIMUM, value=0, step=0.1, label="Intensity", min_width=160, elem_id="given-value"
+                        0,
+                        facs.MAXIMUM,
+                        value=0,
+                        step=0.1,
+                        label="Intensity",
+                        min_width=160,
+                        elem_id="given-value",
                     )
                 with gr.Row():
                     why_so = gr.Textbox(label="Reason", min_width=160, elem_id="given-reason")
@@ -86,8 +102,7 @@ def _samples(site: Site) -> None:
                     undo = gr.Button("Undo the verdict", min_width=120)
 
     def wanted(*given: Any) -> Filter:
-        values = dict(zip((f.elem_id or n for f, n in zip(filters, _NAMES, strict=True)), given, strict=True))
-        return _filter(values)
+        return _filter(dict(zip(_NAMES, given, strict=True)))
 
     def listed(page: float, sample: str, *given: Any) -> tuple[str, int]:
         everything, asked_for = site.overview.frame, wanted(*given)
@@ -141,7 +156,9 @@ def _samples(site: Site) -> None:
         except ValueError as error:
             raise gr.Error(str(error)) from None
         orders = {value: name for name, value in ORDERS.items()}
-        lists = [gr.Dropdown([ANY, *there[name]], value=getattr(asked_for, name) or ANY) for name in ("source",)]
+        lists = [
+            gr.Dropdown([ANY, *there[name]], value=getattr(asked_for, name) or ANY) for name in ("source",)
+        ]
         lists += [asked_for.verdict or ANY]
         lists += [
             gr.Dropdown(
@@ -161,7 +178,13 @@ def _samples(site: Site) -> None:
     loaded = gr.on([gr.context.Context.root_block.load], opened, None, [*filters, *story_parts])
     loaded.then(listed, given, list_parts)
     for one in filters:
-        event = one.submit if isinstance(one, gr.Textbox) else one.release if isinstance(one, gr.Slider) else one.input
+        event = (
+            one.submit
+            if isinstance(one, gr.Textbox)
+            else one.release
+            if isinstance(one, gr.Slider)
+            else one.input
+        )
         event(lambda: 1, None, number).then(listed, given, list_parts)
     back.click(lambda page: max(1, page - 1), number, number).then(listed, given, list_parts)
     on.click(lambda page: page + 1, number, number).then(listed, given, list_parts)
@@ -174,7 +197,9 @@ def _samples(site: Site) -> None:
 
     def say(button: gr.Button, stage: str, words: Any) -> None:
         button.click(
-            lambda sample, au_name, number, reason, by: said(sample, stage, words(au_name, number), by, reason),
+            lambda sample, au_name, number, reason, by: said(
+                sample, stage, words(au_name, number), by, reason
+            ),
             [chosen, given_au, value, why_so, author],
             story_parts,
         ).success(listed, given, list_parts)
@@ -269,7 +294,9 @@ def _queue(site: Site) -> None:
     outputs = [shown, skipped, last]
     for button, words in ((keep, "keep"), (drop, "drop"), (skip, "")):
         button.click(
-            lambda passed, by, why_so, words=words: step(passed, words, by, why_so), [skipped, author, reason], outputs
+            lambda passed, by, why_so, words=words: step(passed, words, by, why_so),
+            [skipped, author, reason],
+            outputs,
         )
     undo.click(undone, [skipped, last, author, reason], outputs)
     gr.on([gr.context.Context.root_block.load], lambda: following([])[0], None, shown)

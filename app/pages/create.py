@@ -38,9 +38,15 @@ def build(site: Site) -> None:
         with gr.Column(scale=5, min_width=320):
             prompt = gr.Textbox(PROMPT, label="Prompt", lines=2, elem_id="prompt")
             with gr.Row():
-                experiment = gr.Dropdown(names, value=first, label="Model", elem_id="experiment", min_width=150)
+                experiment = gr.Dropdown(
+                    names, value=first, label="Model", elem_id="experiment", min_width=150
+                )
                 expression = gr.Dropdown(
-                    list(EXPRESSIONS), value="Happiness", label="Expression", elem_id="expression", min_width=150
+                    list(EXPRESSIONS),
+                    value="Happiness",
+                    label="Expression",
+                    elem_id="expression",
+                    min_width=150,
                 )
             told = piece(f'<p class="count">{EXPRESSIONS["Happiness"].told}</p>')
             with gr.Group(elem_classes=["sliders"]):
@@ -64,17 +70,28 @@ def build(site: Site) -> None:
                     0, 15, value=site.studio.guidance(first), step=0.25, label="Guidance", elem_id="guidance"
                 )
                 weight = gr.Slider(
-                    0, 2, value=scale or 1.0, step=0.05, label="Weight of the AUs (λ)", visible=scale is not None
+                    0,
+                    2,
+                    value=scale or 1.0,
+                    step=0.05,
+                    label="Weight of the AUs (λ)",
+                    visible=scale is not None,
                 )
-        with gr.Column(scale=6, min_width=320, elem_classes=["panel"]):
+        with gr.Column(scale=6, min_width=320):
             with gr.Row():
                 draw = gr.Button("Draw", variant="primary", elem_id="draw", min_width=120)
                 strip = gr.Button("Draw the strip", elem_id="draw-strip", min_width=120)
-            picture = piece('<p class="empty">Move a slider, choose an expression, and draw.</p>', elem_id="drawn")
+            picture = piece(
+                '<p class="empty">Move a slider, choose an expression, and draw.</p>', elem_id="drawn"
+            )
             sheet = piece("", elem_id="strip")
             with gr.Accordion("The call", open=False):
-                python = gr.Code("", language="python", label="In Python", interactive=False, elem_id="python")
-                command = gr.Code("", language="shell", label="In a terminal", interactive=False, elem_id="command")
+                python = gr.Code(
+                    "", language="python", label="In Python", interactive=False, elem_id="python"
+                )
+                command = gr.Code(
+                    "", language="shell", label="In a terminal", interactive=False, elem_id="command"
+                )
 
     request = [experiment, prompt, seed, guidance, weight, *sliders]
 

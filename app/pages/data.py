@@ -37,7 +37,10 @@ def build(site: Site) -> None:
         wanted = None if chosen == ALL else chosen
         labels = versions.labels(site.store, source=wanted)
         return markup.render(
-            "spreads", spreads=[_bins(one) for one in versions.spreads(labels)], samples=labels.height, source=wanted
+            "spreads",
+            spreads=[_bins(one) for one in versions.spreads(labels)],
+            samples=labels.height,
+            source=wanted,
         )
 
     def drift(first: int | None, second: int | None) -> str:
@@ -61,7 +64,9 @@ def build(site: Site) -> None:
             drift(former, latest),
         ]
 
-    gr.on([gr.context.Context.root_block.load], opened, None, [funnel, source, spreads, before, after, change])
+    gr.on(
+        [gr.context.Context.root_block.load], opened, None, [funnel, source, spreads, before, after, change]
+    )
     source.input(spread, source, spreads)
     for one in (before, after):
         one.input(drift, [before, after], change)
@@ -88,7 +93,12 @@ def _bins(one: versions.Spread) -> dict[str, Any]:
     """A spread with the height of each bar, 0-100, logarithmic."""
     top = math.log1p(max(1, *one.counts))
     bins = [
-        {"low": f"{low:g}", "high": f"{high:g}", "count": count, "height": round(100 * math.log1p(count) / top, 1)}
+        {
+            "low": f"{low:g}",
+            "high": f"{high:g}",
+            "count": count,
+            "height": round(100 * math.log1p(count) / top, 1),
+        }
         for (low, high), count in zip(pairwise(versions.EDGES), one.counts, strict=True)
     ]
     return {**vars(one), "bins": bins}

@@ -27,7 +27,12 @@ element.addEventListener("keydown", (event) => {
 def piece(value: str = "", *classes: str, **options: Any) -> gr.HTML:
     """HTML from a template. A click on what has `data-pick` in it is a click of the piece (`picked`)."""
     return gr.HTML(
-        value, elem_classes=["piece", *classes], js_on_load=PICK, apply_default_css=False, padding=False, **options
+        value,
+        elem_classes=["piece", *classes],
+        js_on_load=PICK,
+        apply_default_css=False,
+        padding=False,
+        **options,
     )
 
 

@@ -24,17 +24,16 @@ def build(site: Site) -> None:
     """The components, and what happens between them."""
     header(site, "results")
     with gr.Row(equal_height=False):
-        with gr.Column(scale=6, min_width=320):
-            with gr.Tabs():
-                with gr.Tab("Table"):
-                    kind = gr.Radio([], label="Part of the protocol", elem_id="kind")
-                    table = piece("", elem_id="table")
-                with gr.Tab("Leakage"):
-                    experiment = gr.Dropdown([], label="Experiment", elem_id="leakage-of")
-                    matrix = piece("", elem_id="leakage")
-                with gr.Tab("Fronts"):
-                    front = piece("", elem_id="front")
-                    guided = piece("", elem_id="guidance-front")
+        with gr.Column(scale=6, min_width=320), gr.Tabs():
+            with gr.Tab("Table"):
+                kind = gr.Radio([], label="Part of the protocol", elem_id="kind")
+                table = piece("", elem_id="table")
+            with gr.Tab("Leakage"):
+                experiment = gr.Dropdown([], label="Experiment", elem_id="leakage-of")
+                matrix = piece("", elem_id="leakage")
+            with gr.Tab("Fronts"):
+                front = piece("", elem_id="front")
+                guided = piece("", elem_id="guidance-front")
         with gr.Column(scale=5, min_width=320):
             shown = piece(markup.render("pairs", pairs=[], title=""), elem_id="pairs")
 
@@ -87,7 +86,9 @@ def build(site: Site) -> None:
             *fronts(first),
         ]
 
-    gr.on([gr.context.Context.root_block.load], opened, None, [kind, experiment, table, matrix, front, guided])
+    gr.on(
+        [gr.context.Context.root_block.load], opened, None, [kind, experiment, table, matrix, front, guided]
+    )
     kind.input(of_kind, kind, table).then(fronts, kind, [front, guided])
     experiment.input(leaked, experiment, matrix)
     for one in (table, matrix, front, guided):
@@ -109,7 +110,9 @@ def _cells(matrix: np.ndarray) -> list[dict[str, Any]]:
                 {
                     "au": other,
                     "value": value,
-                    "text": "" if value is None else f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−"),
+                    "text": ""
+                    if value is None
+                    else f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−"),
                     "depth": 0 if value is None else round(min(1.0, abs(value)), 2),
                     "hue": "var(--strong)" if (value or 0) >= 0 else "var(--dropped)",
                 }

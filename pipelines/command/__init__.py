@@ -15,6 +15,7 @@ from pipelines.command import (
     run,
     status,
     ui,
+    web_app,
     why,
 )
 from pipelines.command.options import OneLine
@@ -44,6 +45,7 @@ app.command(rich_help_panel=WORK)(run.run)
 app.command(rich_help_panel=WORK)(draw.draw)
 app.command(rich_help_panel=WORK)(label.label)
 app.command(rich_help_panel=WORK)(ui.ui)
+app.command(rich_help_panel=WORK)(web_app.app)
 app.command(rich_help_panel=LOOK)(check.check)
 app.command(rich_help_panel=LOOK)(status.status)
 app.command(rich_help_panel=LOOK)(inspect.inspect)
