@@ -1,4 +1,4 @@
-"""A sample's story as links of a chain, ready to be shown: what `provenance.why` found, in the order it happened."""
+"""A sample's story as links of a chain, ready to be shown: what `provenance.why` found, in its order."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Story:
 
 
 def told(trail: Trail, picture_of: Callable[[str], str | None], verdict: str) -> Story:
-    """The story of `trail`. `picture_of` gives the address of a sample's picture, `verdict` is its one line."""
+    """The story of `trail`. `picture_of` gives the address of a sample's picture, `verdict` its one line."""
     steps = [step for step in trail.steps if step.version is not None]
     setters = next((step.setters for step in steps if step.stage == STATISTICS), ())
     links, over = [], False

@@ -1,7 +1,7 @@
 """Known expressions as action units: what the sliders can be set to at once.
 
-The combinations are the prototypes of EMFACS (Friesen & Ekman 1983) and of table 10-1 in the FACS Investigator's
-Guide (Ekman, Friesen & Hager 2002); pain is that of Prkachin & Solomon (2008). They name AUs; the intensities are
+The combinations follow the prototypes of EMFACS (Friesen & Ekman 1983) and of the FACS Investigator's Guide
+(Ekman, Friesen & Hager 2002); pain is that of Prkachin & Solomon (2008). They name AUs; the intensities are
 ours. AUs that are none of the twelve are left out, and named.
 """
 

@@ -1,4 +1,4 @@
-"""What the experiments measured, for the page of results: tables, leakage, fronts, and the pictures behind a cell.
+"""What the experiments measured, for the page of results: tables, leakage, fronts, pictures behind a cell.
 Numbers come from `evaluation`; none is made here.
 """
 
@@ -16,6 +16,8 @@ from evaluation import metrics, tables
 from evaluation.metrics import MEASURED, Scores
 from store import Store
 
+CLIP = "clip"
+"""The judge of likeness in `results`."""
 SHOWN = 24
 """Pictures that are shown of a cell."""
 
@@ -33,7 +35,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Point:
-    """An experiment, or one guidance scale of it, on a front: the cost of each change against what it reaches.
+    """An experiment, or one guidance scale of it, on a front: how well faces follow, and what stays of them.
 
     error: AU-MSE prompted; likeness: CLIP-I to the no-AU partner. front: no other point is better in both.
     """
@@ -69,8 +71,19 @@ def kinds(results: pl.DataFrame) -> list[str]:
     return results["kind"].unique(maintain_order=True).to_list()
 
 
+def judges(results: pl.DataFrame) -> list[str]:
+    """Who measured action units, in order."""
+    return [name for name in results["judge"].unique(maintain_order=True) if name != CLIP]
+
+
+def by(results: pl.DataFrame, judge: str) -> pl.DataFrame:
+    """What one judge measured, and CLIP, which measures beside all of them."""
+    return results.filter(pl.col("judge").is_in([judge, CLIP]))
+
+
 def table(results: pl.DataFrame, kind: str) -> dict[str, list[Cell]]:
-    """A row a metric of one part of the protocol: a cell an experiment; the best of the row is marked."""
+    """A row a metric of one part of the protocol, by one judge: a cell an experiment; the best of the row is
+    marked."""
     part = results.filter(kind=kind)
     names = part["experiment"].unique(maintain_order=True).to_list()
     found = {(row["experiment"], row["metric"]): row for row in part.iter_rows(named=True)}
@@ -94,13 +107,22 @@ def table(results: pl.DataFrame, kind: str) -> dict[str, list[Cell]]:
     return rows
 
 
+def scores_of(store: Store, experiment: str, judge: str | None = None) -> pl.DataFrame | None:
+    """The au_scores of an experiment by one judge (default: the first); None where it was not measured."""
+    name = f"au_scores/{experiment}"
+    if store.version(name) is None:
+        return None
+    scores = store.read(name)
+    return scores.filter(judge=judge or scores["judge"][0]) if scores.height else None
+
+
 def leakage(scores: pl.DataFrame) -> np.ndarray:
-    """[12, 12] of `metrics.leakage`: rows asked, columns measured, of an experiment's au_scores."""
+    """[12, 12] of `metrics.leakage`: rows asked, columns measured, of one judge's au_scores."""
     return metrics.leakage(Scores.of(scores.filter(kind="individual"), metrics.aus_read(scores)))
 
 
 def front(results: pl.DataFrame, kind: str) -> list[Point]:
-    """A point an experiment: AU-MSE prompted against CLIP-I, on one part of the protocol."""
+    """A point an experiment: AU-MSE prompted, by one judge, against CLIP-I, on one part of the protocol."""
     part = results.filter(pl.col("metric").is_in(["au_mse_prompted", "clip_i"]), kind=kind)
     values = {(row["experiment"], row["metric"]): row["value"] for row in part.iter_rows(named=True)}
     points = [
@@ -141,18 +163,13 @@ def _marked(points: Sequence[Point]) -> list[Point]:
     return [Point(o.experiment, o.error, o.likeness, o.guidance, o.chosen, not beaten(o)) for o in known]
 
 
-def pictures(
-    store: Store, experiment: str, kind: str, au: int | None = None, read: int | None = None
-) -> list[Pair]:
-    """The pictures behind a number of an experiment, each beside its no-AU partner.
+def pictures(scores: pl.DataFrame, kind: str, au: int | None = None, read: int | None = None) -> list[Pair]:
+    """The pictures behind a number of an experiment, each beside its no-AU partner; `scores` is one judge's.
 
-    With `au`, those that ask for it alone, by intensity; what is measured is that AU, or `read`, another one.
-    Else those of the part of the protocol, from the best to the worst error on what was asked, evenly taken.
+    With `au`, those that ask for it alone, by prompt and intensity; what is told is that AU's measure, or
+    that of `read`, another one. Else those of the part of the protocol, from the best to the worst error on
+    what was asked, evenly taken.
     """
-    name = f"au_scores/{experiment}"
-    if store.version(name) is None:
-        return []
-    scores = store.read(name)
     files = dict(scores.select("sample_id", "file").iter_rows())
     part = scores.filter(kind=kind)
     if au is not None:

@@ -1,4 +1,4 @@
-"""All samples of a home in one table: what became of each, and which of them a filter asks for. Pure polars."""
+"""All samples of a home in one table: what became of each, and which a filter asks for. Pure polars."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Filter:
     """Which samples are wanted; what is None does not matter.
 
     verdict: "kept" in the training set, "dropped" by any stage, "open" where no stage has settled it yet.
-    au, low, high: samples whose intensity of that AU is in the range. disagreement: at least so many points of
-    intensity between annotators. overruled: whether a person's word stands. text: part of an id or caption.
+    au, low, high: samples whose intensity of that AU is in the range. disagreement: at least so many points
+    of intensity between annotators. overruled: whether a person's word stands. text: part of id or caption.
     """
 
     source: str | None = None
@@ -76,9 +76,9 @@ class Overview:
 
 
 def overview(store: Store) -> pl.DataFrame:
-    """A row a sample, sorted by id: where its picture lies, what became of it (`keep`, null while that is open;
-    `stage`, the last that saw it; its reason), `split`, `caption`, au1 … au26 (as trained on; else as read, else
-    as labelled), `overruled`, `margin` of the photorealism verdict, and `disagreement`.
+    """A row a sample, sorted by id: where its picture lies, what became of it (`keep`, null while that is
+    open; `stage`, the last that saw it; its reason), `split`, `caption`, au1 … au26 (as trained on; else as
+    read, else as labelled), `overruled`, `margin` of the photorealism verdict, and `disagreement`.
     """
     written = [name for name in stages.FUNNEL if store.version(name) is not None]
     columns = ["sample_id", "source", "keep", *reasons.COLUMNS]
@@ -104,7 +104,7 @@ def overview(store: Store) -> pl.DataFrame:
         _disagreement(store, written),
     ):
         table = table.join(part, on="sample_id", how="left")
-    return pl.concat([_empty(), table.select(_SCHEMA.names()).cast(dict(_SCHEMA))]).sort("sample_id")
+    return pl.concat([_empty(), table.select(_SCHEMA.names()).cast(_SCHEMA)]).sort("sample_id")
 
 
 _SCHEMA = pl.Schema(
@@ -205,7 +205,7 @@ def _empty() -> pl.DataFrame:
 
 
 def _labels(store: Store, written: list[str]) -> pl.DataFrame:
-    """sample_id and au1 … au26: the final label, else the reading, else the manual label; split and caption."""
+    """sample_id and au1 … au26: the final label, else the reading, else the manual one; split and caption."""
     parts = []
     if LAST in written:
         parts.append(store.read(LAST, columns=["sample_id", "split", *facs.COLUMNS]))

@@ -1,5 +1,5 @@
-"""The server of the app: its pages, the pictures on them, and the report. Only this machine reaches it (`loopback`),
-and it reaches nothing: pages load what this server has, and no more.
+"""The server of the app: its pages, the pictures on them, and the report. Only this machine reaches it
+(`loopback`), and it reaches nothing: pages load what this server has, and no more.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import html
 import os
 import threading
+import warnings
 from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -85,20 +86,22 @@ def application(site: Site) -> FastAPI:
             return PlainTextResponse("There is no report yet: fineface run makes it.", 404)
         return FileResponse(site.report, media_type="text/html; charset=utf-8")
 
-    return gr.mount_gradio_app(
-        server,
-        _pages(site),
-        path="/",
-        theme=_theme(),
-        css=markup.style(),
-        js=markup.script(),
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        max_file_size=0,
-        show_error=True,
-    )
+    with warnings.catch_warnings():  # that pages are not rendered by a server of Node's
+        warnings.simplefilter("ignore", UserWarning)
+        return gr.mount_gradio_app(
+            server,
+            _pages(site),
+            path="/",
+            theme=_theme(),
+            css=markup.style(),
+            js=markup.script(),
+            footer_links=[],
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            max_file_size=0,
+            show_error=True,
+        )
 
 
 class _Policy:
@@ -134,11 +137,11 @@ def _pages(site: Site) -> gr.Blocks:
 
     built = {"": create.build, "audit": audit.build, "results": results.build, "data": data.build}
     with gr.Blocks(title="FineFace", analytics_enabled=False, fill_width=True) as blocks:
-        built[""](site)
+        built[""](site, blocks)
     for path, title in PAGES.items():
         if path:
             with blocks.route(title, path):
-                built[path](site)
+                built[path](site, blocks)
     return blocks
 
 

@@ -1,5 +1,5 @@
-"""Pictures that are asked for on a page: one prompt and one noise, with and without action units, and between.
-Models are found and asked by `pipelines.drawing`, which remembers every picture.
+"""Pictures that are asked for on a page: one prompt and one noise, with and without action units, and steps
+between. Models are found and asked by `pipelines.drawing`, which remembers every picture.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Studio:
         return None if found is None else float(found)
 
     def draw(self, asked: Asked, shares: Sequence[float] = (0.0, 1.0)) -> list[str]:
-        """The names of the stored pictures in which each of `shares` of the intensities is asked for, all of one
-        prompt and one noise. Raises ValueError for an empty prompt or a seed below 0.
+        """The names of the stored pictures in which each of `shares` of the intensities is asked for, all of
+        one prompt and one noise. Raises ValueError for an empty prompt or a seed below 0.
         """
         if not asked.prompt.strip():
             raise ValueError("say what the picture shows: the prompt is empty")

@@ -1,4 +1,4 @@
-"""The data set as a whole: its funnel, how its labels are spread, and how both moved between versions. Pure polars.
+"""The data set as a whole: its funnel, how its labels are spread, what moved between versions. Pure polars.
 
 One sample's story is told by `provenance`; here samples are only counted.
 """
@@ -53,8 +53,9 @@ class Spread:
 
 @dataclass(frozen=True)
 class Drift:
-    """How an AU moved from one version to another: means and shares of active samples of both, and the largest
-    difference of their distribution functions (Kolmogorov-Smirnov), 0-1; null where a version has no value."""
+    """How an AU moved from one version to another: means and shares of active samples of both, and the
+    largest difference of their distribution functions (Kolmogorov-Smirnov), 0-1; null where a version has no
+    value."""
 
     au: int
     mean: tuple[float | None, float | None]

@@ -73,8 +73,8 @@ class FaceGenerator:
     ) -> Image.Image:
         """The picture of `prompt` with `aus`, such as {"AU12": 4}; those not named are 0.
 
-        The same question is answered from memory. `arguments` as in `names`. Raises ValueError for what is no AU
-        or no number.
+        The same question is answered from memory. `arguments` as in `names`. Raises ValueError for what is
+        no AU or no number.
         """
         from PIL import Image
 
@@ -101,8 +101,9 @@ class FaceGenerator:
         guidance: float | None = None,
         **arguments: float,
     ) -> list[str]:
-        """Like `drawn`, the names of the stored pictures. `arguments` stand in the place of what the experiment
-        calls its pipeline with, such as au_scale. Raises ValueError for one that its method has not."""
+        """Like `drawn`, the names of the stored pictures. `arguments` stand in the place of what the
+        experiment calls its pipeline with, such as au_scale. Raises ValueError for one that its method has
+        not."""
         import methods.registry
         from assets.experiment.generated_samples import requests
         from inference import asking, questions

@@ -1,1 +1,1 @@
-"""The pages, a file each: gradio components and what happens between them. What they show is found one floor up."""
+"""The pages, a file each: gradio components and what happens between them. What is shown is found outside."""

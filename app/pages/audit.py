@@ -10,7 +10,7 @@ import polars as pl
 import facs
 from app import chain, markup, samples
 from app.pages.piece import asked, header, picked, piece
-from app.samples import Filter
+from app.samples import Filter, Order
 from app.site import Site
 from app.thumbnails import SIDES, address
 from curation import overrides
@@ -19,7 +19,7 @@ from provenance.why import UnknownSample, why
 from store import StoreError
 
 ANY = "any"
-ORDERS = {
+ORDERS: dict[str, Order] = {
     "id": "id",
     "disagreement": "disagreement",
     "closest verdict": "borderline",
@@ -32,17 +32,17 @@ TO_VIEW = (
 )
 
 
-def build(site: Site) -> None:
-    """The components, and what happens between them."""
+def build(site: Site, page: gr.Blocks) -> None:
+    """The components of `page`, and what happens between them."""
     header(site, "audit")
     with gr.Tabs():
         with gr.Tab("Samples", id="samples"):
-            _samples(site)
+            _samples(site, page)
         with gr.Tab("Closest verdicts", id="queue"):
-            _queue(site)
+            _queue(site, page)
 
 
-def _samples(site: Site) -> None:
+def _samples(site: Site, page: gr.Blocks) -> None:
     with gr.Row():
         source = gr.Dropdown([ANY], value=ANY, label="Source", min_width=110, elem_id="source")
         verdict = gr.Dropdown([ANY, "kept", "dropped", "open"], value=ANY, label="Verdict", min_width=110)
@@ -57,7 +57,7 @@ def _samples(site: Site) -> None:
         low = gr.Slider(0, facs.MAXIMUM, value=0, step=0.1, label="AU from", min_width=150)
         high = gr.Slider(0, facs.MAXIMUM, value=facs.MAXIMUM, step=0.1, label="AU to", min_width=150)
         apart = gr.Slider(0, facs.MAXIMUM, value=0, step=0.1, label="Annotators apart", min_width=150)
-    filters = [source, verdict, stage, reason, split, overruled, au, low, high, apart, text, order]
+    filters: list[Any] = [source, verdict, stage, reason, split, overruled, au, low, high, apart, text, order]
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=300):
             grid = piece("", elem_id="grid")
@@ -65,10 +65,7 @@ def _samples(site: Site) -> None:
                 back = gr.Button("← Back", min_width=80, elem_id="back")
                 number = gr.Number(1, precision=0, minimum=1, show_label=False, container=False, min_width=80)
                 on = gr.Button("Next →", min_width=80, elem_id="next")
-            piece(
-                '<p class="legend"><span><i class="kept"></i>kept</span><span><i class="dropped"></i>dropped</span>'
-                '<span><i></i>not settled</span><span><i class="said"></i>a person’s word stands</span></p>'
-            )
+            piece(markup.render("legend"))
         with gr.Column(scale=5, min_width=300):
             shown = piece('<p class="empty">Click a picture for its story.</p>', elem_id="story")
             chosen = gr.State("")
@@ -104,11 +101,11 @@ def _samples(site: Site) -> None:
     def wanted(*given: Any) -> Filter:
         return _filter(dict(zip(_NAMES, given, strict=True)))
 
-    def listed(page: float, sample: str, *given: Any) -> tuple[str, int]:
+    def listed(place: float, sample: str, *given: Any) -> tuple[str, int]:
         everything, asked_for = site.overview.frame, wanted(*given)
         found = samples.select(everything, asked_for)
         last = samples.pages(found)
-        at = min(max(1, int(page or 1)), last)
+        at = min(max(1, int(place or 1)), last)
         rows = samples.page(found, at).to_dicts()
         shown = markup.render(
             "grid",
@@ -133,8 +130,12 @@ def _samples(site: Site) -> None:
             raise gr.Error(str(error)) from None
         stages = {step.stage for step in trail.steps if step.row}
         found = chain.told(trail, _picture_of(site), story.verdict(trail))
-        page = markup.render("story", story=found)
-        return page, trail.sample_id, gr.Group(visible=INTENSITY in stages), gr.Row(visible=VERDICT in stages)
+        return (
+            markup.render("story", story=found),
+            trail.sample_id,
+            gr.Group(visible=INTENSITY in stages),
+            gr.Row(visible=VERDICT in stages),
+        )
 
     def said(sample: str, stage: str, words: str, by: str, reason: str) -> tuple[Any, ...]:
         try:
@@ -148,7 +149,7 @@ def _samples(site: Site) -> None:
         return told(picked(event)["sample"])
 
     def opened(request: gr.Request) -> list[Any]:
-        """The filters as the address says, /audit?stage=photorealism&verdict=dropped, and its sample's story."""
+        """The filters as the address says (/audit?stage=photorealism), and its sample's story."""
         given = asked(request)
         there = samples.choices(site.overview.frame)
         try:
@@ -156,17 +157,15 @@ def _samples(site: Site) -> None:
         except ValueError as error:
             raise gr.Error(str(error)) from None
         orders = {value: name for name, value in ORDERS.items()}
-        lists = [
-            gr.Dropdown([ANY, *there[name]], value=getattr(asked_for, name) or ANY) for name in ("source",)
-        ]
-        lists += [asked_for.verdict or ANY]
-        lists += [
-            gr.Dropdown(
-                [ANY, *dict.fromkeys([*there[name], *filter(None, [getattr(asked_for, name)])])],
-                value=getattr(asked_for, name) or ANY,
-            )
-            for name in ("stage", "reason", "split")
-        ]
+
+        def listing(name: str) -> gr.Dropdown:
+            """What there is of a filter, what was asked for even where there is none."""
+            value = getattr(asked_for, name)
+            known = dict.fromkeys([ANY, *there[name], *filter(None, [value])])
+            return gr.Dropdown(list(known), value=value or ANY)
+
+        lists: list[Any] = [listing("source"), asked_for.verdict or ANY]
+        lists += map(listing, ("stage", "reason", "split"))
         spoken = {None: ANY, True: "yes", False: "no"}[asked_for.overruled]
         values = [spoken, ANY if asked_for.au is None else f"AU{asked_for.au}", asked_for.low, asked_for.high]
         values += [asked_for.disagreement or 0, asked_for.text, orders[asked_for.order]]
@@ -175,19 +174,13 @@ def _samples(site: Site) -> None:
     story_parts = [shown, chosen, panel, verdicts]
     list_parts = [grid, number]
     given = [number, chosen, *filters]
-    loaded = gr.on([gr.context.Context.root_block.load], opened, None, [*filters, *story_parts])
+    loaded = page.load(opened, None, [*filters, *story_parts])
     loaded.then(listed, given, list_parts)
     for one in filters:
-        event = (
-            one.submit
-            if isinstance(one, gr.Textbox)
-            else one.release
-            if isinstance(one, gr.Slider)
-            else one.input
-        )
-        event(lambda: 1, None, number).then(listed, given, list_parts)
-    back.click(lambda page: max(1, page - 1), number, number).then(listed, given, list_parts)
-    on.click(lambda page: page + 1, number, number).then(listed, given, list_parts)
+        moved = one.submit if isinstance(one, gr.Textbox) else getattr(one, "release", one.input)
+        moved(lambda: 1, None, number).then(listed, given, list_parts)
+    back.click(lambda place: max(1, place - 1), number, number).then(listed, given, list_parts)
+    on.click(lambda place: place + 1, number, number).then(listed, given, list_parts)
     number.submit(listed, given, list_parts)
     grid.click(pick, None, story_parts).then(None, None, None, js=TO_VIEW)
     shown.click(pick, None, story_parts)
@@ -210,13 +203,16 @@ def _samples(site: Site) -> None:
         say(button, VERDICT, lambda *_, words=words: words)
 
 
-_NAMES = ("source", "verdict", "stage", "reason", "split", "overruled", "au", "low", "high", "disagreement")
-_NAMES += ("text", "order")
+_NAMES = (
+    *("source", "verdict", "stage", "reason", "split", "overruled", "au", "low", "high", "disagreement"),
+    *("text", "order"),
+)
+"""What the filters' components stand for, in their order."""
 
 
 def _filter(given: dict[str, Any]) -> Filter:
     """The filter that the page's components stand at."""
-    chosen = {name: None if value == ANY else value for name, value in given.items()}
+    chosen: dict[str, Any] = {name: None if value == ANY else value for name, value in given.items()}
     spoken = {None: None, "yes": True, "no": False}[chosen["overruled"]]
     return Filter(
         **{name: chosen[name] for name in ("source", "verdict", "stage", "reason", "split", "low", "high")},
@@ -224,7 +220,7 @@ def _filter(given: dict[str, Any]) -> Filter:
         overruled=spoken,
         disagreement=chosen["disagreement"] or None,
         text=chosen["text"] or "",
-        order=ORDERS[given["order"]],  # type: ignore[arg-type]
+        order=ORDERS[given["order"]],
     )
 
 
@@ -233,12 +229,12 @@ def _picture_of(site: Site) -> Any:
 
     def address_of(sample: str) -> str | None:
         rows = frame.filter(pl.col("sample_id") == sample).select("file_kind", "file").rows()
-        return address(*rows[0], side=SIDES[1]) if rows else None
+        return address(rows[0][0], rows[0][1], SIDES[1]) if rows else None
 
     return address_of
 
 
-def _queue(site: Site) -> None:
+def _queue(site: Site, page: gr.Blocks) -> None:
     shown = piece("", elem_id="queue")
     with gr.Row():
         keep = gr.Button("Keep", elem_id="queue-keep", min_width=90)
@@ -255,7 +251,7 @@ def _queue(site: Site) -> None:
         rows = table.filter(~pl.col("sample_id").is_in(passed)) if table.height else table
         photorealism = site.profile.photorealism
         questions, thresholds = (getattr(photorealism, n, {}) for n in ("questions", "thresholds"))
-        page = markup.render(
+        told = markup.render(
             "queue",
             row=rows.row(0, named=True) if rows.height else None,
             left=rows.height,
@@ -265,7 +261,7 @@ def _queue(site: Site) -> None:
             if table.height or passed
             else "No verdict of a model is there to be looked at.",
         )
-        return page, rows
+        return told, rows
 
     def step(passed: list[str], words: str, by: str, why_so: str) -> tuple[str, list[str], str]:
         """Say `words` about the sample in question (nothing: skip it), and show the next."""
@@ -299,4 +295,4 @@ def _queue(site: Site) -> None:
             outputs,
         )
     undo.click(undone, [skipped, last, author, reason], outputs)
-    gr.on([gr.context.Context.root_block.load], lambda: following([])[0], None, shown)
+    page.load(lambda: following([])[0], None, shown)

@@ -22,8 +22,8 @@ PROMPT = "A photo of a person looking at the camera"
 OWN = "own mixture"
 
 
-def build(site: Site) -> None:
-    """The components, and what happens between them."""
+def build(site: Site, page: gr.Blocks) -> None:
+    """The components of `page`, and what happens between them."""
     header(site, "")
     names = site.studio.experiments()
     if not names:
@@ -130,7 +130,9 @@ def build(site: Site) -> None:
     def opened(request: gr.Request) -> list[Any]:
         """The sliders and texts as the address says: /?prompt=…&AU12=4&seed=7."""
         given = asked(request)
-        aus = {name: value for name, value in given.items() if name.upper().startswith("AU")}
+        aus: dict[str | int, Any] = {
+            name: value for name, value in given.items() if name.upper().startswith("AU")
+        }
         try:
             vector: list[Any] = list(facs.parse(aus)) if aus else [gr.skip()] * len(sliders)
         except ValueError as error:
@@ -149,7 +151,7 @@ def build(site: Site) -> None:
     expression.input(mixed, expression, [told, *sliders])
     experiment.change(changed, experiment, [guidance, weight])
     other.click(lambda: random.randrange(2**31), None, seed)
-    gr.on([gr.context.Context.root_block.load], opened, None, [experiment, prompt, seed, *sliders])
+    page.load(opened, None, [experiment, prompt, seed, *sliders])
 
 
 def _drawn(site: Site, one: Asked, shares: tuple[float, ...]) -> list[str]:

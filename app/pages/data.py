@@ -1,4 +1,6 @@
-"""The page of the data set: what each stage let through, how labels are spread, what moved between versions."""
+"""The page of the data set: what each stage let through, how labels are spread, what moved between
+versions.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ from app.site import Site
 ALL = "all sources"
 
 
-def build(site: Site) -> None:
-    """The components, and what happens between them."""
+def build(site: Site, page: gr.Blocks) -> None:
+    """The components of `page`, and what happens between them."""
     header(site, "data")
     with gr.Tabs():
         with gr.Tab("Funnel"):
@@ -64,9 +66,7 @@ def build(site: Site) -> None:
             drift(former, latest),
         ]
 
-    gr.on(
-        [gr.context.Context.root_block.load], opened, None, [funnel, source, spreads, before, after, change]
-    )
+    page.load(opened, None, [funnel, source, spreads, before, after, change])
     source.input(spread, source, spreads)
     for one in (before, after):
         one.input(drift, [before, after], change)
@@ -80,7 +80,7 @@ def _sources(counts: pl.DataFrame) -> list[dict[str, Any]]:
     """The funnel of each source, widths in percent of its widest stage."""
     found = []
     for (name,), part in counts.group_by("source", maintain_order=True):
-        widest = max(1, int((part["kept"] + part["dropped"]).max() or 1))
+        widest = max(1, *(part["kept"] + part["dropped"]))
         rows = [
             {**row, **{f"{way}_share": round(100 * row[way] / widest, 2) for way in ("kept", "dropped")}}
             for row in part.to_dicts()

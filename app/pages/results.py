@@ -20,79 +20,84 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 400, 64, 620, 20, 346
 TO_VIEW = "() => document.querySelector('#pairs')?.scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 
 
-def build(site: Site) -> None:
-    """The components, and what happens between them."""
+def build(site: Site, page: gr.Blocks) -> None:
+    """The components of `page`, and what happens between them."""
     header(site, "results")
     with gr.Row(equal_height=False):
-        with gr.Column(scale=6, min_width=320), gr.Tabs():
-            with gr.Tab("Table"):
-                kind = gr.Radio([], label="Part of the protocol", elem_id="kind")
-                table = piece("", elem_id="table")
-            with gr.Tab("Leakage"):
-                experiment = gr.Dropdown([], label="Experiment", elem_id="leakage-of")
-                matrix = piece("", elem_id="leakage")
-            with gr.Tab("Fronts"):
-                front = piece("", elem_id="front")
-                guided = piece("", elem_id="guidance-front")
+        with gr.Column(scale=6, min_width=320):
+            with gr.Row():
+                kind = gr.Radio([], label="Part of the protocol", elem_id="kind", min_width=200)
+                judge = gr.Radio([], label="Judge", elem_id="judge", min_width=200)
+            with gr.Tabs():
+                with gr.Tab("Table"):
+                    table = piece("", elem_id="table")
+                with gr.Tab("Leakage"):
+                    experiment = gr.Dropdown([], label="Experiment", elem_id="leakage-of")
+                    matrix = piece("", elem_id="leakage")
+                with gr.Tab("Fronts"):
+                    front = piece("", elem_id="front")
+                    guided = piece("", elem_id="guidance-front")
         with gr.Column(scale=5, min_width=320):
             shown = piece(markup.render("pairs", pairs=[], title=""), elem_id="pairs")
 
     def results() -> pl.DataFrame | None:
         return site.store.read("results") if site.store.version("results") is not None else None
 
-    def of_kind(chosen: str | None) -> str:
+    def shown_of(part: str | None, by: str | None) -> tuple[str, str, str]:
+        """The table and both fronts."""
         found = results()
-        if found is None or chosen is None:
-            return _empty("No results yet: fineface run measures the experiments.")
-        rows = measured.table(found, chosen)
+        if found is None or part is None or by is None:
+            return (
+                _empty("No results yet: fineface run measures the experiments."),
+                _empty("No results yet."),
+                "",
+            )
+        found = measured.by(found, by)
+        rows = measured.table(found, part)
         names = [cell.experiment for cell in next(iter(rows.values()))] if rows else []
-        return markup.render("measures", rows=rows, experiments=names, definitions=DEFINITIONS)
-
-    def leaked(name: str | None) -> str:
-        if name is None or site.store.version(f"au_scores/{name}") is None:
-            return _empty("No experiment is measured yet.")
-        found = measured.leakage(site.store.read(f"au_scores/{name}"))
-        return markup.render("leakage", rows=_cells(found), aus=facs.ACTION_UNITS, experiment=name)
-
-    def fronts(chosen: str | None) -> tuple[str, str]:
-        found = results()
-        if found is None or chosen is None:
-            return _empty("No results yet."), ""
-        title = f"Every experiment on the {chosen} samples"
-        tried = measured.guidance_front(site.store)
         return (
-            _chart(measured.front(found, chosen), title, chosen, "Neither was measured."),
-            _chart(tried, "Guidance scales tried on the validation prompts", chosen, ""),
+            markup.render("measures", rows=rows, experiments=names, definitions=DEFINITIONS),
+            _chart(measured.front(found, part), f"Every experiment on the {part} samples", part),
+            _chart(
+                measured.guidance_front(site.store), "Guidance scales tried on the validation prompts", part
+            ),
         )
 
-    def pick(event: gr.EventData) -> str:
+    def leaked(name: str | None, by: str | None) -> str:
+        scores = measured.scores_of(site.store, name, by) if name else None
+        if scores is None:
+            return _empty("No experiment is measured yet.")
+        return markup.render(
+            "leakage", rows=_cells(measured.leakage(scores)), aus=facs.ACTION_UNITS, experiment=name
+        )
+
+    def pick(by: str | None, event: gr.EventData) -> str:
         at = picked(event)
-        pairs = measured.pictures(site.store, at["experiment"], at["kind"], at.get("au"), at.get("read"))
-        title = f"{at['experiment']}, {at['kind']} samples"
-        if at.get("au") is not None:
-            title = f"{at['experiment']}: AU{at['au']} asked, AU{at['read']} measured"
-        return markup.render("pairs", pairs=pairs, title=title)
+        name, asked, read = at["experiment"], at.get("au"), at.get("read")
+        scores = measured.scores_of(site.store, name, by)
+        pairs = [] if scores is None else measured.pictures(scores, at["kind"], asked, read)
+        of = f"{at['kind']} samples" if asked is None else f"AU{asked} asked, AU{read} measured"
+        return markup.render("pairs", pairs=pairs, title=f"{name}: {of}")
 
     def opened() -> list[Any]:
         found, names = results(), measured.experiments(site.store)
-        parts = [] if found is None else measured.kinds(found)
-        first = parts[0] if parts else None
-        name = next((one for one in site.studio.experiments() if one in names), names[0] if names else None)
-        return [
-            gr.Radio(parts, value=first),
-            gr.Dropdown(names, value=name),
-            of_kind(first),
-            leaked(name),
-            *fronts(first),
-        ]
+        parts, judges = ([], []) if found is None else (measured.kinds(found), measured.judges(found))
+        part, by = (next(iter(some), None) for some in (parts, judges))
+        name = next((one for one in site.studio.experiments() if one in names), next(iter(names), None))
+        lists = [gr.Radio(parts, value=part), gr.Radio(judges, value=by), gr.Dropdown(names, value=name)]
+        return [*lists, *shown_of(part, by), leaked(name, by)]
 
-    gr.on(
-        [gr.context.Context.root_block.load], opened, None, [kind, experiment, table, matrix, front, guided]
+    page.load(
+        opened,
+        None,
+        [kind, judge, experiment, table, front, guided, matrix],
     )
-    kind.input(of_kind, kind, table).then(fronts, kind, [front, guided])
-    experiment.input(leaked, experiment, matrix)
-    for one in (table, matrix, front, guided):
-        one.click(pick, None, shown).then(None, None, None, js=TO_VIEW)
+    for chosen in (kind, judge):
+        chosen.input(shown_of, [kind, judge], [table, front, guided])
+    for named in (judge, experiment):
+        named.input(leaked, [experiment, judge], matrix)
+    for clicked in (table, matrix, front, guided):
+        clicked.click(pick, judge, shown).then(None, None, None, js=TO_VIEW)
 
 
 def _empty(text: str) -> str:
@@ -121,9 +126,9 @@ def _cells(matrix: np.ndarray) -> list[dict[str, Any]]:
     return rows
 
 
-def _chart(points: list[Point], title: str, kind: str, empty: str) -> str:
+def _chart(points: list[Point], title: str, kind: str) -> str:
     if not points:
-        return _empty(empty) if empty else ""
+        return ""
     xs, ys = [one.likeness for one in points], [one.error for one in points]
     x_ticks, y_ticks = _ticks(xs), _ticks(ys)
 
@@ -163,7 +168,6 @@ def _chart(points: list[Point], title: str, kind: str, empty: str) -> str:
         right=RIGHT,
         top=TOP,
         bottom=BOTTOM,
-        empty=empty,
     )
 
 
