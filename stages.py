@@ -560,7 +560,7 @@ STAGES: tuple[Stage, ...] = (
             "p_holm": _number("After Holm's correction over the table.", low=0, high=1),
             "better": _text("Who is better, where the difference stands.", null=True),
         },
-        reads=("evaluation", "experiments"),
+        reads=("evaluation", "experiments", "judges"),
         chain=False,
     ),
     Stage(

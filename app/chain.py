@@ -11,7 +11,8 @@ import facs
 import reasons
 from app.thumbnails import SIDES, address
 from curation import overrides
-from provenance.story import applied
+from provenance.story import applied, drawn
+from provenance.trainings import TRAINED_ON
 from provenance.why import OVERRIDES, STATISTICS, Setter, Step, Trail
 
 State = Literal["kept", "dropped", "absent", "overruled"]
@@ -93,6 +94,14 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Training:
+    """A trained model that had the sample: by which experiments, how often it was drawn, how they fared."""
+
+    experiments: tuple[str, ...]
+    told: str
+
+
+@dataclass(frozen=True)
 class Story:
     """A sample's verdict in one line, and its links, first to last."""
 
@@ -101,6 +110,7 @@ class Story:
     verdict: str
     picture: str | None
     links: tuple[Link, ...]
+    trainings: tuple[Training, ...] = ()
     stands: Mapping[str, str] = field(default_factory=dict)
     """What a person said and was not taken back: an AU ("AU4") or a stage, and what."""
 
@@ -117,7 +127,27 @@ def told(trail: Trail, picture_of: Callable[[str], str | None], verdict: str) ->
         over = over or (step.row or {}).get("keep") is False
     keep = trail.verdict.keep
     state: Literal["kept", "dropped", "open"] = "open" if keep is None else "kept" if keep else "dropped"
-    return Story(trail.sample_id, state, verdict, picture_of(trail.sample_id), tuple(links), _standing(steps))
+    return Story(
+        trail.sample_id,
+        state,
+        verdict,
+        picture_of(trail.sample_id),
+        tuple(links),
+        _trainings(trail),
+        _standing(steps),
+    )
+
+
+def _trainings(trail: Trail) -> tuple[Training, ...]:
+    return tuple(
+        Training(
+            one.experiments,
+            drawn(one)
+            if one.split == TRAINED_ON
+            else f"held out for {one.split}: nothing was learnt from it",
+        )
+        for one in trail.trainings
+    )
 
 
 def _link(step: Step, setters: Sequence[Setter], picture_of: Callable[[str], str | None]) -> Link:
