@@ -59,16 +59,14 @@ DISFA = Terms(
     False,
     (
         "DISFA is lent to research groups under a signed agreement. Neither its frames nor its manual "
-        "labels may "
-        "be passed on; the agreement names the subjects whose faces a publication may show.",
+        "labels may be passed on; the agreement names the subjects whose faces a publication may show.",
         "Its 27 subjects were filmed with their consent, for research.",
     ),
     ("DISFA's subjects are few (27), young adults filmed in one room.",),
     "@article{mavadati2013disfa, title={DISFA: A Spontaneous Facial Action Intensity Database}, "
     "author={Mavadati, S. Mohammad and Mahoor, Mohammad H. and Bartlett, Kevin and Trinh, Philip and Cohn, "
-    "Jeffrey F.}, journal={IEEE Transactions on Affective "
-    "Computing}, volume={4}, number={2}, pages={151--160}, "
-    "year={2013}}",
+    "Jeffrey F.}, journal={IEEE Transactions on Affective Computing}, volume={4}, number={2}, "
+    "pages={151--160}, year={2013}}",
 )
 FOLDER = Terms(
     "a folder of portraits",
@@ -77,8 +75,7 @@ FOLDER = Terms(
     True,
     (
         "These pictures are their owner's. Nothing here says that the people shown agreed to be in a data "
-        "set: "
-        "whoever passes it on has to know that.",
+        "set: whoever passes it on has to know that.",
     ),
 )
 EMBEDDED = Terms(
