@@ -115,7 +115,11 @@ def data_set(
 def model(title: str, notice: str, samples: Samples, terms: Iterable[Terms], about: Model) -> str:
     """The card of one trained model."""
     held = list(dict.fromkeys(one.name for one in terms if not one.passed_on))
-    front = {"library_name": "diffusers", "base_model": about.base, "pipeline_tag": "text-to-image"}
+    front: dict[str, Any] = {
+        "library_name": "diffusers",
+        "base_model": about.base,
+        "pipeline_tag": "text-to-image",
+    }
     front |= {"license": "other", "tags": ["faces", "facial-action-units"]}
     return _template("model_card.md").render(
         front=yaml.safe_dump(front, sort_keys=False),
@@ -178,7 +182,7 @@ def _webdataset_features(suffix: str) -> list[dict[str, Any]]:
     said: list[dict[str, Any]] = [{"name": name, "dtype": "string"} for name in exported.TEXTS]
     said += [{"name": name, "dtype": "float32"} for name in facs.COLUMNS]
     said += [{"name": "overruled", "list": "int64"}]
-    found = [{"name": suffix, "dtype": "image"}, {"name": "json", "struct": said}]
+    found: list[dict[str, Any]] = [{"name": suffix, "dtype": "image"}, {"name": "json", "struct": said}]
     return found + [{"name": name, "dtype": "string"} for name in ("__key__", "__url__")]
 
 

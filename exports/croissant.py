@@ -233,7 +233,7 @@ def _field(name: str, kind: str, samples: Samples) -> dict[str, Any]:
     source["extract"] = {"jsonPath": f"$.{name}"} if kind == ".tar" else {"column": name}
     if name == IMAGE:
         source["transform"] = {"jsonPath": "bytes"}
-    found = {
+    found: dict[str, Any] = {
         "@type": "cr:Field",
         "@id": f"default/{name}",
         "name": name,

@@ -68,9 +68,9 @@ def read_ahead(frame: pl.DataFrame, exact: bool = False) -> Iterator[tuple[str, 
     workers = min(8, os.cpu_count() or 1)
     rows = frame.select("path", "content_hash").iter_rows()
     with ThreadPoolExecutor(workers) as pool:
-        waiting = deque(pool.submit(encoded, *row, exact) for row in islice(rows, workers * AHEAD))
+        waiting = deque(pool.submit(encoded, row[0], row[1], exact) for row in islice(rows, workers * AHEAD))
         while waiting:
             found = waiting.popleft()
             if (row := next(rows, None)) is not None:
-                waiting.append(pool.submit(encoded, *row, exact))
+                waiting.append(pool.submit(encoded, row[0], row[1], exact))
             yield found.result()

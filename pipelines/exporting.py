@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from exports import cards, croissant, formats, licences, samples
@@ -104,24 +105,27 @@ def _agreement(store: Store, recipe: str) -> Iterator[str]:
     """Sentences on how far annotators agree, and how far the recipe's labels lie from manual ones."""
     if store.version("annotator_agreement") is not None:
         table = store.read("annotator_agreement").filter(pl.col("icc").is_not_nan())
-        for (pictures, first, second), part in table.group_by(
-            "pictures", "first", "second", maintain_order=True
-        ):
+        for part in table.partition_by("pictures", "first", "second", maintain_order=True):
+            row, icc = part.row(0, named=True), part.sort("icc")
             yield (
-                f"On {pictures} ({part['n'].max():,}), {_short(first)} and {_short(second)} agree with an "
-                f"ICC(3,1) of "
-                f"{part['icc'].min():.2f} (AU{part.sort('icc')['au'][0]}) to {part['icc'].max():.2f}, mean "
-                f"{part['icc'].mean():.2f} over {part.height} action units."
+                f"On {row['pictures']} ({_largest(part, 'n'):,}), {_short(row['first'])} and "
+                f"{_short(row['second'])} agree with an ICC(3,1) of {icc['icc'][0]:.2f} (AU{icc['au'][0]}) "
+                f"to {icc['icc'][-1]:.2f} (AU{icc['au'][-1]}) over {part.height} action units."
             )
     if store.version("recipe_errors") is not None:
         table = store.read("recipe_errors").drop_nulls("mae")
         for name in ("uncorrected", recipe):
             part = table.filter(recipe=name)
-            yield (
-                f"Labels by “{name}” lie {part['mae'].mean():.2f} from manual ones on average: mean absolute "
-                f"error over {part.height} action units and {part['frames'].max():,} frames, of subjects it "
-                "was not fitted on."
-            )
+            if part.height:
+                yield (
+                    f"Labels by “{name}” lie {np.mean(part['mae'].to_list()):.2f} from manual ones on "
+                    f"average: mean absolute error over {part.height} action units and "
+                    f"{_largest(part, 'frames'):,} frames, of subjects it was not fitted on."
+                )
+
+
+def _largest(table: pl.DataFrame, column: str) -> int:
+    return max(table[column].to_list())
 
 
 def _short(annotator: Any) -> str:
