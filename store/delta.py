@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from store import file_system
@@ -31,6 +31,8 @@ ROWS_HASH = "rows_hash"
 """Hidden column of rows that were appended: `hash_frame` of all rows of their data file. It lies in the file,
 because a log forgets old commits."""
 _ONE_FILE = 1 << 50
+_ROWS_TOGETHER = 1 << 13
+"""Rows of a file that are read or passed over together: one sample is found without reading all others."""
 _SOUND: set[tuple[Path, int, int]] = set()
 """Data files (name, size, time) whose rows had their hash when this process read them first."""
 
@@ -71,7 +73,7 @@ class Delta:
             return None
         with self._readable():
             try:
-                return DeltaTable(self.folder.as_uri(), version=version)
+                return DeltaTable(file_system.uri(self.folder), version=version)
             except TableNotFoundError:
                 # A writer killed in its very first commit leaves a log folder without a commit.
                 if not file_system.find(log, "0*.json") and not file_system.find(log, "0*.parquet"):
@@ -124,12 +126,12 @@ class Delta:
         """The columns, without the hidden one."""
         return pl.Schema({name: kind for name, kind in self._columns(table).items() if name != ROWS_HASH})
 
-    def scan(self, table: DeltaTable) -> pl.LazyFrame:
+    def scan(self, table: DeltaTable, verify: bool = True) -> pl.LazyFrame:
         """All rows, lazily; columns that older files lack come as nulls. Raises CorruptTable for a file whose
-        rows no longer have their hash, which is seen when a process reads it first."""
+        rows no longer have their hash, which is seen when a process reads it first, if it is to `verify`."""
         files, columns = self._complete(table), self._columns(table)
         schema = self.schema(table)
-        if ROWS_HASH in columns:
+        if verify and ROWS_HASH in columns:
             for file in files:
                 if not self._sound(file, columns):
                     raise CorruptTable(
@@ -138,6 +140,7 @@ class Delta:
                     )
         if not files:
             return pl.LazyFrame(schema=schema)
+        file_system.fetch(file.path for file in files)
         return pl.scan_parquet(
             [file.path for file in files],
             schema=columns,
@@ -155,7 +158,7 @@ class Delta:
         if (seen := (file.path, *state)) in _SOUND:
             return True
         with self._readable():
-            content = file_system.read(file.path)
+            content = file_system.local(file.path).read_bytes()
         try:
             with self._readable():
                 rows = pl.read_parquet(io.BytesIO(content))
@@ -206,20 +209,21 @@ class Delta:
         make_folder(self.folder)
         schema_mode = "overwrite" if overwrite and table is not None else "merge" if new_columns else None
         write_deltalake(  # type: ignore[call-overload]
-            self.folder.as_uri() if table is None else table,
+            file_system.uri(self.folder) if table is None else table,
             frame,
             mode="error" if table is None else "overwrite" if overwrite else "append",
             schema_mode=schema_mode,
             configuration=self.configuration if table is None else None,
             # One data file a commit keeps the order of rows.
             target_file_size=_ONE_FILE,
+            writer_properties=WriterProperties(compression="SNAPPY", max_row_group_size=_ROWS_TOGETHER),
             # deltalake rebases a commit that lost a race: right for appends, but two overwrites of a table
             # without files would both stay. So no retries there; ours reads the table again.
             commit_properties=CommitProperties(
                 custom_metadata=dict(metadata or {}), max_commit_retries=0 if overwrite else None
             ),
         )
-        return table if table is not None else DeltaTable(self.folder.as_uri())
+        return table if table is not None else DeltaTable(file_system.uri(self.folder))
 
     def history(self, table: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
         """The commits as deltalake gives them, newest first."""

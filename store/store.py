@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from os import PathLike, path
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,14 @@ class Store:
     """
 
     def __init__(self, home: str | PathLike, raw: Mapping[str, str | PathLike] | None = None) -> None:
-        self.home = Path(path.abspath(home))
+        self.home = file_system.place(home)
         self.on_read: Callable[[str, int], None] | None = None
         """Called with stage and version whenever a table is read: for who keeps account of what was."""
-        self.raw = {kind: Path(path.abspath(folder)) for kind, folder in (raw or {}).items()}
+        self.raw = {kind: file_system.place(folder) for kind, folder in (raw or {}).items()}
         if odd := sorted(set("%[]#?\\") & set(str(self.home))):
-            raise HomeError(f"a store cannot live in {self.home}: its path contains {' '.join(odd)}")
+            raise HomeError(
+                f"a store cannot live in {file_system.address(self.home)}: its path contains {' '.join(odd)}"
+            )
 
     def __repr__(self) -> str:
         return f"Store({str(self.home)!r})"
@@ -139,9 +141,26 @@ class Store:
             _SEEN.add(states)
         return True
 
-    def read_where(self, stage: str, predicate: pl.Expr, version: int | None = None) -> pl.DataFrame:
-        """The rows of `stage` for which `predicate` holds. Raises like `read`."""
-        return self._stage(stage).collect(self.scan(stage, version).filter(predicate))
+    def read_where(
+        self,
+        stage: str,
+        predicate: pl.Expr,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """The rows of `stage` for which `predicate` holds, only `columns` if given. Raises like `read`.
+
+        Only the parts of its files are read that may have such rows, so it is fast, and does not notice that
+        others have changed since they were written.
+        """
+        return self.opened(stage, version).where(predicate, columns)
+
+    def opened(self, stage: str, version: int | None = None) -> "Opened":
+        """One version of `stage` (default: latest), for several questions. Raises like `read`."""
+        table = self._existing(stage, version)
+        if self.on_read is not None:
+            self.on_read(stage, table.version())
+        return Opened(self._stage(stage), table)
 
     def version(self, stage: str) -> int | None:
         """The latest version of `stage`, None if it was never written. Raises CorruptTable."""
@@ -196,7 +215,7 @@ class Store:
 
     def cache(self, name: str, schema: Mapping[str, pl.DataType] | None = None) -> Memo:
         """A memo of what is true on this machine only, such as which file has which content."""
-        return Memo(self.home / "cache" / _checked(name, "cache"), name, schema)
+        return Memo(file_system.own(self.home) / "cache" / _checked(name, "cache"), name, schema)
 
     def files(self, kind: str) -> Files:
         """The content-named files of `kind`."""
@@ -253,6 +272,7 @@ class Store:
     def _hash_files(self, paths: Sequence[Path]) -> list[str | None]:
         from store.hash_cache import HashCache
 
+        file_system.fetch(paths)
         return HashCache(self).hash_readable_files(paths)
 
     def _stage(self, stage: str) -> Delta:
@@ -284,6 +304,26 @@ class Store:
                 )
             lazy = lazy.select(columns)
         return self._stage(stage).collect(lazy)
+
+
+class Opened:
+    """One version of a stage's table, opened once."""
+
+    def __init__(self, delta: Delta, table: DeltaTable) -> None:
+        self._delta, self._table = delta, table
+        self._rows: pl.LazyFrame | None = None
+        self.version: int = table.version()
+
+    def where(self, predicate: pl.Expr, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """`Store.read_where`, of this version."""
+        if self._rows is None:
+            self._rows = self._delta.scan(self._table, verify=False)
+        rows = self._rows.filter(predicate)
+        return self._delta.collect(rows if columns is None else rows.select(columns))
+
+    def history(self) -> list[dict[str, Any]]:
+        """`Store.history`, up to this version; of the latest only, since an older one numbers it wrongly."""
+        return [_entry(commit) for commit in self._delta.history(self._table)]
 
 
 _SEEN: set[tuple[Any, ...]] = set()

@@ -12,8 +12,8 @@ import facs
 from assets import calls, pictures, stage
 from assets.data_set.au_annotation import annotate
 from inference import questions
-from settings.profile import Profile
-from store import Store
+from settings.profile import AUEstimator, Profile
+from store import Store, file_system
 from store.trained import intact
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def generator(store: Store, profile: Profile, trained: Mapping[str, Any]) -> "Ge
     if trained["folder"] is not None:
         folder = store.home / trained["folder"]
         intact(folder.parents[1])
-        load = partial(methods.registry.load, settings=experiment.train, folder=folder)
+        load = partial(methods.registry.load, settings=experiment.train, folder=file_system.local(folder))
     model = {"install": load, "model_hash": trained["model_hash"], "arguments": experiment.sample.arguments}
     return _generator(profile, experiment.sample, model)
 
@@ -166,13 +166,13 @@ def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
 
 
 def measure(
-    context: dg.AssetExecutionContext, store: Store, profile: Profile, samples: pl.DataFrame
+    context: dg.AssetExecutionContext, store: Store, judge: AUEstimator, chunk: int, samples: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
-    """`samples` (with `file`) and what the profile's judge measures in them: measured_au1 …, faces, and its
-    model and fingerprint; calls, reused.
+    """`samples` (with `file`) and what `judge` measures in them: measured_au1 …, faces, and its model and
+    fingerprint; calls, reused.
     """
     images = samples.select("file_kind", "file", content())
-    found, made, reused = annotate(context, store, profile.judge, images, profile.chunk)
+    found, made, reused = annotate(context, store, judge, images, chunk)
     readings = calls.readable(found).select(
         pl.col(facs.COLUMNS).name.prefix("measured_"), "faces", "model", "fingerprint"
     )
