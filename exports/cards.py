@@ -17,7 +17,6 @@ from exports import croissant, formats, licences
 from exports import samples as exported
 from exports.licences import Terms
 from exports.samples import COLUMNS, IMAGE, Samples
-from inference.abilities import BLIND_SPOTS
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 """Hugging Face's categories of size; what is larger has none here."""
@@ -80,9 +79,11 @@ def data_set(
     samples: Samples,
     terms: Mapping[str, Terms],
     agreement: Sequence[str],
+    blind_spots: Sequence[str],
     with_pictures: bool,
 ) -> str:
-    """README.md of the export in `folder`: Hugging Face's front matter, and the card."""
+    """README.md of the export in `folder`: Hugging Face's front matter, and the card. `blind_spots`: sentences on
+    what the labeller does not see."""
     every = list(dict.fromkeys(terms.values()))
     names = [IMAGE, *COLUMNS] if with_pictures else list(COLUMNS)
     return _template("data_set_card.md").render(
@@ -105,14 +106,21 @@ def data_set(
         ),
         terms=every,
         sentences=[sentence for one in every for sentence in one.sentences] + _labellers(samples),
-        limits=[*croissant.LIMITS, *croissant.biases(samples, every), *blind_spots(samples)],
+        limits=[*croissant.LIMITS, *croissant.biases(samples, every), *blind_spots],
         uses=croissant.USES,
         impact=croissant.IMPACT,
         citations=[croissant.CITE, *filter(None, (one.citation for one in every))],
     )
 
 
-def model(title: str, notice: str, samples: Samples, terms: Iterable[Terms], about: Model) -> str:
+def model(
+    title: str,
+    notice: str,
+    samples: Samples,
+    terms: Iterable[Terms],
+    blind_spots: Sequence[str],
+    about: Model,
+) -> str:
     """The card of one trained model."""
     held = list(dict.fromkeys(one.name for one in terms if not one.passed_on))
     front: dict[str, Any] = {
@@ -130,7 +138,7 @@ def model(title: str, notice: str, samples: Samples, terms: Iterable[Terms], abo
         limits=[
             "The base's own licence and limits hold too.",
             "It was trained on labels with the limits of the data set's card (README.md).",
-            *blind_spots(samples),
+            *blind_spots,
             "A picture without a found face counts as one without expression in every error above.",
         ],
         impact=croissant.IMPACT,
@@ -142,12 +150,6 @@ def model(title: str, notice: str, samples: Samples, terms: Iterable[Terms], abo
         settings=[(name, json.dumps(value)) for name, value in about.settings.items()],
         measured=about.measured,
     )
-
-
-def blind_spots(samples: Samples) -> list[str]:
-    """What the labeller is known not to see."""
-    provider = samples.setting("training_set", "au_estimator.provider")
-    return [f"The labeller ({provider}): {BLIND_SPOTS[provider]}."] if provider in BLIND_SPOTS else []
 
 
 def _labellers(samples: Samples) -> list[str]:

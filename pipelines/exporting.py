@@ -78,10 +78,13 @@ def export(
     agreement = list(_agreement(store, profile.corrections.recipe))
     said = croissant.metadata(profile.title, half, found, terms, agreement, with_pictures)
     file_system.write(half / croissant.FILE, json.dumps(said, indent=1, ensure_ascii=False))
-    card = cards.data_set(profile.title, profile.notice, form, half, found, terms, agreement, with_pictures)
+    blind = _blind_spots(found)
+    card = cards.data_set(
+        profile.title, profile.notice, form, half, found, terms, agreement, blind, with_pictures
+    )
     file_system.write(half / "README.md", card)
     for about in _models(store):
-        page = cards.model(profile.title, profile.notice, found, terms.values(), about)
+        page = cards.model(profile.title, profile.notice, found, terms.values(), blind, about)
         file_system.write(half / "models" / f"{about.experiment}.md", page)
     if folder.is_dir():
         folder.rmdir()
@@ -122,6 +125,14 @@ def _agreement(store: Store, recipe: str) -> Iterator[str]:
                     f"average: mean absolute error over {part.height} action units and "
                     f"{_largest(part, 'frames'):,} frames, of subjects it was not fitted on."
                 )
+
+
+def _blind_spots(found: Samples) -> list[str]:
+    """What the labeller is known not to see, in a sentence."""
+    from inference.abilities import BLIND_SPOTS
+
+    provider = found.setting("training_set", "au_estimator.provider")
+    return [f"The labeller ({provider}): {BLIND_SPOTS[provider]}."] if provider in BLIND_SPOTS else []
 
 
 def _largest(table: pl.DataFrame, column: str) -> int:
