@@ -82,8 +82,8 @@ def data_set(
     blind_spots: Sequence[str],
     with_pictures: bool,
 ) -> str:
-    """README.md of the export in `folder`: Hugging Face's front matter, and the card. `blind_spots`: sentences on
-    what the labeller does not see."""
+    """README.md of the export in `folder`: Hugging Face's front matter, and the card. `blind_spots`:
+    sentences on what the labeller does not see."""
     every = list(dict.fromkeys(terms.values()))
     names = [IMAGE, *COLUMNS] if with_pictures else list(COLUMNS)
     return _template("data_set_card.md").render(
