@@ -6,9 +6,11 @@ import typer
 
 from pipelines.command import (
     check,
+    diff,
     draw,
     environment,
     export,
+    impact,
     inspect,
     label,
     miniature,
@@ -52,6 +54,8 @@ app.command(rich_help_panel=LOOK)(check.check)
 app.command(rich_help_panel=LOOK)(status.status)
 app.command(rich_help_panel=LOOK)(inspect.inspect)
 app.command(rich_help_panel=LOOK)(why.why)
+app.command(rich_help_panel=LOOK)(impact.impact)
+app.command(rich_help_panel=LOOK)(diff.diff)
 app.command(rich_help_panel=SET_UP)(repair.repair)
 app.add_typer(environment.app, name="environment", rich_help_panel=SET_UP)
 app.add_typer(miniature.app, name="miniature", rich_help_panel=SET_UP)

@@ -80,6 +80,7 @@ def _expected() -> tuple[type[Exception], ...]:
     from pipelines.profiles import ProfileError
     from pipelines.runs import NothingSelected
     from provenance.moments import UnknownMoment
+    from provenance.replay import NeedsModel, NotReplayable, UnknownSetting
     from provenance.samples import UnknownSample
     from store import StoreError
 
@@ -91,6 +92,9 @@ def _expected() -> tuple[type[Exception], ...]:
             NotLabelled,
             UnknownSample,
             UnknownMoment,
+            UnknownSetting,
+            NeedsModel,
+            NotReplayable,
             RawDataError,
             StoreError,
         ),
