@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dagster import DagsterInstance
 
+from pipelines.switches import Switch
 from store import Store, StoreError
 
 RUNS_SHOWN = 12
@@ -27,6 +29,18 @@ def text(home: Path, instance: DagsterInstance) -> str:
             [run.run_id[:8], run.job_name, experiment, run.status.value, _age(record.create_timestamp)]
         )
     return f"home {home}\n\n" + "\n\n".join(_aligned(table) for table in (stages, memos, runs))
+
+
+def switched(switches: Sequence[Switch], daemon: bool) -> str:
+    """Which of what a home does by itself is on, and what it said last."""
+    rows = [["by itself", "", "when", "last"]]
+    for one in switches:
+        looked = f"{_age(datetime.fromtimestamp(one.looked, UTC))}: {one.said or ''}" if one.looked else ""
+        rows.append([one.name, "on" if one.on else "off", one.when, looked.rstrip(": ")])
+    text = _aligned(rows)
+    if any(one.on for one in switches) and not daemon:
+        text += "\nnobody looks: `fineface ui` does, while it runs"
+    return text
 
 
 def _stage(store: Store, name: str) -> list[str]:

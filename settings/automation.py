@@ -1,4 +1,4 @@
-"""What a profile says of the work that a home does by itself. Nothing of it is on until somebody switches it on.
+"""What a profile says of the work that a home does by itself, which is off until somebody switches it on.
 
 What that work is lives in `pipelines.automation`.
 """
@@ -36,7 +36,7 @@ class Automation(Settings):
     look_every: int = Field(
         30,
         ge=10,
-        description="Seconds between two looks at the raw folders. Files that are equal in both are complete.",
+        description="Seconds between two looks at the raw folders. Files that are equal in both are whole.",
     )
     reach: Literal["data_set", "results"] = Field(
         "results", description="How far new data goes: to the training set's latents, or on to new results."
@@ -47,7 +47,9 @@ class Automation(Settings):
     )
     time_zone: str = Field("UTC", description="Of nightly and weekly, such as Europe/Berlin.")
     late_after: int = Field(
-        36, ge=1, description="Hours after which a stage of the data set that nobody made again shows as late."
+        36,
+        ge=1,
+        description="Hours after which a stage of the data set that nobody made again shows as late.",
     )
     on_failure: Failure = Failure()
 

@@ -10,6 +10,7 @@ import polars as pl
 import stages
 from assets import stage
 from assets.results.comparisons import by_experiment
+from provenance import lineage
 from settings.base import identity
 from settings.profile import Profile
 from store import CorruptFile, Store
@@ -200,6 +201,19 @@ def every_experiment_is_complete(
         if found != wanted:
             incomplete.append(experiment)
     return stage.check(not incomplete, wanted=len(wanted), incomplete=incomplete, **counts)
+
+
+@dg.asset_check(asset=results, blocking=True)
+def versions_form_one_chain(store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
+    """All that is behind the results comes of one state of every table, as the commits say: no new pictures
+    with old scores, no model of another training set than its rival's."""
+    torn = lineage.torn(store, "results")
+    told = [
+        f"{table}: "
+        + "; ".join(f"version {version} for {', '.join(who)}" for version, who in readers.items())
+        for table, readers in torn.items()
+    ]
+    return stage.check(not torn, torn=stage.listed(told) if told else "none")
 
 
 @dg.asset_check(

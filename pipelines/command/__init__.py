@@ -4,7 +4,19 @@
 
 import typer
 
-from pipelines.command import check, environment, inspect, label, miniature, repair, run, status, ui, why
+from pipelines.command import (
+    check,
+    environment,
+    inspect,
+    label,
+    miniature,
+    repair,
+    run,
+    schedule,
+    status,
+    ui,
+    why,
+)
 from pipelines.command.options import OneLine
 
 EXAMPLES = """\
@@ -34,5 +46,6 @@ app.command(rich_help_panel=LOOK)(status.status)
 app.command(rich_help_panel=LOOK)(inspect.inspect)
 app.command(rich_help_panel=LOOK)(why.why)
 app.command(rich_help_panel=SET_UP)(repair.repair)
+app.add_typer(schedule.app, name="schedule", rich_help_panel=WORK)
 app.add_typer(environment.app, name="environment", rich_help_panel=SET_UP)
 app.add_typer(miniature.app, name="miniature", rich_help_panel=SET_UP)
