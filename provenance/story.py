@@ -58,6 +58,9 @@ def _headline(step: Step, over: bool) -> list[str]:
         lines.append(f"  settings: {_short(f'{name} {json.dumps(value, sort_keys=True)}')}")
     for upstream, (used, newest) in step.stale.items():
         lines.append(f"  written from version {used} of {upstream}; that is at version {newest} now")
+    for one in step.acceptances:
+        who = f"{one['author']} on {one['time']:%Y-%m-%d %H:%M:%S} UTC: {one['reason']}"
+        lines.append(f"  check {one['check']} failed ({_short(one['said'])}), accepted by {who}")
     if step.row is None and step.stage != STATISTICS:
         lines.append("  no row: the sample was dropped before" if over else "  no row of this sample")
     return lines

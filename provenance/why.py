@@ -14,7 +14,7 @@ import polars as pl
 
 import facs
 import stages
-from curation import overrides
+from curation import acceptances, overrides
 from store import MissingTable, Store
 
 READINGS, STATISTICS, OVERRIDES, LAST = "au_annotation", "au_statistics", "overrides", "training_set"
@@ -63,7 +63,8 @@ class Map:
 class Step:
     """A sample at one stage. `version` is None when the table was never written; `row` is None when the
     table has no row of the sample. `metadata` is that of the commit, `stale` names the inputs that have
-    newer versions now, `labels` are the overrides people gave, oldest first."""
+    newer versions now, `labels` are the overrides people gave, `acceptances` the failed checks of
+    that version that they accepted, oldest first."""
 
     stage: str
     version: int | None = None
@@ -74,6 +75,7 @@ class Step:
     maps: Sequence[Map] = ()
     stale: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     labels: Sequence[Mapping[str, Any]] = ()
+    acceptances: Sequence[Mapping[str, Any]] = ()
 
     @property
     def model(self) -> str | None:
@@ -228,7 +230,19 @@ def _step(store: Store, stage: str, sample_id: str, version: int | None, reading
         rows = store.read_where(stage, pl.col("sample_id") == sample_id, version)
         row = rows.row(0, named=True) if rows.height else None
     labels = _labels(store, stage, sample_id)
-    return Step(stage, version, entry["timestamp"], entry["metadata"], row, setters, maps, stale, labels)
+    accepted = _acceptances(store, stage, entry["metadata"])
+    return Step(
+        stage, version, entry["timestamp"], entry["metadata"], row, setters, maps, stale, labels, accepted
+    )
+
+
+def _acceptances(store: Store, stage: str, metadata: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
+    """The failed checks of a version that people accepted, oldest first."""
+    if store.version(acceptances.TABLE) is None:
+        return ()
+    contents = [metadata[name] for name in ("content_hash", "data_version") if name in metadata]
+    mine = (pl.col("stage") == stage) & pl.col("content").is_in(contents)
+    return tuple(store.read_where(acceptances.TABLE, mine).sort("time").to_dicts())
 
 
 def _labels(store: Store, stage: str, sample_id: str) -> tuple[Mapping[str, Any], ...]:

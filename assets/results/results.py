@@ -172,7 +172,7 @@ def judged_by(au_scores: pl.DataFrame, labels: pl.DataFrame) -> str:
     return who + (f" It does not read {absent}; no mean counts it." if absent else "")
 
 
-@dg.asset_check(
+@stage.asset_check(
     asset=results,
     additional_ins={"au_scores": dg.AssetIn("au_scores"), "training_set": dg.AssetIn("training_set")},
     blocking=True,
@@ -203,7 +203,7 @@ def every_experiment_is_complete(
     return stage.check(not incomplete, wanted=len(wanted), incomplete=incomplete, **counts)
 
 
-@dg.asset_check(asset=results, blocking=True)
+@stage.asset_check(asset=results, blocking=True)
 def versions_form_one_chain(store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
     """All that is behind the results comes of one state of every table, as the commits say: no new pictures
     with old scores, no model of another training set than its rival's."""
@@ -216,7 +216,7 @@ def versions_form_one_chain(store: dg.ResourceParam[Store]) -> dg.AssetCheckResu
     return stage.check(not torn, torn=stage.listed(told) if told else "none")
 
 
-@dg.asset_check(
+@stage.asset_check(
     asset=results,
     additional_ins={"au_scores": dg.AssetIn("au_scores"), "clip_scores": dg.AssetIn("clip_scores")},
     blocking=True,

@@ -5,6 +5,7 @@
 import typer
 
 from pipelines.command import (
+    accept,
     check,
     environment,
     inspect,
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command(rich_help_panel=WORK)(run.run)
 app.command(rich_help_panel=WORK)(label.label)
+app.command(rich_help_panel=WORK)(accept.accept)
 app.command(rich_help_panel=WORK)(ui.ui)
 app.command(rich_help_panel=LOOK)(check.check)
 app.command(rich_help_panel=LOOK)(status.status)

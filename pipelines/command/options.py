@@ -62,6 +62,7 @@ def _expected() -> tuple[type[Exception], ...]:
     from curation.frames import RawDataError
     from inference.abilities import EstimatorUnavailable
     from inference.environments import EnvironmentUnavailable
+    from pipelines.acceptances import NotAccepted
     from pipelines.labels import NotLabelled
     from pipelines.profiles import ProfileError
     from pipelines.runs import NothingSelected
@@ -69,7 +70,7 @@ def _expected() -> tuple[type[Exception], ...]:
     from store import StoreError
 
     return (
-        *(ProfileError, NothingSelected, NotLabelled, UnknownSample, RawDataError, StoreError),
+        *(ProfileError, NothingSelected, NotLabelled, NotAccepted, UnknownSample, RawDataError, StoreError),
         *(EstimatorUnavailable, EnvironmentUnavailable, ImportError, OSError),
     )
 

@@ -11,8 +11,8 @@ from pipelines.command.options import DEFAULT_HOME, DEFAULT_PROFILE, Home, OneLi
 app = typer.Typer(
     cls=OneLine,
     help="What a home does by itself, while `fineface ui` (or Dagster's daemon) runs on it: new_data begins "
-    "a chain of runs for new files, nightly_data_set and weekly_training act by the clock, run_failed tells of "
-    "failures. When, how far and whom: the profile's section `automation`. Off until switched on.",
+    "a chain of runs for new files, nightly_data_set and weekly_training act by the clock, run_failed tells "
+    "of failures. When, how far and whom: the profile's section `automation`. Off until switched on.",
     no_args_is_help=True,
 )
 

@@ -215,6 +215,7 @@ def test_an_absent_raw_folder_is_waited_for(home):
 def test_the_sensor_of_the_definitions_keeps_its_memory_in_the_cursor(tmp_path, monkeypatch):
     (tmp_path / "raw" / "affectnet").mkdir(parents=True)
     (tmp_path / "raw" / "disfa").mkdir()
+    (tmp_path / "raw" / "disfa" / "fresh.txt").touch()
     built = definitions.build(profiles.load("miniature", tmp_path), tmp_path)
     sensor = built.resolve_sensor_def(automation.NEW_DATA)
     assert sensor.default_status == dg.DefaultSensorStatus.STOPPED

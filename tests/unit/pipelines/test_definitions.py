@@ -18,6 +18,7 @@ STAGES = [
     "face_crop",
     "resolution",
     "overrides",
+    "acceptances",
     "photorealism",
     "au_annotation",
     "disfa_readings",
