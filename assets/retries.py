@@ -6,20 +6,17 @@ import logging
 
 import dagster as dg
 
-from assets.child import ChildFailed
+from inference.child import KILLED, ChildFailed
 
 RETRIES, WAIT_SECONDS = 3, 5
 """How often a stage begins again, and after how long; what it had computed is kept."""
-
-KILLED = 128
-"""A program whose own children were killed says so by a code above this one, as shells do."""
 
 
 def after(error: ChildFailed, who: str, log: logging.Logger) -> dg.RetryRequested | dg.Failure:
     """What to raise from `error`, by which `who` ended: a retry if it was killed (by the kernel for its
     memory, by a person), else a failure that is not retried.
     """
-    if error.code < 0 or error.code > KILLED:
+    if error.killed:
         log.warning(f"{who} was killed by signal {abs(error.code) % KILLED}")
         return dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=WAIT_SECONDS)
     return dg.Failure(f"{who}: {error}", allow_retries=False)

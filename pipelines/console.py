@@ -5,12 +5,14 @@ here.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
-from dagster import AssetCheckSeverity, DagsterEventType
+from dagster import AssetCheckSeverity, DagsterEventType, MarkdownMetadataValue
 from dagster._core.events.log import EventLogEntry
 
 from pipelines.runs import INTERRUPTED
@@ -89,9 +91,14 @@ class Console:
 
     def _checked(self, check: Any) -> None:
         if not check.passed:
-            facts = ", ".join(f"{key} {value.value}" for key, value in check.metadata.items())
+            shown = {key: _plain(value) for key, value in check.metadata.items()}
+            facts = ", ".join(f"{key} {lines[0]}" for key, lines in shown.items() if len(lines) == 1)
             verdict = "failed" if check.severity == AssetCheckSeverity.ERROR else "warns"
-            self.say(f"    check {check.check_name} of {check.asset_key.to_user_string()} {verdict}: {facts}")
+            name = f"{check.check_name} of {check.asset_key.to_user_string()}"
+            self.say(f"    check {name} {verdict}: {facts}".rstrip(": "))
+            for key, lines in shown.items():
+                if len(lines) > 1:
+                    self.say("\n".join(f"      {line}" for line in [f"{key}:", *lines]))
 
     def _failed(self, event: Any) -> None:
         error = event.step_failure_data.error
@@ -107,3 +114,20 @@ class Console:
         while error is not None:
             self.causes.add(error.cls_name or "")
             error = error.cause
+
+
+def _plain(value: Any) -> list[str]:
+    """A check's metadata as lines for a terminal; a table in Markdown with its columns below each other."""
+    lines = str(value.value).splitlines() or [""]
+    if not isinstance(value, MarkdownMetadataValue):
+        return lines
+    rows = [_cells(line) for line in lines if not re.fullmatch(r"\|(-+\|)+", line)]
+    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a line of Markdown, or its one text, as they read: nothing is escaped any more."""
+    cells = re.split(r"(?<!\\)\|", line)
+    cells = cells[1:-1] if len(cells) > 2 else cells
+    return [re.sub(r"\\(.)", r"\1", cell.strip()) for cell in cells]

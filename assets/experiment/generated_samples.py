@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
@@ -12,9 +12,12 @@ import facs
 from assets import calls, pictures, stage
 from assets.data_set.au_annotation import annotate
 from inference import questions
-from settings.profile import Profile
+from settings.profile import AUEstimator, Profile
 from store import Store
 from store.trained import intact
+
+if TYPE_CHECKING:
+    from inference.generation import Generator
 
 FILES = "generated"
 COMPLETE = "generated_samples_are_the_protocols"
@@ -107,15 +110,26 @@ def draw(
     import methods.registry
 
     experiment = profile.experiments[trained["experiment"]]
+    worded = requests(samples, methods.registry.get(experiment.train.method).word)
+    found = _answers(context, store, profile, generator(store, profile, trained), worded, guidance)
+    return replace(found, frame=samples.with_columns(found.frame["file_kind"], found.frame["file"]))
+
+
+def generator(store: Store, profile: Profile, trained: Mapping[str, Any]) -> "Generator":
+    """What draws the pictures of an experiment: the base with the model `trained`, a row of its table, in it.
+
+    Raises CorruptFile for a model that is no longer what was trained.
+    """
+    import methods.registry
+
+    experiment = profile.experiments[trained["experiment"]]
     load = None
     if trained["folder"] is not None:
         folder = store.home / trained["folder"]
         intact(folder.parents[1])
         load = partial(methods.registry.load, settings=experiment.train, folder=folder)
     model = {"install": load, "model_hash": trained["model_hash"], "arguments": experiment.sample.arguments}
-    worded = requests(samples, methods.registry.get(experiment.train.method).word)
-    found = _answers(context, store, profile, experiment.sample, model, worded, guidance)
-    return replace(found, frame=samples.with_columns(found.frame["file_kind"], found.frame["file"]))
+    return _generator(profile, experiment.sample, model)
 
 
 def draw_base(
@@ -128,24 +142,17 @@ def draw_base(
 ) -> calls.Answers:
     """`samples` with the `file` that the untouched base makes of them, sampled as `experiment` is."""
     asked = samples.select("prompt", "seed", pl.lit(None, dtype=pl.List(pl.Float64)).alias("aus"))
-    found = _answers(context, store, profile, experiment.sample, {}, asked, guidance)
+    base = _generator(profile, experiment.sample, {})
+    found = _answers(context, store, profile, base, asked, guidance)
     return replace(found, frame=samples.with_columns(found.frame["file_kind"], found.frame["file"]))
 
 
-def _answers(
-    context: dg.AssetExecutionContext,
-    store: Store,
-    profile: Profile,
-    sample: Any,
-    model: Mapping[str, Any],
-    asked: pl.DataFrame,
-    guidance: float,
-) -> calls.Answers:
+def _generator(profile: Profile, sample: Any, model: Mapping[str, Any]) -> "Generator":
     """`model` is what a Generator is told beside base and sampling: nothing for the base itself."""
     from inference.generation import Generator
 
     base, evaluation = profile.base, profile.evaluation
-    generator = Generator(
+    return Generator(
         base.model,
         base.revision,
         size=base.size,
@@ -155,9 +162,19 @@ def _answers(
         batch_size=evaluation.batch_size,
         **model,
     )
+
+
+def _answers(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Profile,
+    generator: "Generator",
+    asked: pl.DataFrame,
+    guidance: float,
+) -> calls.Answers:
     question = questions.pictures(generator, store.files(FILES))
     asked = asked.with_columns(pl.lit(float(guidance)).alias("guidance"))
-    return calls.ask(context, store, question, asked, evaluation.chunk)
+    return calls.ask(context, store, question, asked, profile.evaluation.chunk)
 
 
 def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
@@ -172,13 +189,13 @@ def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
 
 
 def measure(
-    context: dg.AssetExecutionContext, store: Store, profile: Profile, samples: pl.DataFrame
+    context: dg.AssetExecutionContext, store: Store, judge: AUEstimator, chunk: int, samples: pl.DataFrame
 ) -> tuple[pl.DataFrame, int, int]:
-    """`samples` (with `file`) and what the profile's judge measures in them: measured_au1 …, faces, and its
-    model and fingerprint; calls, reused.
+    """`samples` (with `file`) and what `judge` measures in them: measured_au1 …, faces, and its model and
+    fingerprint; calls, reused.
     """
     images = samples.select("file_kind", "file", content())
-    found, made, reused = annotate(context, store, profile.judge, images, profile.chunk)
+    found, made, reused = annotate(context, store, judge, images, chunk)
     readings = calls.readable(found).select(
         pl.col(facs.COLUMNS).name.prefix("measured_"), "faces", "model", "fingerprint"
     )

@@ -11,8 +11,9 @@ import polars as pl
 from dagster import AssetCheckKey
 
 import facs
-from assets import child, gate, retries, stage
+from assets import gate, retries, stage
 from assets.calls import LOG_SHARE
+from inference import child
 from settings.base import identity
 from settings.profile import Profile
 from store import CorruptFile, Store

@@ -1,6 +1,6 @@
-"""What a worker is: it gets requests and settings through Dagster Pipes and prints an answer a line.
+"""What a worker is: a line of settings comes in, then lines of requests; an answer a line goes out.
 
-Runs in foreign environments: the standard library and dagster_pipes only.
+Runs in foreign environments: the standard library only. Who starts one is `inference.running`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 Request = Mapping[str, Any]
 Answer = Mapping[str, Any]
+Reader = Callable[[list[Request]], Iterable[Answer]]
 
 
 def _lend(name: str) -> None:
@@ -26,24 +27,29 @@ def _lend(name: str) -> None:
     found.loader.exec_module(sys.modules[name])
 
 
-def serve(answer: Callable[[list[Request], Mapping[str, Any], Callable[[str], None]], Iterable[Answer]]):
-    """Write what `answer(requests, settings, log)` yields, as JSON lines, as soon as it comes.
+def serve(load: Callable[[Mapping[str, Any], Callable[[str], None]], Reader]) -> None:
+    """Answer the requests of each line of standard input by what `load(settings, log)` gave, once, as soon as
+    it comes; after the last answer to a line comes an empty line.
 
     A request has `key`, `path` and `content_hash`; an answer `key` and the result's columns, in any order, or
-    what `images.refusal` says of a picture that does not decode. `log` writes into the run's log. What
-    packages print goes to standard error: standard output is for answers alone. `answer` may import those
+    what `images.rows_ahead` says of a picture that does not decode. `log` writes into the run's log. What
+    packages print goes to standard error: standard output is for answers alone. `load` may import those
     modules of `inference` that need nothing else of the project.
     """
-    from dagster_pipes import open_dagster_pipes
-
     room = ModuleType("inference")  # no folder of sys.path: all that is installed for us may lie beside it
     room.__path__ = [str(Path(__file__).resolve().parents[1])]
     sys.modules["inference"] = room
     _lend("picture_files")
+    lines = os.fdopen(os.dup(0), encoding="utf-8")
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    with open_dagster_pipes() as pipes:
-        requests, settings = pipes.get_extra("requests"), pipes.get_extra("settings")
-        for given in answer(requests, settings, pipes.log.info):
-            out.write(json.dumps(given, allow_nan=False) + "\n")
-            out.flush()
+
+    def say(text: str) -> None:
+        out.write(text + "\n")
+        out.flush()
+
+    reader = load(json.loads(lines.readline()), lambda text: say(json.dumps({"log": text})))
+    for requests in lines:
+        for answer in reader(json.loads(requests)):
+            say(json.dumps(answer, allow_nan=False))
+        say("")

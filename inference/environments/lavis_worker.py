@@ -39,15 +39,12 @@ OTHERS = (
 )
 
 
-def answer(
-    requests: list[answering.Request], settings: Mapping[str, Any], log: Callable[[str], None]
-) -> Iterator[answering.Answer]:
-    """A row a request, in order: `caption`, or `<name>_answer` and `<name>_score` of each of the settings'
+def load(settings: Mapping[str, Any], log: Callable[[str], None]) -> answering.Reader:
+    """Of each request, in order, `caption`, or `<name>_answer` and `<name>_score` of each of the settings'
     `questions`; `problem` for a picture that does not decode."""
     from inference import devices, images
 
-    # the model changes the folder
-    requests = [{**request, "path": os.path.abspath(request["path"])} for request in requests]
+    here = Path.cwd()  # the model changes the folder
     model = Blip2(settings["model"], Path(settings["weights"]), settings["precision"])
     log(
         f"LAVIS {version('salesforce-lavis')}: {settings['model']} on {model.device}, {settings['precision']}"
@@ -63,7 +60,11 @@ def answer(
         rows, fits = devices.halving(ask, pictures, fits)
         return rows
 
-    yield from images.rows_ahead(requests, read, batch_size, model.prepare, SIDE)
+    def answers(requests: list[answering.Request]) -> Iterator[answering.Answer]:
+        requests = [{**request, "path": str(here / request["path"])} for request in requests]
+        return images.rows_ahead(requests, read, batch_size, model.prepare, SIDE)
+
+    return answers
 
 
 class Blip2:
@@ -267,4 +268,4 @@ def _single_tokens(tokenizer: Any, words: Sequence[str]) -> list[int]:
 
 
 if __name__ == "__main__":
-    answering.serve(answer)
+    answering.serve(load)

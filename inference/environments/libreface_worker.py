@@ -20,17 +20,16 @@ MAXIMUM_FACES = 5
 MAXIMUM = 5.0
 
 
-def answer(
-    requests: list[answering.Request], settings: Mapping[str, Any], log: Callable[[str], None]
-) -> Iterator[answering.Answer]:
-    """A row a request, in order: au1 … au26, faces, rival, face_box, head_pose, clamped, and reason_code (of
+def load(settings: Mapping[str, Any], log: Callable[[str], None]) -> answering.Reader:
+    """Of each request, in order, au1 … au26, faces, rival, face_box, head_pose, clamped, and reason_code (of
     `reasons.Reason`, which this python may be too old for) and reason_detail; `problem` for a picture that
     does not decode."""
     from inference import images
 
     reader = LibreFace(settings["weights"])
     log(f"LibreFace {version('libreface')} on {reader.device}")
-    yield from images.rows_ahead(requests, reader.read, settings["batch_size"], reader.align, SIDE)
+    size = settings["batch_size"]
+    return lambda requests: images.rows_ahead(requests, reader.read, size, reader.align, SIDE)
 
 
 class NoFace(Exception):
@@ -188,4 +187,4 @@ def clamped(aus: Sequence[int], values: Sequence[float]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    answering.serve(answer)
+    answering.serve(load)

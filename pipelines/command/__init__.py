@@ -7,6 +7,7 @@ import typer
 from pipelines.command import (
     accept,
     check,
+    draw,
     environment,
     inspect,
     label,
@@ -22,6 +23,8 @@ from pipelines.command.options import OneLine
 
 EXAMPLES = """\
 fineface run                                   the embedded world, no data needed
+
+fineface draw "a man in a park" AU12=4         a face, by a trained model
 
 fineface check --profile paper                 what the paper's scale needs, and how to get it
 
@@ -40,6 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(rich_help_panel=WORK)(run.run)
+app.command(rich_help_panel=WORK)(draw.draw)
 app.command(rich_help_panel=WORK)(label.label)
 app.command(rich_help_panel=WORK)(accept.accept)
 app.command(rich_help_panel=WORK)(ui.ui)

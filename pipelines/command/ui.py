@@ -58,7 +58,7 @@ def serve(*commands: Sequence[str], ready: Path | None = None, patience: float =
     are started when the first has made the file `ready`. All that they started ends with them, also when this
     process is killed (on Linux, if a command heeds an interrupt).
     """
-    from assets import child
+    from inference import child
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # also where a shell had one ignored
         signal.signal(number, _interrupt)

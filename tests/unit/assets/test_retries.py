@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from assets import retries
-from assets.child import ChildFailed
+from inference.child import ChildFailed
 
 
 @pytest.mark.parametrize("code", [-9, -15, 137])

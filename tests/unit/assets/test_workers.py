@@ -1,10 +1,11 @@
 """Answers from a process in another environment: in chunks, kept when it dies, and failures that say why.
 
-The environment is a python that finds dagster_pipes; the worker is written here.
+The environment is this python; the worker is written here.
 """
 
 import shutil
 import sys
+from contextlib import closing
 from types import SimpleNamespace
 
 import dagster as dg
@@ -15,6 +16,7 @@ from assets import calls, retries
 from inference import environments, questions
 from inference.asking import Question
 from inference.environments import Worker
+from inference.running import Running
 from store import Store
 
 ANSWER = {"letters": pl.Int64, "faces": pl.Int64}
@@ -29,7 +31,7 @@ def environment(tmp_path, monkeypatch):
     room.mkdir(parents=True)
     shutil.copy(environments.HERE / "answering.py", room)
     shutil.copy(environments.HERE.parents[1] / "picture_files.py", tmp_path)
-    (room / "lavis.txt").write_text("dagster-pipes==1.0 \\\n")
+    (room / "lavis.txt").write_text("package==1.0 \\\n")
     monkeypatch.setattr(environments, "HERE", room)
     monkeypatch.setenv("FINEFACE_LAVIS_ENVIRONMENT", str(folder))
     python = folder / "bin" / "python"
@@ -42,12 +44,14 @@ def environment(tmp_path, monkeypatch):
             "import os, signal, sys\n"
             "from pathlib import Path\n"
             "import answering\n"
-            "def answer(requests, settings, log):\n"
+            "def load(settings, log):\n"
             "    folder = Path(settings['folder'])\n"
-            "    began = len(list(folder.glob('began*')))\n"
-            "    (folder / f'began{began}').write_text(' '.join(r['key'] for r in requests))\n"
-            + "".join(f"    {line}\n" for line in body.splitlines())
-            + "answering.serve(answer)\n"
+            "    def answer(requests):\n"
+            "        began = len(list(folder.glob('began*')))\n"
+            "        (folder / f'began{began}').write_text(' '.join(r['key'] for r in requests))\n"
+            + "".join(f"        {line}\n" for line in body.splitlines())
+            + "    return answer\n"
+            "answering.serve(load)\n"
         )
         return Worker("lavis", {"folder": str(tmp_path)})
 
@@ -187,3 +191,12 @@ def test_no_environment_is_needed_when_every_answer_is_known(environment, asked,
     monkeypatch.setenv("FINEFACE_LAVIS_ENVIRONMENT", str(tmp_path / "nowhere"))
     run, given, _ = asked(worker)
     assert run.success and given["reused"] == 10
+
+
+def test_one_that_is_kept_answers_again_with_the_model_it_has(environment, tmp_path):
+    worker, logged = environment("for r in requests: yield {'key': r['key'], 'letters': os.getpid()}"), []
+    requests = pl.DataFrame({"key": ["a", "b"], "path": ["/", "/"], "content_hash": ["", ""]})
+    with closing(Running(worker, tmp_path / "log", logged.append)) as running:
+        first, second = ([*running.answers(part)] for part in (requests, requests.head(1)))
+    assert [row["key"] for row in first + second] == ["a", "b", "a"]
+    assert len({row["letters"] for row in first + second}) == 1 and began(tmp_path) == [2, 1]

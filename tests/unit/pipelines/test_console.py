@@ -3,8 +3,10 @@
 import uuid
 
 import dagster as dg
+import polars as pl
 import pytest
 
+from assets import stage
 from pipelines.command.run import _what_helps
 from pipelines.console import Console
 
@@ -21,7 +23,9 @@ def printed():
         with dg.DagsterInstance.ephemeral() as instance:
             run_id = str(uuid.uuid4())
             instance.add_event_listener(run_id, console.listener("data_set", None))
-            found = dg.Definitions(assets=assets, jobs=[dg.define_asset_job("all")])
+            checks = [one for one in assets if isinstance(one, dg.AssetChecksDefinition)]
+            assets = [one for one in assets if one not in checks]
+            found = dg.Definitions(assets=assets, jobs=[dg.define_asset_job("all")], asset_checks=checks)
             found.resolve_job_def("all").execute_in_process(
                 instance=instance, run_id=run_id, raise_on_error=False, run_config=QUIET
             )
@@ -80,3 +84,26 @@ def test_what_is_damaged_is_a_matter_for_repair(printed):
 
     console, _ = printed(failing(CorruptTable("memo 'captions' cannot be read")))
     assert "fineface repair" in _what_helps(console.causes)
+
+
+def test_a_check_shows_its_table_as_it_reads(printed):
+    doubtful = pl.DataFrame({"au": [4, 17], "sample_id": ["a_[1]|b.jpg", "c.jpg"], "highest": [0.95, 1.348]})
+
+    @dg.asset
+    def statistics():
+        return None
+
+    @dg.asset_check(asset=statistics)
+    def scales_rest_on_many():
+        table = stage.markdown(doubtful)
+        return stage.check(False, dg.AssetCheckSeverity.WARN, doubtful=table, rows=2, files=stage.listed("x"))
+
+    _, lines = printed(statistics, scales_rest_on_many)
+    at = next(place for place, line in enumerate(lines) if "scales_rest_on_many" in line)
+    assert lines[at : at + 5] == [
+        "    check scales_rest_on_many of statistics warns: rows 2, files - x",
+        "      doubtful:",
+        "      au  sample_id    highest",
+        "      4   a_[1]|b.jpg  0.95",
+        "      17  c.jpg        1.348",
+    ]

@@ -1,0 +1,176 @@
+"""Faces as they are asked for, drawn by a trained experiment of a home and remembered like every answer.
+
+What the protocol asks for is drawn by the stage `generated_samples`, with the same generator.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+import facs
+from settings import nearest
+from settings.base import identity
+from settings.profile import Profile
+from store import Store
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SIDES = (192, 512)
+"""Smallest and largest side of a picture on a sheet, in pixels."""
+
+
+class NothingTrained(LookupError):
+    """There is no such trained experiment in the home, or the profile asks for another one."""
+
+
+@dataclass(frozen=True)
+class FaceGenerator:
+    """One experiment's model in its base: a prompt, action units and a seed become a picture.
+
+    >>> faces = FaceGenerator.of(".fineface")
+    >>> faces.draw("a man in a park", {"AU12": 4}).save("smile.png")
+    """
+
+    store: Store
+    profile: Profile
+    trained: Mapping[str, Any]
+    """A row of the table `trained_model`."""
+    guidance: float
+    """Classifier-free guidance where none is asked for: the one that was chosen for the experiment."""
+
+    @classmethod
+    def of(
+        cls, home: str | Path = ".fineface", experiment: str | None = None, profile: str = "miniature"
+    ) -> FaceGenerator:
+        """That of an experiment (default: the first that trained something) in `home`, which `profile` made.
+
+        Raises NothingTrained, naming what there is, and pipelines.profiles.ProfileError.
+        """
+        from pipelines import profiles
+
+        place = Path(home).expanduser().absolute()
+        return find(Store(place), profiles.load(profile, place), experiment)
+
+    def draw(
+        self,
+        prompt: str,
+        aus: Mapping[str | int, float] | None = None,
+        seed: int = 0,
+        guidance: float | None = None,
+    ) -> Image.Image:
+        """The picture of `prompt` with `aus`, such as {"AU12": 4}; those not named are 0.
+
+        The same question is answered from memory. Raises ValueError for what is no AU or no number.
+        """
+        from PIL import Image
+
+        content = self.drawn(prompt, [facs.parse(aus or {})], seed, guidance)[0]
+        return Image.open(io.BytesIO(content)).convert("RGB")
+
+    def drawn(
+        self, prompt: str, vectors: Sequence[Sequence[float]], seed: int, guidance: float | None = None
+    ) -> list[bytes]:
+        """A PNG for each of `vectors`, 12 intensities each, all of one prompt and one noise."""
+        import methods.registry
+        from assets.experiment import generated_samples
+        from inference import asking, questions
+
+        rows = [dict(zip(facs.COLUMNS, vector, strict=True)) for vector in vectors]
+        samples = pl.DataFrame(rows).with_columns(prompt=pl.lit(prompt), seed=pl.lit(seed, dtype=pl.Int64))
+        method = methods.registry.get(self.trained["method"])
+        asked = generated_samples.requests(samples, method.word).with_columns(
+            guidance=pl.lit(float(self.guidance if guidance is None else guidance))
+        )
+        files = self.store.files(generated_samples.FILES)
+        question = questions.pictures(
+            generated_samples.generator(self.store, self.profile, self.trained), files
+        )
+        found = asking.ask(self.store, question, asked, chunk=self.profile.evaluation.chunk)
+        return [files.read(name) for name in found.frame["file"]]
+
+
+def find(store: Store, profile: Profile, experiment: str | None = None) -> FaceGenerator:
+    """The FaceGenerator of an experiment in `store` (default: the first that trained something).
+
+    Raises NothingTrained where it is not there, or is not what the profile says now.
+    """
+    if experiment is not None and experiment not in profile.experiments:
+        known = ", ".join(profile.experiments)
+        raise NothingTrained(
+            f"no experiment {experiment!r}{nearest.hint(experiment, profile.experiments)} "
+            f"(the profile {profile.name} has {known})"
+        )
+    there = {name: row for name in profile.experiments if (row := _trained(store, name)) is not None}
+    if experiment is None:
+        experiment = next((name for name, row in there.items() if row["folder"] is not None), None)
+    if experiment is None or experiment not in there:
+        what = "no experiment" if experiment is None else f"the experiment {experiment}"
+        only = f" --experiment {experiment}" if experiment is not None else ""
+        raise NothingTrained(
+            f"{what} of the profile {profile.name} is trained in {store.home}: "
+            f"`fineface run --profile {profile.name} --select +trained_model{only}` trains it"
+        )
+    _same_model(store, profile, there[experiment])
+    return FaceGenerator(store, profile, there[experiment], _guidance(store, profile, experiment))
+
+
+def sheet(neutral: bytes, asked: bytes, prompt: str, vector: Sequence[float]) -> bytes:
+    """Two pictures side by side, as a PNG: without action units, and with those of `vector`."""
+    from PIL import Image
+
+    from evaluation import grids
+
+    pictures = [Image.open(io.BytesIO(content)).convert("RGB") for content in (neutral, asked)]
+    active = [f"AU{au}={value:g} {facs.NAMES[au].lower()}" for au, value in _active(vector)]
+    side = min(max(pictures[0].width, SIDES[0]), SIDES[1])
+    return grids.image_grid([pictures], [prompt], ["neutral", "\n".join(active)], cell=side)
+
+
+def _active(vector: Sequence[float]) -> list[tuple[int, float]]:
+    return [(au, value) for au, value in zip(facs.ACTION_UNITS, vector, strict=True) if value]
+
+
+def _trained(store: Store, experiment: str) -> dict[str, Any] | None:
+    table = f"trained_model/{experiment}"
+    return store.read(table).row(0, named=True) if store.version(table) is not None else None
+
+
+def _same_model(store: Store, profile: Profile, trained: Mapping[str, Any]) -> None:
+    """Raises NothingTrained for a model of another base, or of other settings, than `profile` has."""
+    from assets.experiment.trained_model import JOB
+    from inference.generation import base_content
+    from training.job import TrainingJob
+
+    if trained["folder"] is None:
+        return
+    job = TrainingJob.read((store.home / trained["folder"]).parents[1] / JOB)
+    experiment = trained["experiment"]
+    other = ""
+    if identity(job.train) != identity(profile.experiments[experiment].train):
+        other = "with other settings"
+    elif job.base_content != base_content(profile.base.model, profile.base.revision):
+        other = f"on another base than {profile.base.model}"
+    if other:
+        raise NothingTrained(
+            f"{experiment} in {store.home} was trained {other} than the profile {profile.name} has: name "
+            "the profile that it was trained with (--profile), or train it anew: "
+            "`fineface run --select trained_model+`"
+        )
+
+
+def _guidance(store: Store, profile: Profile, experiment: str) -> float:
+    """What was chosen for the experiment; before that, what it says itself, or the middle candidate."""
+    from evaluation import guidance
+
+    table = f"guidance_curve/{experiment}"
+    if store.version(table) is not None:
+        return guidance.chosen(store.read(table))
+    own, candidates = profile.experiments[experiment].sample.guidance, profile.evaluation.guidance_candidates
+    return float(sorted(candidates)[len(candidates) // 2] if own is None else own)
