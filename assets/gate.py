@@ -25,6 +25,8 @@ LABELS = ("au_annotation", "training_set")
 CONTENT, ACCEPTED, COUNTS, CODE = "content", "accepted_by", "counts", "code"
 """Metadata of a check: the hash of the table that it judged, who accepted it all the same, what was counted,
 and under which code and settings."""
+FOR_MACHINES = frozenset({CONTENT, COUNTS, CODE})
+"""Those of them that say nothing of what is wrong."""
 HISTORY = 100
 """Results looked back at."""
 

@@ -5,6 +5,7 @@ the gate before training hears of it. What a row holds lives in `curation.accept
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 from dagster import AssetCheckKey, AssetCheckSeverity, DagsterInstance
@@ -16,9 +17,6 @@ from curation import acceptances
 from settings import nearest
 from store import Store
 from store.hashing import hash_frame
-
-TOLD_APART = {gate.CONTENT, gate.COUNTS, gate.CODE}
-"""Metadata of a check that say nothing of what is wrong."""
 
 
 class NotAccepted(ValueError):
@@ -41,14 +39,20 @@ def accept(
     said = {key: value.value for key, value in evaluation.metadata.items()}
     if gate.CONTENT not in said:
         raise NotAccepted(f"the latest result of {key.name} does not say which table it is about: run again")
-    told = "; ".join(f"{what} {_text(value)}" for what, value in said.items() if what not in TOLD_APART)
+    told = "; ".join(
+        f"{what} {_text(value)}" for what, value in said.items() if what not in gate.FOR_MACHINES
+    )
     try:
         now = datetime.now(UTC)
-        row = acceptances.acceptance(key.name, stage, said[gate.CONTENT], told, author, reason, now)
+        row = acceptances.acceptance(key.name, stage, str(said[gate.CONTENT]), told, author, reason, now)
     except ValueError as error:
         raise NotAccepted(str(error)) from None
     store.append(acceptances.TABLE, row)
-    metadata = {**evaluation.metadata, gate.ACCEPTED: author.strip(), "reason": reason.strip()}
+    metadata: dict[str, Any] = {
+        **evaluation.metadata,
+        gate.ACCEPTED: author.strip(),
+        "reason": reason.strip(),
+    }
     opened.report_runless_asset_event(
         dg.AssetCheckEvaluation(
             asset_key=key.asset_key,

@@ -131,7 +131,7 @@ def at_work(instance: DagsterInstance) -> list[DagsterRun]:
     from pipelines import runs  # which imports the definitions, and they this
 
     runs.close_dead_runs(instance)
-    return instance.get_runs(RunsFilter(statuses=AT_WORK))
+    return [*instance.get_runs(RunsFilter(statuses=AT_WORK))]
 
 
 def _told(run: DagsterRun) -> str:
@@ -139,7 +139,7 @@ def _told(run: DagsterRun) -> str:
     return f"run {run.run_id[:8]} ({run.job_name}{f' {partition}' if partition else ''})"
 
 
-def build(profile: Profile, home: Path, graph: Callable[[], Graph]) -> dict[str, list[Any]]:
+def build(profile: Profile, home: Path, graph: Callable[[], Graph]) -> dg.Definitions:
     """The sensors and schedules of `profile`. `graph` is asked for when one of them looks."""
     settings = profile.automation
     off = dg.DefaultSensorStatus.STOPPED
@@ -219,7 +219,7 @@ def build(profile: Profile, home: Path, graph: Callable[[], Graph]) -> dict[str,
         context.log.error(f"{what['run']} failed: {what['error']}")
         failures.tell(settings.on_failure, what, context.log.error)
 
-    return {"sensors": [new_data, follows, failed], "schedules": [nightly, weekly]}
+    return dg.Definitions(sensors=[new_data, follows, failed], schedules=[nightly, weekly])
 
 
 def _onwards(settings: Automation) -> str:

@@ -44,7 +44,7 @@ def build(profile: Profile, home: Path) -> dg.Definitions:
         executor=dg.in_process_executor,
     )
     graph = functools.cache(lambda: Graph(stages, tuple(profile.experiments), store))
-    return dg.Definitions.merge(stages, dg.Definitions(**automation.build(profile, home, graph)))
+    return dg.Definitions.merge(stages, automation.build(profile, home, graph))
 
 
 def home_folder(home: str | os.PathLike | None = None) -> Path:
