@@ -1,4 +1,4 @@
-"""What `fineface status` shows: what runs, failed, is behind the times or quarantined in one home, what is on,
+"""What `fineface status` shows: what runs, failed, is behind the times or quarantined in a home, what is on,
 and what bringing it up to date would cost. Reads only.
 """
 
