@@ -20,7 +20,7 @@ from pipelines.staleness import Graph
 from pipelines.switches import Switch, daemon_runs, switches
 from reasons import Kind
 from settings.profile import Profile
-from store import Store, StoreError
+from store import Store, StoreError, file_system
 
 RUNS_SHOWN, RUNS_READ = 12, 200
 TROUBLE = (Kind.UNUSABLE, Kind.NO_FACE)
@@ -213,7 +213,7 @@ def _table(store: Store, name: str) -> dict[str, str]:
 
 
 def _memos(store: Store) -> list[str]:
-    return sorted(log.parent.name for log in (store.home / "memo").glob("*/_delta_log"))
+    return [log.parent.name for log in file_system.find(store.home / "memo", "*/_delta_log")]
 
 
 def _age(then: datetime) -> str:
