@@ -93,7 +93,7 @@ def _finite(store: Store, folder: str | None) -> dg.AssetCheckResult:
     """Whether all weights in the model's `folder` of the home are numbers; an untrained one has none."""
     from inference import weights
 
-    broken = weights.not_finite(store.home / folder) if folder is not None else []
+    broken = weights.not_finite(file_system.local(store.home / folder)) if folder is not None else []
     return stage.check(not broken, not_finite=broken[:10])._replace(check_name=FINITE)
 
 
