@@ -47,6 +47,8 @@ concurrency:
   pools:
     granularity: op
     default_limit: 1          # one stage at a time holds the accelerator
+freshness:
+  enabled: true             # shows which stages nobody made again in time
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60

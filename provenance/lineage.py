@@ -13,6 +13,8 @@ from store import MissingTable, Store
 
 Readers = Mapping[int, tuple[str, ...]]
 """The versions of a table that were read, each with the tables that were made from it."""
+NEVER, CHANGED = "never made", "made with other code or settings"
+"""Why a table is behind the times, whatever its parents."""
 
 
 def upstream(metadata: Mapping[str, str]) -> dict[str, int]:
@@ -33,7 +35,8 @@ def torn(store: Store, table: str) -> dict[str, Readers]:
     order = {stage.name: number for number, stage in enumerate(stages.STAGES)}
     readers: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
     readers[table][latest] = []
-    waiting, found = {table}, {}
+    waiting: set[str] = {table}
+    found: dict[str, Readers] = {}
     while waiting:
         name = max(waiting, key=lambda one: (order.get(one.split("/")[0], -1), one))
         waiting.remove(name)
@@ -60,10 +63,10 @@ def outdated(store: Store, table: str, code_version: str | None, parents: Iterab
     `code_version`; None if it is. Parents that were never written do not count.
     """
     if store.version(table) is None:
-        return "never made"
+        return NEVER
     metadata = store.history(table)[0]["metadata"]
     if metadata.get("code_version") != code_version:
-        return "made with other code or settings"
+        return CHANGED
     read = upstream(metadata)
     for parent in dict.fromkeys((*parents, *read)):
         now = store.version(parent)

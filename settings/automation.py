@@ -1,4 +1,4 @@
-"""What a profile says of the work that a home does by itself. Nothing of it is on until it is switched on.
+"""What a profile says of the work that a home does by itself, which is off until somebody switches it on.
 
 What that work is lives in `pipelines.automation`.
 """
@@ -36,7 +36,7 @@ class Automation(Settings):
     look_every: int = Field(
         30,
         ge=10,
-        description="Seconds between two looks at the raw folders. Files equal in both are complete.",
+        description="Seconds between two looks at the raw folders. Files that are equal in both are whole.",
     )
     reach: Literal["data_set", "results"] = Field(
         "results", description="How far new data goes: to the training set's latents, or on to new results."

@@ -245,8 +245,8 @@ class Delta:
         return table if table is not None else DeltaTable(file_system.uri(self.folder))
 
     def note(self, table: DeltaTable, metadata: Mapping[str, str]) -> int:
-        """One commit onto `table` that changes no row; its version. Raises DeltaError when another process
-        was faster."""
+        """One commit onto `table` that changes no row; its version. Raises DeltaError when another
+        process was faster."""
         commit = CommitProperties(custom_metadata=dict(metadata), max_commit_retries=0)
         table.create_write_transaction([], "append", table.schema(), commit_properties=commit)
         table.update_incremental()
