@@ -151,7 +151,7 @@ def _answers(
 ) -> calls.Answers:
     question = questions.pictures(generator, store.files(FILES))
     asked = asked.with_columns(pl.lit(float(guidance)).alias("guidance"))
-    return calls.ask(context, store, question, asked, profile.evaluation.chunk)
+    return calls.ask(context, store, question, asked, profile, profile.evaluation.chunk)
 
 
 def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
@@ -172,7 +172,7 @@ def measure(
     model and fingerprint; calls, reused.
     """
     images = samples.select("file_kind", "file", content())
-    found, made, reused = annotate(context, store, profile.judge, images, profile.chunk)
+    found, made, reused = annotate(context, store, profile.judge, images, profile)
     readings = calls.readable(found).select(
         pl.col(facs.COLUMNS).name.prefix("measured_"), "faces", "model", "fingerprint"
     )

@@ -59,7 +59,7 @@ def build(
         embedded, made, reused = embed(context, store, profile, generated_samples)
         prompts = generated_samples.select("prompt").unique().sort("prompt")
         question = questions.text_embeddings(profile.evaluation.embedder)
-        texts = calls.ask(context, store, question, prompts, profile.chunk)
+        texts = calls.ask(context, store, question, prompts, profile)
         table = metrics.partner_cosines(embedded, texts.frame)
         means = table.select(pl.col(metrics.CLIP_METRICS).mean()).row(0, named=True)
         return stage.result(
@@ -77,6 +77,6 @@ def embed(
     """
     question = questions.embeddings(profile.evaluation.embedder)
     images = samples.select("file_kind", "file", content())
-    found = calls.ask(context, store, question, images, profile.chunk)
+    found = calls.ask(context, store, question, images, profile)
     embedded = calls.readable(found.frame).select("embedding", "model", "fingerprint")
     return samples.hstack(embedded), found.asked, found.reused

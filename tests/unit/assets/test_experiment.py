@@ -241,7 +241,7 @@ def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
     """`measure` is what both call: it asks the judge, not the labeller, and says so in every row."""
     asked = []
 
-    def annotate(context, store, estimator, images, chunk):
+    def annotate(context, store, estimator, images, profile):
         asked.append(estimator)
         read = {**dict.fromkeys(facs.COLUMNS, 1.0), "au9": None, "faces": 1, "reason_code": None}
         who = {"model": "judge", "fingerprint": "j"}
@@ -362,7 +362,9 @@ def test_prompts_are_embedded_once_and_for_ever(profile, tmp_path):
     store = Store(tmp_path)
     prompts = pl.DataFrame({"prompt": ["a man", "a woman in the park", "a man"]})
     question = questions.text_embeddings(profile.evaluation.embedder)
-    first, second = (calls.ask(CONTEXT, store, question, prompts, 16) for _ in range(2))
+    first, second = (
+        calls.ask(CONTEXT, store, question, prompts, SimpleNamespace(chunk=16, engine=None)) for _ in range(2)
+    )
     assert (first.asked, second.asked) == (2, 0) and second.frame.equals(first.frame)
     one, other, again = (np.array(row) for row in first.frame["embedding"].to_list())
     assert (one == again).all() and (one != other).any()
