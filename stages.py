@@ -517,14 +517,15 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "au_scores",
         Group.EXPERIMENT,
-        "The twelve intensities measured in every picture; null without a face.",
+        "The twelve intensities that each judge measures in every picture; null without a face.",
         {
+            "judge": _key("Who measured: labeller, or second."),
             **PROMPT,
             **_per_au("measured_au{}", "Intensity of AU{} measured."),
             "faces": ESTIMATE["faces"],
             **MODEL,
         },
-        reads=("judge", "evaluation.judge"),
+        reads=("judges",),
     ),
     Stage(
         "clip_scores",
@@ -546,6 +547,7 @@ STAGES: tuple[Stage, ...] = (
         {
             "first": _key("The experiment."),
             "second": _key("The competitor."),
+            "judge": _key("Who measured: labeller, second, or clip."),
             "kind": _key("The part of the protocol."),
             "metric": _key("Which measure; evaluation.md defines them."),
             "first_value": _number("The experiment's value."),
@@ -567,6 +569,7 @@ STAGES: tuple[Stage, ...] = (
         "Every measure of every experiment with its 95 % interval.",
         {
             "experiment": _key("Name in the profile."),
+            "judge": _key("Who measured: labeller, second, or clip."),
             "kind": _key("The part of the protocol."),
             "metric": _key("Which measure; evaluation.md defines them."),
             "value": _number("Its value.", nan=True),
@@ -574,7 +577,7 @@ STAGES: tuple[Stage, ...] = (
             "high": _number("Upper end.", nan=True),
             "n": _count("Samples it is a mean of."),
         },
-        reads=("au_estimator", "base", "corrections.recipe", "evaluation", "experiments", "judge"),
+        reads=("au_estimator", "base", "corrections.recipe", "evaluation", "experiments", "judges"),
         chain=False,
     ),
 )

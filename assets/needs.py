@@ -113,7 +113,8 @@ def _readings(profile: Profile, store: Store, stages: Collection[str]) -> Iterat
 
 
 def _judge(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
-    yield from provider("action_units", profile.judge.chosen)
+    for judge in profile.judges.values():
+        yield from provider("action_units", judge.chosen)
 
 
 def _embedder(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:

@@ -15,7 +15,7 @@ import polars as pl
 from evaluation import bootstrap, metrics
 from evaluation.bootstrap import Sums
 from evaluation.metrics import Scores
-from evaluation.tables import DEFINITIONS, KINDS
+from evaluation.tables import CLIP, DEFINITIONS, KINDS
 
 EXACT_PROMPTS = 18
 """Up to so many prompts all ways of exchanging them are counted, beyond it DRAWS of them."""
@@ -26,6 +26,7 @@ COMPARISONS = pl.Schema(
     {
         "first": pl.String,
         "second": pl.String,
+        "judge": pl.String,
         "kind": pl.String,
         "metric": pl.String,
         "first_value": pl.Float64,
@@ -52,26 +53,26 @@ AU_METRICS = (
 
 
 def compare(
-    au_scores: Mapping[str, pl.DataFrame],
+    au_scores: Mapping[str, Mapping[str, pl.DataFrame]],
     clip_scores: Mapping[str, pl.DataFrame],
     pairs: Sequence[tuple[str, str]],
 ) -> pl.DataFrame:
     """Every measure of both experiments of each pair, paired by sample: COMPARISONS, one family of tests.
 
-    `au_scores` and `clip_scores` hold one frame an experiment, as for `tables.results`. `difference` is the
-    first experiment's value minus the second's, `low` and `high` its 95 % interval over prompts, `p` of
-    `permutation_test`, `p_holm` the same after Holm's correction over all rows. `better` names the experiment
-    that does better where the difference stands (p_holm < 0.05), else it is null. Raises ValueError for
-    experiments that were given different samples.
+    `au_scores` holds, of each judge, one frame an experiment, `clip_scores` one an experiment: see
+    `tables.results`. `difference` is the first experiment's value minus the second's, `low` and `high` its 95
+    % interval over prompts, `p` of `permutation_test`, `p_holm` the same after Holm's correction over all
+    rows. `better` names the experiment that does better where the difference stands (p_holm < 0.05), else it
+    is null. Raises ValueError for experiments that were given different samples.
     """
     rows = []
     for first, second in pairs:
         for kind in KINDS:
-            for metric, a, b in _sums(au_scores, clip_scores, first, second, kind):
+            for judge, metric, a, b in _sums(au_scores, clip_scores, first, second, kind):
                 found = bootstrap.estimate(lambda x, y: x - y, a, b)
                 values = [bootstrap.mean(sums).value for sums in (a, b)]
                 tested = len(a.prompts), permutation_test(a, b)
-                rows.append((first, second, kind, metric, *values, *found[:3], *tested, None, None))
+                rows.append((first, second, judge, kind, metric, *values, *found[:3], *tested, None, None))
     table = pl.DataFrame(rows, schema=COMPARISONS, orient="row").with_columns(
         pl.col(pl.Float64).fill_nan(None)
     )
@@ -126,6 +127,7 @@ def text(table: pl.DataFrame) -> str:
         lines.append(
             (
                 f"{row['first']} and {row['second']}, {row['kind']}",
+                row["judge"],
                 DEFINITIONS[row["metric"]].label,
                 "undefined" if row["difference"] is None else f"{row['difference']:+.2f}".replace("-", "−"),
                 "" if row["p_holm"] is None else p_text(row["p_holm"]),
@@ -142,26 +144,32 @@ def p_text(p: float) -> str:
 
 
 def _sums(
-    au_scores: Mapping[str, pl.DataFrame],
+    au_scores: Mapping[str, Mapping[str, pl.DataFrame]],
     clip_scores: Mapping[str, pl.DataFrame],
     first: str,
     second: str,
     kind: str,
-) -> Iterator[tuple[str, Sums, Sums]]:
-    """Each measure's name and sums of both experiments, over the same entries."""
-    frames = [au_scores[name] for name in (first, second)]
-    scores = [Scores.of(frame.filter(kind=kind), metrics.aus_read(frame)) for frame in frames]
-    if len(scores[0]) or len(scores[1]):
-        a, b = metrics.paired(*scores)
-        for metric in AU_METRICS:
-            yield metric, metrics.AU_METRICS[metric](a), metrics.AU_METRICS[metric](b)
+) -> Iterator[tuple[str, str, Sums, Sums]]:
+    """Who measured, each measure's name and sums of both experiments, over the same entries."""
+    for judge, measured in au_scores.items():
+        frames = [measured[name] for name in (first, second)]
+        scores = [Scores.of(frame.filter(kind=kind), metrics.aus_read(frame)) for frame in frames]
+        if len(scores[0]) or len(scores[1]):
+            a, b = metrics.paired(*scores)
+            for metric in AU_METRICS:
+                yield judge, metric, metrics.AU_METRICS[metric](a), metrics.AU_METRICS[metric](b)
     if first in clip_scores and second in clip_scores:
         parts = [clip_scores[name].filter(kind=kind).sort("sample_id") for name in (first, second)]
         if metrics.requests(parts[0]).to_list() != metrics.requests(parts[1]).to_list():
             raise ValueError(metrics.DIFFERENT)
         for metric in metrics.CLIP_METRICS:
             if parts[0].height and all(metric in part.columns for part in parts):
-                yield metric, metrics.mean_cosine(parts[0], metric), metrics.mean_cosine(parts[1], metric)
+                yield (
+                    CLIP,
+                    metric,
+                    metrics.mean_cosine(parts[0], metric),
+                    metrics.mean_cosine(parts[1], metric),
+                )
 
 
 def _exchanges(prompts: int) -> np.ndarray:

@@ -33,6 +33,17 @@ _PER_AU = {
     "spearman_within": "Spearman within sweeps",
     "monotone_share": "monotone sweeps",
 }
+_BESIDE = (
+    "au_mse_prompted",
+    "au_mse_prompted_ratio",
+    "au_mse_all",
+    "au_mse_all_ratio",
+    "gain_over_control",
+    "spearman_mean",
+    "aus_ordered",
+    "spearman_within",
+    "face_failure_rate",
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,8 @@ class ReportData:
     """`tables.results`."""
     au_scores: Mapping[str, pl.DataFrame]
     """A frame an experiment, no-AU samples included if they were measured. The first one is shown off."""
+    beside: Mapping[str, Mapping[str, pl.DataFrame]] = field(default_factory=dict)
+    """au_scores of the other judges, by their names."""
     competitor: str | None = None
     subtitle: str = ""
     """A line below the title: profile, date, run."""
@@ -108,10 +121,12 @@ def render(data: ReportData) -> str:
         experiments=experiments,
         shown=experiments[0],
         cards=_cards(data),
-        cells={(r["experiment"], r["kind"], r["metric"]): r for r in data.results.iter_rows(named=True)},
+        cells=_cells(_first(data)),
+        beside=[_beside(data, judge) for judge in data.beside],
         kinds=data.results["kind"].unique(maintain_order=True).to_list(),
         metrics=[m for m in tables.DEFINITIONS if m in data.results["metric"].to_list()],
         definitions=tables.DEFINITIONS,
+        names=facs.NAMES,
         paper=_paper_rows(),
         prompts=_prompts(data),
         comparisons=_comparisons(data),
@@ -132,6 +147,33 @@ def render(data: ReportData) -> str:
     )
 
 
+def _first(data: ReportData) -> pl.DataFrame:
+    """The results of the first judge, and CLIP's."""
+    return data.results.filter(~pl.col("judge").is_in(list(data.beside)))
+
+
+def _cells(results: pl.DataFrame) -> dict[tuple[str, str, str], dict]:
+    return {(r["experiment"], r["kind"], r["metric"]): r for r in results.iter_rows(named=True)}
+
+
+def _beside(data: ReportData, judge: str) -> dict:
+    """What another judge measures: who, its model, its measures and, of the first experiment, each AU's."""
+    frames = data.beside[judge]
+    shown, frame = next(iter(frames.items()))
+    results = data.results.filter(judge=judge)
+    individual = frame.filter(kind="individual")
+    table = tables.per_au({shown: individual}) if individual.height else None
+    return {
+        "judge": judge,
+        "model": ", ".join(frame["model"].unique().sort()) if "model" in frame.columns else "",
+        "left_out": metrics.left_out(frame),
+        "cells": _cells(results),
+        "metrics": [m for m in _BESIDE if m in results["metric"].to_list()],
+        "columns": {m: label for m, label in _PER_AU.items() if table is not None and m in table["metric"]},
+        "per_au": {} if table is None else {(r["au"], r["metric"]): r for r in table.iter_rows(named=True)},
+    }
+
+
 def _cards(data: ReportData) -> list[dict]:
     """The headline numbers of the first experiment."""
     wanted = {
@@ -141,7 +183,7 @@ def _cards(data: ReportData) -> list[dict]:
         "clip_i": "CLIP-I to the no-AU partner",
         "spearman_mean": "Spearman, asked and measured",
     }
-    first = data.results.filter(experiment=next(iter(data.au_scores)))
+    first = _first(data).filter(experiment=next(iter(data.au_scores)))
     cards = []
     for metric, label in wanted.items():
         rows = [r for r in first.filter(metric=metric).iter_rows(named=True) if r["value"] is not None]
@@ -227,7 +269,7 @@ def _control(data: ReportData) -> list[Picture]:
         return []
     alt = f"Bars: gain over {data.competitor} on the AUs asked for and on the mismatched control"
     return [
-        Picture(figures.gains(data.results), alt, "Bars are means, whiskers 95 % intervals over prompts.")
+        Picture(figures.gains(_first(data)), alt, "Bars are means, whiskers 95 % intervals over prompts.")
     ]
 
 

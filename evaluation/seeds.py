@@ -22,6 +22,7 @@ OVER_SEEDS = pl.Schema(
     {
         "group": pl.String(),
         "experiments": pl.List(pl.String()),
+        "judge": pl.String(),
         "kind": pl.String(),
         "metric": pl.String(),
         "mean": pl.Float64(),
@@ -57,11 +58,12 @@ def over_seeds(results: pl.DataFrame, grouped: Mapping[str, list[str]]) -> pl.Da
     rows = []
     for group, names in grouped.items():
         part = results.filter(pl.col("experiment").is_in(names)).drop_nulls("value")
-        for (kind, metric), found in part.group_by("kind", "metric", maintain_order=True):
+        for (judge, kind, metric), found in part.group_by("judge", "kind", "metric", maintain_order=True):
             values = found["value"].to_numpy()
             low, high, spread = _interval(values)
             present = found["experiment"].to_list()
-            rows.append((group, present, kind, metric, float(values.mean()), low, high, spread, len(values)))
+            mean = float(values.mean())
+            rows.append((group, present, judge, kind, metric, mean, low, high, spread, len(values)))
     return pl.DataFrame(rows, schema=OVER_SEEDS, orient="row")
 
 

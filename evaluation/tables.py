@@ -5,6 +5,7 @@ What a measure is stands in `metrics`, how an interval is drawn in `bootstrap`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,11 +20,15 @@ from evaluation.bootstrap import Estimate, Sums
 from evaluation.metrics import MEASURED, Scores
 
 KINDS = ("individual", "combination")
+CLIP = "clip"
+"""Who measures what CLIP measures, where the estimators of AUs are the other judges."""
 ORDERED = 0.7
 """From this rank correlation on an AU counts as following its prompt."""
 
 _ESTIMATE = {"value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64}
-RESULTS = pl.Schema({"experiment": pl.String, "kind": pl.String, "metric": pl.String, **_ESTIMATE})
+RESULTS = pl.Schema(
+    {"experiment": pl.String, "judge": pl.String, "kind": pl.String, "metric": pl.String, **_ESTIMATE}
+)
 PER_AU = pl.Schema({"experiment": pl.String, "au": pl.Int64, "metric": pl.String, **_ESTIMATE})
 CURVES = pl.Schema({"au": pl.Int64, "intensity": pl.Float64, **_ESTIMATE})
 
@@ -171,16 +176,16 @@ def results(
     clip_scores: Mapping[str, pl.DataFrame] | None = None,
     competitor: str | None = None,
     recipe_scores: Mapping[str, pl.DataFrame] | None = None,
+    judge: str = "labeller",
 ) -> pl.DataFrame:
     """Every metric of DEFINITIONS for every experiment and kind, in RESULTS; null where undefined.
 
-    `au_scores` and `clip_scores` hold one frame an experiment (protocol columns with measured_au…, or
-    clip_i); rows of other kinds, such as no-AU samples, do not count themselves. Measures of the change need
-    the no-AU samples, those through the recipe need `recipe_scores` (`through_recipe.apply`); without them
-    they are left out. Experiments other than `competitor` also get ratio and gain against it, paired by
-    sample. `n` counts the entries averaged: (sample, AU)
-    pairs, samples or AUs. Raises ValueError for an unknown competitor or experiments that were given
-    different samples.
+    `au_scores` are those of one `judge`. They and `clip_scores` hold one frame an experiment (protocol
+    columns with measured_au…, or clip_i); rows of other kinds, such as no-AU samples, do not count
+    themselves. Measures of the change need the no-AU samples, those through the recipe need `recipe_scores`
+    (`through_recipe.apply`); without them they are left out. Experiments other than `competitor` also get
+    ratio and gain against it, paired by sample. `n` counts the entries averaged: (sample, AU) pairs, samples
+    or AUs. Raises ValueError for an unknown competitor or experiments that were given different samples.
     """
     if competitor is not None and competitor not in au_scores:
         raise ValueError(f"competitor {competitor!r} is none of {', '.join(au_scores)}")
@@ -205,7 +210,11 @@ def results(
                 found |= compare(scores, _scores(au_scores[compared], kind))
             if recipe_scores is not None:
                 found |= _through_recipe(recipe_scores, experiment, compared, kind)
-            rows += [(experiment, kind, metric, *found[metric]) for metric in DEFINITIONS if metric in found]
+            rows += [
+                (experiment, CLIP if metric in metrics.CLIP_METRICS else judge, kind, metric, *found[metric])
+                for metric in DEFINITIONS
+                if metric in found
+            ]
     return _frame(rows, RESULTS)
 
 
@@ -282,13 +291,16 @@ def paper() -> pl.DataFrame:
 
 
 def text(table: pl.DataFrame) -> str:
-    """`results` as aligned lines for a terminal: a block a kind, a line a metric, a column an experiment.
+    """`results` as aligned lines for a terminal: a block a judge and kind, a line a metric, a column an
+    experiment.
 
-    The last two columns are the paper's (Table 1).
+    The last two columns are the paper's (Table 1). CLIP's lines stand with the first judge's.
     """
     blocks = []
-    for kind in KINDS:
-        part = table.filter(kind=kind)
+    judges = [name for name in table["judge"].unique(maintain_order=True) if name != CLIP]
+    for judge, kind in itertools.product(judges, KINDS):
+        who = [judge, CLIP] if judge == judges[0] else [judge]
+        part = table.filter(pl.col("judge").is_in(who), kind=kind)
         if part.is_empty():
             continue
         experiments = part["experiment"].unique(maintain_order=True).to_list()
@@ -297,7 +309,8 @@ def text(table: pl.DataFrame) -> str:
         quoted = {(r["experiment"], r["metric"]): r["value"] for r in own.iter_rows(named=True)}
         ratio = quoted["FineFace", "au_mse_prompted"] / quoted["SD", "au_mse_prompted"]
         quoted["FineFace", "au_mse_prompted_ratio"] = ratio
-        lines = [[kind, *experiments, "paper: SD", "paper: FineFace"]]
+        heading = kind if judge == judges[0] else f"{kind}, judge: {judge}"
+        lines = [[heading, *experiments, "paper: SD", "paper: FineFace"]]
         for metric, definition in DEFINITIONS.items():
             if metric in part["metric"].to_list():
                 cells = [format_estimate(metric, found.get((e, metric))) for e in experiments]

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
@@ -237,6 +238,16 @@ def _closing_dead_runs(opened: DagsterInstance) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
+
+
+def ended(home: Path, run: str) -> datetime | None:
+    """When the run with that id, or whose id begins so, ended; None for no run, or several, or one under
+    way."""
+    with instance(home) as opened:
+        records = [one for one in opened.get_run_records() if one.dagster_run.run_id.startswith(run)]
+    if len(records) != 1 or not records[0].end_time:
+        return None
+    return datetime.fromtimestamp(records[0].end_time, UTC)
 
 
 def others(opened: DagsterInstance) -> list[str]:

@@ -242,7 +242,9 @@ class Evaluation(Settings):
     """How an experiment is generated and measured."""
 
     judge: Literal["labeller", "second"] = Field(
-        "labeller", description="Who measures the pictures: au_estimator, or second_au_estimator."
+        "labeller",
+        description="Whose readings choose the guidance and stand first: au_estimator's or "
+        "second_au_estimator's. The other one measures beside it.",
     )
     protocol: Literal["miniature", "paper"] = Field(description="The table of prompts and AU vectors.")
     competitor: str | None = Field(
@@ -363,10 +365,18 @@ class Profile(Settings):
         return self
 
     @property
+    def judges(self) -> dict[str, AUEstimator]:
+        """Who measures generated pictures, `labeller` and `second` where there is one; the first chooses the
+        guidance."""
+        who: dict[str, AUEstimator] = {"labeller": self.au_estimator}
+        if self.second_au_estimator is not None:
+            who["second"] = self.second_au_estimator
+        return {name: who[name] for name in sorted(who, key=lambda name: name != self.evaluation.judge)}
+
+    @property
     def judge(self) -> AUEstimator:
-        """The estimator that measures generated pictures, for guidance and for scores."""
-        second = self.second_au_estimator if self.evaluation.judge == "second" else None
-        return second or self.au_estimator
+        """The first of `judges`."""
+        return next(iter(self.judges.values()))
 
     @property
     def reads_labelled_frames(self) -> bool:

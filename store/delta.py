@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from store import file_system
@@ -31,6 +31,8 @@ ROWS_HASH = "rows_hash"
 """Hidden column of rows that were appended: `hash_frame` of all rows of their data file. It lies in the file,
 because a log forgets old commits."""
 _ONE_FILE = 1 << 50
+_ROWS_TOGETHER = 1 << 13
+"""Rows of a file that are read or passed over together: one sample is found without reading all others."""
 _SOUND: set[tuple[Path, int, int]] = set()
 """Data files (name, size, time) whose rows had their hash when this process read them first."""
 
@@ -124,12 +126,12 @@ class Delta:
         """The columns, without the hidden one."""
         return pl.Schema({name: kind for name, kind in self._columns(table).items() if name != ROWS_HASH})
 
-    def scan(self, table: DeltaTable) -> pl.LazyFrame:
+    def scan(self, table: DeltaTable, verify: bool = True) -> pl.LazyFrame:
         """All rows, lazily; columns that older files lack come as nulls. Raises CorruptTable for a file whose
-        rows no longer have their hash, which is seen when a process reads it first."""
+        rows no longer have their hash, which is seen when a process reads it first, if it is to `verify`."""
         files, columns = self._complete(table), self._columns(table)
         schema = self.schema(table)
-        if ROWS_HASH in columns:
+        if verify and ROWS_HASH in columns:
             for file in files:
                 if not self._sound(file, columns):
                     raise CorruptTable(
@@ -213,6 +215,7 @@ class Delta:
             configuration=self.configuration if table is None else None,
             # One data file a commit keeps the order of rows.
             target_file_size=_ONE_FILE,
+            writer_properties=WriterProperties(compression="SNAPPY", max_row_group_size=_ROWS_TOGETHER),
             # deltalake rebases a commit that lost a race: right for appends, but two overwrites of a table
             # without files would both stay. So no retries there; ours reads the table again.
             commit_properties=CommitProperties(

@@ -143,9 +143,26 @@ class Store:
             _SEEN.add(states)
         return True
 
-    def read_where(self, stage: str, predicate: pl.Expr, version: int | None = None) -> pl.DataFrame:
-        """The rows of `stage` for which `predicate` holds. Raises like `read`."""
-        return self._stage(stage).collect(self.scan(stage, version).filter(predicate))
+    def read_where(
+        self,
+        stage: str,
+        predicate: pl.Expr,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """The rows of `stage` for which `predicate` holds, only `columns` if given. Raises like `read`.
+
+        Only the parts of its files are read that may have such rows, so it is fast, and does not notice that
+        others have changed since they were written.
+        """
+        return self.opened(stage, version).where(predicate, columns)
+
+    def opened(self, stage: str, version: int | None = None) -> "Opened":
+        """One version of `stage` (default: latest), for several questions. Raises like `read`."""
+        table = self._existing(stage, version)
+        if self.on_read is not None:
+            self.on_read(stage, table.version())
+        return Opened(self._stage(stage), table)
 
     def version(self, stage: str) -> int | None:
         """The latest version of `stage`, None if it was never written. Raises CorruptTable."""
@@ -288,6 +305,26 @@ class Store:
                 )
             lazy = lazy.select(columns)
         return self._stage(stage).collect(lazy)
+
+
+class Opened:
+    """One version of a stage's table, opened once."""
+
+    def __init__(self, delta: Delta, table: DeltaTable) -> None:
+        self._delta, self._table = delta, table
+        self._rows: pl.LazyFrame | None = None
+        self.version: int = table.version()
+
+    def where(self, predicate: pl.Expr, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """`Store.read_where`, of this version."""
+        if self._rows is None:
+            self._rows = self._delta.scan(self._table, verify=False)
+        rows = self._rows.filter(predicate)
+        return self._delta.collect(rows if columns is None else rows.select(columns))
+
+    def history(self) -> list[dict[str, Any]]:
+        """`Store.history`, up to this version; of the latest only, since an older one numbers it wrongly."""
+        return [_entry(commit) for commit in self._delta.history(self._table)]
 
 
 _SEEN: set[tuple[Any, ...]] = set()

@@ -12,7 +12,7 @@ import facs
 from assets import calls, pictures, stage
 from assets.data_set.au_annotation import annotate
 from inference import questions
-from settings.profile import Profile
+from settings.profile import AUEstimator, Profile
 from store import Store
 from store.trained import intact
 
@@ -166,13 +166,17 @@ def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
 
 
 def measure(
-    context: dg.AssetExecutionContext, store: Store, profile: Profile, samples: pl.DataFrame
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Profile,
+    judge: AUEstimator,
+    samples: pl.DataFrame,
 ) -> tuple[pl.DataFrame, int, int]:
-    """`samples` (with `file`) and what the profile's judge measures in them: measured_au1 …, faces, and its
-    model and fingerprint; calls, reused.
+    """`samples` (with `file`) and what `judge` measures in them: measured_au1 …, faces, and its model and
+    fingerprint; calls, reused.
     """
     images = samples.select("file_kind", "file", content())
-    found, made, reused = annotate(context, store, profile.judge, images, profile)
+    found, made, reused = annotate(context, store, judge, images, profile)
     readings = calls.readable(found).select(
         pl.col(facs.COLUMNS).name.prefix("measured_"), "faces", "model", "fingerprint"
     )

@@ -53,8 +53,8 @@ def candidates(
     context: dg.AssetExecutionContext, store: Store, profile: Profile, trained: Mapping[str, Any]
 ) -> tuple[pl.DataFrame, int, int]:
     """`evaluation.guidance.curve` of the profile's candidates for the model `trained`, a row of its table, as
-    the judge and CLIP measure them; calls, reused. The experiment's own guidance, or a single candidate, is
-    taken unseen.
+    the first judge and CLIP measure them; calls, reused. The experiment's own guidance, or a single
+    candidate, is taken unseen.
 
     Validation prompts and seeds are none of the protocol's.
     """
@@ -70,7 +70,8 @@ def candidates(
         drawn = draw(
             context, store, profile, trained, pl.concat([samples, protocol.no_au_samples(samples)]), scale
         )
-        judged, *judge_calls = measure(context, store, profile, drawn.frame.drop_nulls("partner_id"))
+        pictures = drawn.frame.drop_nulls("partner_id")
+        judged, *judge_calls = measure(context, store, profile, profile.judge, pictures)
         embedded, *clip_calls = embed(context, store, profile, drawn.frame)
         cosines = metrics.partner_cosines(embedded)
         measured[scale] = judged.with_columns(clip_i=cosines["clip_i"])

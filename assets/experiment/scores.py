@@ -1,4 +1,6 @@
-"""au_scores and clip_scores: what the judge and CLIP measure in one experiment's pictures."""
+"""au_scores and clip_scores: what the judges and CLIP measure in one experiment's pictures."""
+
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -16,28 +18,30 @@ def build(
 ) -> list[dg.AssetsDefinition]:
     """Both assets, with one partition an experiment."""
 
-    @stage.asset(code_version="3", partitions_def=experiments, kinds={"torch"}, pool="gpu")
+    @stage.asset(code_version="4", partitions_def=experiments, kinds={"torch"}, pool="gpu")
     def au_scores(
         context: dg.AssetExecutionContext,
         generated_samples: pl.DataFrame,
         store: dg.ResourceParam[Store],
         profile: dg.ResourceParam[Profile],
     ) -> dg.MaterializeResult:
-        """The twelve intensities measured in every picture, no-AU partners included; null without a face."""
+        """The twelve intensities that each judge measures in every picture, no-AU partners included; null
+        without a face.
+        """
         from evaluation import metrics
 
         own = generated_samples.filter(pl.col("kind") != "base")
-        table, made, reused = measure(context, store, profile, own)
-
-        found = pl.any_horizontal(pl.col(f"measured_{column}").is_not_null() for column in facs.COLUMNS)
-        return stage.result(
-            table,
-            model_calls=made,
-            reused=reused,
-            without_face=table.filter(~found).height,
-            judge=f"{profile.evaluation.judge} ({profile.judge.provider})",
-            left_out=metrics.left_out(table),
-        )
+        tables, calls_made, answers_known = [], 0, 0
+        told: dict[str, Any] = {}
+        for name, judge in profile.judges.items():
+            read, made, reused = measure(context, store, profile, judge, own)
+            tables.append(read.select(pl.lit(name).alias("judge"), pl.all()))
+            found = pl.any_horizontal(pl.col(f"measured_{column}").is_not_null() for column in facs.COLUMNS)
+            told[name] = judge.provider
+            told[f"{name}_without_face"] = read.filter(~found).height
+            told[f"{name}_left_out"] = metrics.left_out(read)
+            calls_made, answers_known = calls_made + made, answers_known + reused
+        return stage.result(pl.concat(tables), model_calls=calls_made, reused=answers_known, **told)
 
     @stage.asset(
         code_version="3",

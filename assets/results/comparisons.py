@@ -9,7 +9,7 @@ from assets import stage
 from settings.profile import Profile
 
 
-@stage.asset(code_version="1", kinds={"polars"})
+@stage.asset(code_version="2", kinds={"polars"})
 def comparisons(
     au_scores: pl.DataFrame, clip_scores: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.MaterializeResult:
@@ -17,13 +17,23 @@ def comparisons(
     from evaluation import comparisons
 
     competitor = profile.evaluation.competitor
-    scores, cosines = (by_experiment(table, profile.experiments) for table in (au_scores, clip_scores))
+    scores, cosines = by_judge(au_scores, profile), by_experiment(clip_scores, profile.experiments)
+    measured = next(iter(scores.values()), {})
     pairs = []
-    if competitor is not None and competitor in scores:
-        pairs = [(name, competitor) for name in scores if name != competitor]
+    if competitor is not None and competitor in measured:
+        pairs = [(name, competitor) for name in measured if name != competitor]
     table = comparisons.compare(scores, cosines, pairs)
     standing = table.drop_nulls("better")
     return stage.result(table, stand=standing.height, comparisons=stage.markdown(table))
+
+
+def by_judge(au_scores: pl.DataFrame, profile: Profile) -> dict[str, dict[str, pl.DataFrame]]:
+    """The rows of each judge, the first one's first, and of each experiment, in the profile's order."""
+    return {
+        judge: by_experiment(au_scores.filter(judge=judge), profile.experiments)
+        for judge in profile.judges
+        if judge in au_scores["judge"]
+    }
 
 
 def by_experiment(table: pl.DataFrame, experiments: Any) -> dict[str, pl.DataFrame]:

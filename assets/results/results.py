@@ -9,7 +9,7 @@ import polars as pl
 
 import stages
 from assets import stage
-from assets.results.comparisons import by_experiment
+from assets.results.comparisons import by_experiment, by_judge
 from settings.base import identity
 from settings.profile import Profile
 from store import CorruptFile, Store
@@ -17,7 +17,7 @@ from store import CorruptFile, Store
 REPORT = "report.html"
 
 
-@stage.asset(code_version="2", kinds={"polars"}, deps=list(stages.FUNNEL))
+@stage.asset(code_version="3", kinds={"polars"}, deps=list(stages.FUNNEL))
 def results(
     context: dg.AssetExecutionContext,
     trained_model: pl.DataFrame,
@@ -36,13 +36,22 @@ def results(
     from evaluation import report, seeds, tables
 
     all_there(store, generated_samples)
-    scores = by_experiment(au_scores, profile.experiments)
+    by_judges = by_judge(au_scores, profile)
+    first, scores = next(iter(by_judges.items()))
+    first_scores = au_scores.filter(judge=first)
     competitor = profile.evaluation.competitor
     competitor = competitor if competitor in scores else None
     labels = store.read("au_annotation", columns=["fingerprint"])
-    judge = judged_by(au_scores, labels)
-    recipe_scores, recipe = through_recipe(au_scores, labels, au_statistics, profile)
-    found = tables.results(scores, by_experiment(clip_scores, profile.experiments), competitor, recipe_scores)
+    judge = judged_by(first_scores, labels)
+    recipe_scores, recipe = through_recipe(first_scores, labels, au_statistics, profile)
+    cosines = by_experiment(clip_scores, profile.experiments)
+    beside = {name: measured for name, measured in by_judges.items() if name != first}
+    found = pl.concat(
+        [
+            tables.results(scores, cosines, competitor, recipe_scores, first),
+            *(tables.results(measured, None, competitor, None, name) for name, measured in beside.items()),
+        ]
+    )
     settings = {name: identity(experiment) for name, experiment in profile.experiments.items()}
     now = datetime.now(UTC)
     over_seeds = seeds.over_seeds(found, seeds.groups(settings))
@@ -56,6 +65,7 @@ def results(
             subtitle=f"profile {Path(profile.name).name}, {now:%Y-%m-%d %H:%M} UTC, run {context.run_id}",
             results=found,
             au_scores=scores,
+            beside=beside,
             recipe_scores=recipe_scores,
             competitor=competitor,
             comparisons=comparisons,
@@ -68,7 +78,7 @@ def results(
             },
             corrections=store.read("au_corrections"),
             losses=_losses(store, trained_model),
-            facts=_facts(store, profile, trained_model, au_scores, judge),
+            facts=_facts(store, profile, trained_model, au_scores),
         ),
     )
     return stage.result(
@@ -122,8 +132,10 @@ def _losses(store: Store, trained_model: pl.DataFrame) -> dict[str, pl.DataFrame
 
 
 def _facts(
-    store: Store, profile: Profile, trained_model: pl.DataFrame, au_scores: pl.DataFrame, judge: str
+    store: Store, profile: Profile, trained_model: pl.DataFrame, au_scores: pl.DataFrame
 ) -> dict[str, dict[str, object]]:
+    from evaluation import metrics
+
     versions: dict[str, object] = {name: store.version(name) for name in (*stages.FUNNEL, "latents")}
     trained = {row["experiment"]: row["model_hash"] or "untouched base" for row in trained_model.to_dicts()}
     return {
@@ -131,10 +143,13 @@ def _facts(
         "Evaluation": _told(profile.evaluation),
         "Base": _told(profile.base),
         "Labeller": _told(profile.au_estimator),
-        "Judge": {
-            "who": judge,
-            "model": ", ".join(au_scores["model"].unique().sort()),
-            "fingerprint": ", ".join(au_scores["fingerprint"].unique().sort()),
+        **{
+            f"Judge: {name}": {
+                "model": ", ".join(rows["model"].unique().sort()),
+                "fingerprint": ", ".join(rows["fingerprint"].unique().sort()),
+                "does not read": ", ".join(metrics.left_out(rows)) or None,
+            }
+            for (name,), rows in au_scores.group_by("judge", maintain_order=True)
         },
         "Table versions": versions,
     }
@@ -182,8 +197,8 @@ def every_experiment_is_complete(
     training_set: pl.DataFrame,
     profile: dg.ResourceParam[Profile],
 ) -> dg.AssetCheckResult:
-    """Every experiment was measured on every sample of the protocol (1650), with the same prompts and noise:
-    those that are drawn change with the training set.
+    """Every judge measured every experiment on every sample of the protocol (1650), with the same prompts and
+    noise: those that are drawn change with the training set.
     """
     from assets.experiment.generated_samples import protocol_samples
 
@@ -195,10 +210,11 @@ def every_experiment_is_complete(
         measured = au_scores.filter(
             pl.col("kind").is_in(["individual", "combination"]), experiment=experiment
         )
-        found = set(measured.select(identity).iter_rows())
-        counts[experiment] = len(found)
-        if found != wanted:
-            incomplete.append(experiment)
+        for judge in profile.judges:
+            found = set(measured.filter(judge=judge).select(identity).iter_rows())
+            counts[f"{experiment}, {judge}"] = len(found)
+            if found != wanted:
+                incomplete.append(f"{experiment}, {judge}")
     return stage.check(not incomplete, wanted=len(wanted), incomplete=incomplete, **counts)
 
 
@@ -210,12 +226,13 @@ def every_experiment_is_complete(
 def every_experiment_has_the_same_judge(
     results: pl.DataFrame, au_scores: pl.DataFrame, clip_scores: pl.DataFrame
 ) -> dg.AssetCheckResult:
-    """All experiments were measured by one estimator and one CLIP: numbers of two are not comparable."""
+    """Each judge is one estimator, and one CLIP, in all experiments: numbers of two are not comparable."""
     shown = pl.col("experiment").is_in(results["experiment"].unique().to_list())
     who = pl.format("{} ({})", "model", "fingerprint").unique().sort().alias("who")
+    measured = {name: rows for (name,), rows in au_scores.group_by("judge", maintain_order=True)}
     found: dict[str, list[str]] = {
         name: table.filter(shown).select(who)["who"].to_list()
-        for name, table in (("au_scores", au_scores), ("clip_scores", clip_scores))
+        for name, table in (*measured.items(), ("clip", clip_scores))
     }
     several = any(len(models) > 1 for models in found.values())
     said: dict[str, Any] = {name: ", ".join(models) for name, models in found.items()}

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
+    from provenance.moments import Moment
     from settings.profile import Profile
 
 DEFAULT_PROFILE, DEFAULT_HOME = "miniature", Path(".fineface")
@@ -31,6 +32,13 @@ ProfileName = Annotated[
 Home = Annotated[
     Path,
     typer.Option("--home", envvar="FINEFACE_HOME", help="The one folder that holds all state."),
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        help="As it was: a version (training_set@3, or 3), after a run (its id), or at a time (ISO 8601).",
+    ),
 ]
 Select = Annotated[
     str | None,
@@ -66,7 +74,8 @@ def _expected() -> tuple[type[Exception], ...]:
     from pipelines.labels import NotLabelled
     from pipelines.profiles import ProfileError
     from pipelines.runs import NothingSelected
-    from provenance.why import UnknownSample
+    from provenance.moments import UnknownMoment
+    from provenance.samples import UnknownSample
     from store import StoreError
 
     return (
@@ -76,6 +85,7 @@ def _expected() -> tuple[type[Exception], ...]:
             NothingTrained,
             NotLabelled,
             UnknownSample,
+            UnknownMoment,
             RawDataError,
             StoreError,
         ),
@@ -129,6 +139,23 @@ def existing(home: Path) -> Path:
         close = nearest.hint(place.name, [name for name in beside if name != place.name])
         raise FileNotFoundError(f"there is no home at {place}{close or ': a run makes one'}")
     return place
+
+
+def moment(home: Path, at: str | None) -> Moment:
+    """The tables of `home` as they were at `at`; also after a run that changed no table, of which only
+    Dagster knows when it ended. Raises UnknownMoment."""
+    from provenance.moments import Moment, UnknownMoment
+    from store import Store
+
+    store = Store(home)
+    try:
+        return Moment(store, at)
+    except UnknownMoment:
+        from pipelines import runs
+
+        if at is None or (ended := runs.ended(home, at)) is None:
+            raise
+        return Moment(store, ended)
 
 
 def shown(text: str) -> str:

@@ -2,22 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.command.options import DEFAULT_HOME, Home, existing, say
+from pipelines.command.options import DEFAULT_HOME, At, Home, existing, fail, moment, say, shown
+
+if TYPE_CHECKING:
+    from provenance.story import Paragraph
+    from provenance.why import Trail
+
+STYLES = {"kept": "bold", "told": "bold", "dropped": "bold red", "absent": "dim"}
 
 
 def why(
-    sample_id: Annotated[str, typer.Argument(help="For example affectnet/3/ab12.jpg or disfa/SN001/00012.")],
+    sample: Annotated[
+        str, typer.Argument(help="Its id, the path or name of its file, or the hash of its content.")
+    ],
+    au: Annotated[
+        list[str] | None,
+        typer.Option("--au", help="Only this AU, as in AU4; may be given several times."),
+    ] = None,
+    at: At = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="Also what every version of the training set said of it.")
+    ] = False,
+    every_au: Annotated[
+        bool, typer.Option("--all", help="Also the AUs that are 0 from beginning to end.")
+    ] = False,
     home: Home = DEFAULT_HOME,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, for machines.")] = False,
 ) -> None:
-    """Where a sample's label came from: its row in every stage, and the samples that set its scale."""
-    from provenance import story
+    """Where a sample's labels come from: file, verdicts, readings, every correction and what set its numbers,
+    the trainings that had it and what was measured of them."""
+    import facs
     from provenance.why import why as ask
-    from store import Store
 
-    trail = ask(Store(existing(home)), sample_id)
-    say(trail.as_json() if as_json else story.render(trail))
+    try:
+        aus = [facs.number(name) for name in au] if au else None
+    except ValueError as error:
+        fail(str(error))
+    then = moment(existing(home), at)
+    trail = ask(then.store, sample, then, aus=aus, history=history)
+    if as_json:
+        say(trail.as_json())
+    else:
+        show(trail, every_au or bool(au))
+
+
+def show(trail: Trail, every_au: bool) -> None:
+    """Print a trail for people."""
+    from provenance import story
+
+    head(trail.sample_id, story.verdict(trail), trail.verdict.state)
+    paragraphs(story.tell(trail, every_au))
+
+
+def head(name: str, verdict: str, state: str) -> None:
+    """Print what is told about, and the verdict."""
+    from rich.text import Text
+
+    style = {"kept": "bold green", "dropped": "bold red"}.get(state, "bold yellow")
+    _console().print(Text(shown(name), style="bold"), Text(shown(verdict), style=style), sep="\n")
+
+
+def paragraphs(parts: list[Paragraph]) -> None:
+    """Print what there is to tell, a paragraph a stage."""
+    from rich.text import Text
+
+    console = _console()
+    for part in parts:
+        title = Text(f"\n{shown(part.title)}", style=STYLES[part.mark])
+        console.print(title.append(f", {part.when}" if part.when else "", style="not bold dim"))
+        for line in part.lines:
+            dropped = line.startswith("DROPPED")
+            console.print(
+                Text(
+                    f"  {shown(line)}", style="red" if dropped else STYLES["absent"] * (part.mark == "absent")
+                )
+            )
+
+
+def _console():
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, soft_wrap=True)

@@ -256,7 +256,7 @@ def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
     for judge, wanted in (("labeller", profile.au_estimator), ("second", profile.second_au_estimator)):
         evaluation = profile.evaluation.model_copy(update={"judge": judge})
         judging = profile.model_copy(update={"evaluation": evaluation})
-        table, _, _ = generated_samples.measure(None, Store(tmp_path), judging, samples)
+        table, _, _ = generated_samples.measure(None, Store(tmp_path), judging, judging.judge, samples)
         assert asked.pop() == wanted and table["fingerprint"].to_list() == ["j", "j"]
     assert metrics.left_out(table) == ["AU9"]
     own, others = pl.DataFrame({"fingerprint": ["j"]}), pl.DataFrame({"fingerprint": ["l"]})
@@ -305,11 +305,14 @@ def test_results_of_two_judges_are_not_laid_side_by_side():
     """The judge was changed and only one experiment was measured again."""
     results = pl.DataFrame({"experiment": ["fineface", "sd"]})
     rows = {"experiment": ["fineface", "sd", "removed"], "model": ["a", "a", "b"]}
+    rows["judge"] = ["labeller"] * 3
     same = pl.DataFrame({**rows, "fingerprint": ["1", "1", "2"]})
     other = pl.DataFrame({**rows, "fingerprint": ["3", "1", "2"]})
+    beside = same.with_columns(judge=pl.lit("second"), fingerprint=pl.lit("4"))
+    assert every_experiment_has_the_same_judge(results, pl.concat([same, beside]), same).passed
     assert every_experiment_has_the_same_judge(results, same, same).passed
     found = every_experiment_has_the_same_judge(results, other, same)
-    assert not found.passed and found.metadata["au_scores"].value == "a (1), a (3)"
+    assert not found.passed and found.metadata["labeller"].value == "a (1), a (3)"
     assert not every_experiment_has_the_same_judge(results, same, other).passed
 
 
@@ -322,7 +325,7 @@ def test_guidance_is_chosen_on_validation_prompts(profile, monkeypatch):
         seen.extend(samples["kind"].unique())
         return Answers(samples.with_columns(guidance=pl.lit(guidance), file=pl.lit("x.png")), 3, 4)
 
-    def measure(context, store, profile, samples):
+    def measure(context, store, profile, judge, samples):
         off = error[samples["guidance"][0]]
         measured = [(pl.col(column) + off).alias(f"measured_{column}") for column in facs.COLUMNS]
         return samples.with_columns(measured), 1, 2

@@ -113,7 +113,7 @@ def cosines(frame: pl.DataFrame, value: float) -> pl.DataFrame:
 def table():
     au = {"good": scored(0.9, 0), "same": scored(0.1, 1), "sd": scored(0.1, 2)}
     clip = {"good": cosines(au["good"], 0.8), "sd": cosines(au["sd"], 0.9)}
-    return comparisons.compare(au, clip, [("good", "sd"), ("same", "sd")])
+    return comparisons.compare({"labeller": au}, clip, [("good", "sd"), ("same", "sd")])
 
 
 def row(table, first, kind, metric):
@@ -124,6 +124,16 @@ def test_every_measure_of_every_pair_is_one_family(table):
     assert table.schema == comparisons.COMPARISONS
     assert table.height == 2 * 2 * len(comparisons.AU_METRICS) + 2, "CLIP-I where both have it"
     assert table["p_holm"].to_list() == comparisons.holm(table["p"].to_list())
+
+
+def test_tests_by_another_judge_belong_to_the_same_family(table):
+    au = {"good": scored(0.9, 0), "sd": scored(0.1, 2)}
+    both = comparisons.compare({"labeller": au, "second": au}, {}, [("good", "sd")])
+    assert both.height == 2 * 2 * len(comparisons.AU_METRICS)
+    own, other = (both.filter(judge=judge).drop("judge") for judge in ("labeller", "second"))
+    assert own.equals(other), "they measured the same"
+    assert both["p_holm"].to_list() == comparisons.holm(both["p"].to_list())
+    assert set(table["judge"]) == {"labeller", "clip"}
 
 
 def test_what_is_better_stands_and_what_is_alike_does_not(table):
@@ -141,15 +151,15 @@ def test_other_samples_are_refused(table):
     one, other = scored(0.5, 0), scored(0.5, 1)
     clip = {"a": cosines(one, 0.9), "b": cosines(other, 0.9).head(900)}
     with pytest.raises(ValueError, match="same samples"):
-        comparisons.compare({"a": one, "b": other}, clip, [("a", "b")])
+        comparisons.compare({"labeller": {"a": one, "b": other}}, clip, [("a", "b")])
     with pytest.raises(ValueError, match="same samples"):
-        comparisons.compare({"a": one, "b": other.head(900)}, {}, [("a", "b")])
+        comparisons.compare({"labeller": {"a": one, "b": other.head(900)}}, {}, [("a", "b")])
     same_ids = scored(0.5, 0).with_columns(pl.format("{}, drawn later", "prompt").alias("prompt"))
     with pytest.raises(ValueError, match="prompts and noise"):
-        comparisons.compare({"a": one, "b": same_ids}, {}, [("a", "b")])
+        comparisons.compare({"labeller": {"a": one, "b": same_ids}}, {}, [("a", "b")])
     clip = {"a": cosines(one, 0.9), "b": cosines(same_ids, 0.9)}
     with pytest.raises(ValueError, match="prompts and noise"):
-        comparisons.compare({"a": one.clear(), "b": one.clear()}, clip, [("a", "b")])
+        comparisons.compare({"labeller": {"a": one.clear(), "b": one.clear()}}, clip, [("a", "b")])
 
 
 def test_the_text_says_what_stands(table):
@@ -162,6 +172,6 @@ def test_the_text_says_what_stands(table):
 
 def test_one_prompt_shows_nothing():
     one = {name: scored(gain, 3).filter(prompt_index=0) for name, gain in (("a", 0.9), ("b", 0.1))}
-    found = comparisons.compare(one, {}, [("a", "b")])
+    found = comparisons.compare({"labeller": one}, {}, [("a", "b")])
     assert set(found["p"]) == {1.0} and found["better"].null_count() == found.height
     assert set(found["metric"]) == set(comparisons.AU_METRICS) <= set(metrics.AU_METRICS)

@@ -201,7 +201,7 @@ def page(generated, tmp_path_factory):
         au_scores=AU_SCORES,
         competitor="sd",
         recipe_scores=AU_SCORES,
-        comparisons=comparisons.compare(AU_SCORES, {}, [("fineface", "sd")]),
+        comparisons=comparisons.compare({"labeller": AU_SCORES}, {}, [("fineface", "sd")]),
         over_seeds=seeds.over_seeds(RESULTS, {"fineface": ["fineface", "sd"]}),
         guidance={"fineface": GUIDANCE, "sd": guidance.untried(7.5)},
         floors=["sd"],
@@ -267,9 +267,31 @@ def test_it_says_which_differences_stand(page):
     assert "does not stand" in text and "p < 0.001" in text
 
 
+def test_another_judge_stands_beside_the_first(page):
+    blind = {
+        name: frame.with_columns(
+            pl.lit(None, dtype=pl.Float64).alias("measured_au12"), pl.lit("mediapipe").alias("model")
+        )
+        for name, frame in AU_SCORES.items()
+    }
+    beside = tables.results(blind, None, "sd", None, "second")
+    found = Page(
+        report.render(
+            report.ReportData("x", pl.concat([RESULTS, beside]), AU_SCORES, {"second": blind}, "sd")
+        )
+    )
+    text = re.sub(r"\s+", " ", found.text)
+    assert "By another judge: second" in text and "mediapipe read the same pictures." in text
+    assert "It does not read AU9, AU12" in text and found.open == []
+    assert "By another judge" not in Page(page).text
+    first = beside.filter(experiment="fineface", kind="individual", metric="au_mse_prompted")["value"][0]
+    own = RESULTS.filter(experiment="fineface", kind="individual", metric="au_mse_prompted")["value"][0]
+    assert first != own and tables.short(first) in text and tables.short(own) in text
+
+
 def test_few_prompts_are_said_to_show_nothing(page):
     few = {name: frame.filter(prompt_index=0) for name, frame in AU_SCORES.items()}
-    found = comparisons.compare(few, {}, [("fineface", "sd")])
+    found = comparisons.compare({"labeller": few}, {}, [("fineface", "sd")])
     data = report.ReportData("x", tables.results(few), few, comparisons=found)
     assert "So few prompts can show none." in Page(report.render(data)).text
     assert "So few prompts" not in Page(page).text

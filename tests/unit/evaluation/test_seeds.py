@@ -37,7 +37,7 @@ def test_the_same_seed_twice_is_one_training():
 
 
 def results(values: dict[str, float | None]) -> pl.DataFrame:
-    rows = [(name, "individual", "clip_i", value, None, None, 900) for name, value in values.items()]
+    rows = [(name, "clip", "individual", "clip_i", value, None, None, 900) for name, value in values.items()]
     return pl.DataFrame(rows, schema=tables.RESULTS, orient="row")
 
 

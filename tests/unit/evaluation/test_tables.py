@@ -169,7 +169,7 @@ def test_nothing_measured_is_null(au_scores):
     blind = au_scores["sd"].with_columns(pl.lit(None, dtype=pl.Float64).alias(m) for m in MEASURED)
     found = tables.results({"blind": blind})
     assert value(found, "blind", "individual", "au_mse_prompted_found") == {
-        "experiment": "blind", "kind": "individual", "metric": "au_mse_prompted_found",
+        "experiment": "blind", "judge": "labeller", "kind": "individual", "metric": "au_mse_prompted_found",
         "value": None, "low": None, "high": None, "n": 0,
     }  # fmt: skip
     assert value(found, "blind", "individual", "au_mse_prompted")["value"] == 11.0
