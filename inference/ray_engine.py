@@ -41,14 +41,18 @@ IN_VAIN = 24
 """So many readers die one after another, with no answer in between, before the model is blamed."""
 PATIENCE_SECONDS = 60.0
 """So long nothing is said of actors for which there is no room yet."""
-ON_LOOPBACK = {
-    # Ray on one machine, as it is on macOS and Windows: its servers listen on 127.0.0.1 alone.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+EVERYWHERE = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # An actor without GPUs sees none.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
-"""No statistics are sent; an actor without GPUs sees none."""
-
-
+OF_OUR_OWN = {
+    # One machine, as Ray takes macOS and Windows to be: its servers listen on 127.0.0.1 alone.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # Actors do a run's work; at Ray's niceness of 15 whatever else the machine does would come first.
+    "RAY_worker_niceness": "0",
+}
+"""What Ray reads of the environment when it is imported and started."""
 CLUSTER = "docs/machines.md shows how one is started; engine.address: null takes this machine alone"
 NOTHING = pl.DataFrame(schema={"key": pl.String})
 
@@ -157,8 +161,9 @@ def _given_up(model: Model, request: pl.DataFrame) -> dict[str, Any]:
 class _Pool:
     """At most `most` actors, which are starting, free, or asked."""
 
-    def __init__(self, ray: Any, start: Callable[[], Any], most: int, say: Callable[[str], None]) -> None:
-        self._ray, self._start, self._most, self._say = ray, start, most, say
+    def __init__(self, ray: Any, kind: Any, model: Model, most: int, say: Callable[[str], None]) -> None:
+        self._ray, self._kind, self._most, self._say = ray, kind, most, say
+        self._model = ray.put(model)
         self._starting: dict[Any, Any] = {}
         self._free: list[Any] = []
         self.running: dict[Any, tuple[Any, Share]] = {}
@@ -171,8 +176,8 @@ class _Pool:
             self.running[actor.answers.remote(share.requests)] = actor, share
         there = len(self._starting) + len(self._free) + len(self.running)
         for _ in range(min(self._most - there, len(shares) - len(self._starting))):
-            actor = self._start()
-            self._starting[actor.ready.remote()] = actor
+            actor = self._kind.remote()
+            self._starting[actor.take.remote(self._model)] = actor
 
     def next(self) -> tuple[Share, list[dict[str, Any]], str | None]:
         """What is said next: of a share some answers, and, if its actor died, of what. Neither, of no share
@@ -231,9 +236,8 @@ def _pool(settings: RayEngine, model: Model, shares: int, say: Callable[[str], N
             f"no machine of Ray has {settings.cpus} CPUs and {settings.gpus:g} GPUs for an actor "
             f"(engine.cpus, engine.gpus); all together have {ray.cluster_resources()}"
         )
-    kind = ray.remote(num_cpus=settings.cpus, num_gpus=settings.gpus, max_restarts=0, max_task_retries=0)
-    actor, copied = kind(_Reader), ray.put(model)
-    pool = _Pool(ray, lambda: actor.remote(copied), min(settings.actors or room, shares), say)
+    remote = ray.remote(num_cpus=settings.cpus, num_gpus=settings.gpus, max_restarts=0, max_task_retries=0)
+    pool = _Pool(ray, remote(_Reader), model, min(settings.actors or room, shares), say)
     try:
         yield pool
     finally:
@@ -249,15 +253,13 @@ def _room(settings: RayEngine, resources: dict[str, float]) -> int:
 class _Reader:
     """What an actor is: a copy of a model that answers requests, with its worker if it has one."""
 
-    def __init__(self, model: Any) -> None:
+    def take(self, model: Any) -> None:
+        """Begin with that."""
         worker = getattr(model, "worker", None)
         self._read = model.read
         if worker is not None:
             log = Path(tempfile.mkdtemp(prefix="fineface-")) / f"{worker.environment}.txt"
             self._read = Running(worker, log, print).answers
-
-    def ready(self) -> None:
-        """It has begun."""
 
     def answers(self, requests: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
         """The rows of each half a second together."""
@@ -273,9 +275,9 @@ class _Reader:
 
 def _connected(settings: RayEngine) -> Any:
     """Ray, connected to the cluster, or with one of this machine's own that ends with this process."""
-    os.environ |= QUIET
+    os.environ |= EVERYWHERE
     if settings.address is None:
-        os.environ |= ON_LOOPBACK
+        os.environ |= OF_OUR_OWN
     try:
         import ray
     except ImportError as error:

@@ -107,6 +107,11 @@ def _trained(
             held_out = training_samples(training_set, latents, "validation")
             _write_samples(held_out, store, folder / HELD_OUT_FILE)
             job.write(folder / JOB)
+            if settings.launch is not None:
+                context.log.info(
+                    f"the training waits for the machines of {settings.launch}; on each of the others: "
+                    f"accelerate launch --config_file … --module training {folder / JOB}"
+                )
             _run(context, folder, settings.steps)
     model = folder / "output" / MODEL_FOLDER
     weights = intact(folder, model)

@@ -2,9 +2,11 @@
 chosen."""
 
 import ipaddress
+import os
 import pickle
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
@@ -28,10 +30,13 @@ TWO = {"kind": "ray", "actors": 2}
 
 @pytest.fixture(scope="module")
 def ray():
-    """A Ray of two CPUs, as a small machine has one."""
-    ray = pytest.importorskip("ray")
-    yield ray
-    ray.shutdown()
+    """Imported by the engine, which has something to say before. Its actors find what lies in tests/."""
+    if find_spec("ray") is None:
+        pytest.skip("the extra ray is not installed")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(PROJECT), str(PROJECT / "tests")])
+    yield ray_engine._connected(RayEngine(**TWO))
+    sys.modules["ray"].shutdown()
+    del os.environ["PYTHONPATH"]
 
 
 @pytest.fixture
@@ -40,13 +45,17 @@ def asked(ray, tmp_path):
     store, said = Store(tmp_path / "home"), []
 
     def asked(oracle, count=20, chunk=8, **settings):
-        paths = [f"/{number}" for number in range(count)]
-        requests = pl.DataFrame({"path": paths, "content_hash": [f"{path:032}" for path in paths]})
+        requests = about(count)
         engine = ray_engine.engine(RayEngine(**{**TWO, **settings}), said.append)
         return ask(store, Question("letters", oracle, ANSWER), requests, chunk=chunk, engine=engine)
 
     asked.store, asked.said = store, said
     return asked
+
+
+def about(count):
+    paths = [f"/{number}" for number in range(count)]
+    return pl.DataFrame({"path": paths, "content_hash": [f"{number:032}" for number in range(count)]})
 
 
 @pytest.fixture
@@ -188,8 +197,6 @@ def test_a_lost_machine_loses_and_doubles_nothing(ray, folder, tmp_path):
         cluster.wait_for_nodes()
         settings = RayEngine(kind="ray", address=cluster.address)
         store, said, oracle = Store(tmp_path / "home"), [], Oracle(folder, seconds=0.2)
-        paths = [f"/{number}" for number in range(60)]
-        requests = pl.DataFrame({"path": paths, "content_hash": [f"{path:032}" for path in paths]})
         stream = ray_engine.engine(settings, said.append)
 
         def losing(model, missing, together):
@@ -200,7 +207,7 @@ def test_a_lost_machine_loses_and_doubles_nothing(ray, folder, tmp_path):
                     cluster.remove_node(lost, allow_graceful=False)
                 yield row
 
-        found = ask(store, Question("letters", oracle, ANSWER), requests, chunk=10, engine=losing)
+        found = ask(store, Question("letters", oracle, ANSWER), about(60), chunk=10, engine=losing)
         assert lost not in cluster.worker_nodes and found.asked == 60 and len(said) >= 1
         assert found.frame["letters"].to_list() == [*range(60)]
         assert rows(store).height == rows(store)["key"].n_unique() == 60
