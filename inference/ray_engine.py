@@ -262,15 +262,18 @@ class _Reader:
             self._read = Running(worker, log, print).answers
 
     def answers(self, requests: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
-        """The rows of each half a second together."""
+        """The rows of each half a second together; when the model fails, those that it had given first."""
         rows, sent = [], time.monotonic()
-        for row in self._read(requests):
-            rows.append(row)
-            if time.monotonic() - sent >= TOGETHER_SECONDS:
-                yield rows
-                rows, sent = [], time.monotonic()
-        if rows:
+        try:
+            for row in self._read(requests):
+                rows.append(row)
+                if time.monotonic() - sent >= TOGETHER_SECONDS:
+                    yield rows
+                    rows, sent = [], time.monotonic()
+        except Exception:
             yield rows
+            raise
+        yield rows
 
 
 def _connected(settings: RayEngine) -> Any:

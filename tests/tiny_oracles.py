@@ -3,6 +3,7 @@ this module."""
 
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,3 +46,25 @@ class Oracle:
 def marks(folder: Path) -> dict[str, int]:
     """How often each request was begun."""
     return {place.name: len(list(place.iterdir())) for place in sorted(folder.iterdir())}
+
+
+@dataclass(frozen=True)
+class Script:
+    """A worker as `inference.environments.Worker`, whose script and python are given."""
+
+    script: str
+    settings: dict
+    environment = "script"
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, self.script]
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A model in an environment of its own."""
+
+    worker: Script
+    name = "elsewhere"
+    fingerprint = "f"

@@ -14,9 +14,9 @@ import psutil
 import pytest
 from PIL import Image
 from pydantic import ValidationError
-from tiny_oracles import Oracle, marks
+from tiny_oracles import Elsewhere, Oracle, Script, marks
 
-from inference import asking, questions, ray_engine
+from inference import asking, environments, questions, ray_engine
 from inference.asking import Question, ask
 from inference.needs import Need
 from settings.profile import LocalEngine, RayEngine
@@ -107,6 +107,39 @@ def test_a_picture_that_kills_its_readers_is_set_aside_and_the_run_ends(asked, f
     assert marks(folder)["5"] <= 6
     again = asked(Oracle(folder, kills=("/5",), corrupt=("/6",)))
     assert again.asked == 0 and again.frame.equals(found.frame)
+
+
+WORKER = """
+import os, signal, sys
+sys.path.insert(0, {room!r})
+import answering
+from pathlib import Path
+def load(settings, log):
+    open(Path(settings["folder"]) / f"loaded-{{os.getpid()}}", "w").close()
+    def answers(requests):
+        for one in requests:
+            if one["path"] == settings["kills"]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield {{"key": one["key"], "letters": int(one["path"][1:]), "reader": os.getpid()}}
+    return answers
+answering.serve(load)
+"""
+
+
+def test_workers_of_other_environments_are_kept_by_actors_and_may_be_killed(asked, folder, tmp_path):
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER.format(room=str(environments.HERE)))
+
+    def model(kills):
+        return Elsewhere(Script(str(script), {"folder": str(folder), "kills": kills}))
+
+    found = asked(model(None), count=24, chunk=4)
+    assert found.frame["letters"].to_list() == [*range(24)] and asked.said == []
+    assert len(list(folder.iterdir())) <= 2, "a worker for each share"
+    killing = asked(model("/26"), count=30, chunk=4)
+    assert killing.frame["letters"].to_list() == [n if n != 26 else None for n in range(30)]
+    assert killing.frame["reason_code"][26] == "kills_worker"
+    assert not [one for one in psutil.process_iter(["cmdline"]) if str(script) in (one.info["cmdline"] or ())]
 
 
 def test_a_model_that_kills_whoever_has_it_is_blamed_itself(asked, folder, monkeypatch):
