@@ -9,6 +9,7 @@ from pathlib import Path
 import jinja2
 import polars as pl
 
+import picture_files
 from inference.images import ImageError, load
 from store import file_system
 
@@ -52,6 +53,7 @@ def write(
     path: Path, rows: pl.DataFrame, questions: Mapping[str, str], thresholds: Mapping[str, float]
 ) -> Path:
     """Write the page of `rows` (a photorealism table with `margin`), pictures inside, in one step; `path`."""
+    file_system.fetch(picture_files.parted(path)[0] for path in rows["path"])
     shown = [
         {**row, "picture": _inline(row["path"]), "quoted": shlex.quote(row["sample_id"])}
         for row in rows.to_dicts()

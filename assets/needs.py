@@ -11,7 +11,7 @@ from typing import Any
 
 from inference.needs import Need, disk
 from settings.profile import Profile, RayEngine, SidecarCaptions, VouchedPhotorealism
-from store import Store
+from store import Store, file_system
 
 NOT_SET = "${"
 """How a path begins whose environment variable is not set; that is a need of its own."""
@@ -42,7 +42,10 @@ def _raw(source: str) -> Needs:
         if folder is None or str(folder).startswith(NOT_SET):
             return
         what, how = f"raw.{source}: {folder}", f"docs/data.md shows its layout; `fineface inspect {folder}`"
-        if folder.is_dir():
+        if file_system.is_elsewhere(folder):
+            empty = "nothing lies there" * (not file_system.find(folder, "*"))
+            yield Need(f"raw.{source}: {file_system.address(folder)}", empty, "docs/data.md shows its layout")
+        elif folder.is_dir():
             yield Need(what, _unlike(source, folder), how)
         elif profile.raw_writer is not None and not folder.exists():
             yield Need(f"{what} (written by the run)")
@@ -82,7 +85,7 @@ def _frames(folder: Path, home: Path) -> int:
     from curation.sources import disfa, video
 
     videos = [path for path in folder.glob("*/*") if path.suffix.lower() in disfa.VIDEO_SUFFIXES]
-    done = len(list((home / "files" / "videos").glob("*")))
+    done = len(file_system.find(home / "files" / "videos", "*"))
     return sum(video.forecast(path) for path in sorted(videos)[done:])
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import polars as pl
 from PIL import Image, ImageDraw
 
+import picture_files
 from assets import stage
 from inference.images import ImageError, load, png
+from store import file_system
 
 TILE, COLUMNS, SHOWN = 96, 8, 24
 
@@ -18,6 +20,7 @@ def contact_sheet(paths: Sequence[str], titles: Sequence[str] = ()) -> bytes:
     """The pictures in `paths` in rows of eight, 96 px each, with a short title below each if given; PNG
     bytes.
     """
+    file_system.fetch(picture_files.parted(path)[0] for path in paths)
     below = 14 if titles else 0
     rows = max(1, -(-len(paths) // COLUMNS))
     sheet = Image.new("RGB", (TILE * min(COLUMNS, max(1, len(paths))), (TILE + below) * rows), "white")

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 import polars as pl
 
+import picture_files
 import reasons
 from reasons import Reason
-from store import ComputeError, Memo, Progress, Store
+from store import ComputeError, Memo, Progress, Store, file_system
 from store.hashing import fingerprints
 
 CONTENT = "content_hash"
@@ -121,6 +122,7 @@ def ask(
     def answers(missing: pl.DataFrame) -> Iterator[dict[str, Any]]:
         if "file" in missing.columns:
             missing = store.located(missing)
+            file_system.fetch(picture_files.parted(path)[0] for path in missing["path"].drop_nulls())
         contents = dict(missing.select("key", CONTENT).iter_rows()) if CONTENT in missing.columns else {}
         left = set(missing["key"])
         with closing(engine(question.model, missing, together)) as stream:  # type: ignore[type-var]

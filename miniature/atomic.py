@@ -36,6 +36,6 @@ def write_whole(path: Path, content: bytes) -> None:
     file_system.write(path, content)
 
 
-def sole_writer(folder: Path) -> AbstractContextManager[int]:
+def sole_writer(folder: Path) -> AbstractContextManager[int | None]:
     """Wait for, then hold, the lock of `folder`; the system frees it if the process dies."""
     return sole(folder / ".lock")

@@ -16,7 +16,7 @@ from assets import stage
 from pipelines import automation, jobs, profiles
 from pipelines.resources import StageTables
 from settings.profile import Profile
-from store import Store
+from store import Store, file_system
 
 DEFAULT_PROFILE, DEFAULT_HOME = "miniature", ".fineface"
 
@@ -28,7 +28,7 @@ def build(profile: Profile, home: Path) -> dg.Definitions:
     experiments = dg.StaticPartitionsDefinition(sorted(profile.experiments))
     found = assets.load(experiments)
     places = {str(folder): f"${{{name}}}" for name, folder in raw.items()}
-    places |= {str(home): "${home}", str(profiles.PROJECT): "${project}"}
+    places |= {str(file_system.own(home)): "${home}", str(profiles.PROJECT): "${project}"}
     settled = stage.decided_by(profile, places)
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: automation.on_real_change(settled(spec)), found.assets),
@@ -45,8 +45,9 @@ def build(profile: Profile, home: Path) -> dg.Definitions:
 
 
 def home_folder(home: str | os.PathLike | None = None) -> Path:
-    """`home`, else FINEFACE_HOME, else `.fineface` in the working directory; absolute."""
-    return Path(home or os.environ.get("FINEFACE_HOME") or DEFAULT_HOME).expanduser().absolute()
+    """`home`, else FINEFACE_HOME, else `.fineface` in the working directory; absolute, or standing for an
+    address."""
+    return file_system.place(home or os.environ.get("FINEFACE_HOME") or DEFAULT_HOME)
 
 
 @dg.definitions

@@ -6,7 +6,6 @@ What is printed lives in `pipelines.console`.
 from __future__ import annotations
 
 import os
-import platform
 import re
 import threading
 import uuid
@@ -19,7 +18,6 @@ from importlib import import_module
 from pathlib import Path
 
 import dagster as dg
-import psutil
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.events.log import EventLogEntry
 
@@ -27,7 +25,9 @@ from pipelines import definitions, jobs
 from pipelines.profiles import ProfileError
 from settings import nearest
 from settings.profile import Profile
+from store import file_system
 from store.file_system import make_folder
+from store.lock import alive, this_process
 
 PROCESS_TAG = "fineface/process"
 INTERRUPTED = dg.DagsterExecutionInterruptedError.__name__
@@ -82,7 +82,8 @@ class NothingSelected(ValueError):
 
 @contextmanager
 def instance(home: Path) -> Iterator[DagsterInstance]:
-    """The Dagster instance of `home`, at `home/dagster`; the one that the UI shows."""
+    """Dagster's instance of `home`, at `home/dagster`; the one that the UI shows. That of a home in a bucket
+    lies on this machine: runs and events are a database."""
     folder = dagster_home(home)
     with DagsterInstance.from_config(str(folder)) as opened:
         yield opened
@@ -90,7 +91,7 @@ def instance(home: Path) -> Iterator[DagsterInstance]:
 
 def dagster_home(home: Path) -> Path:
     """`home/dagster` with its dagster.yaml; also put into the environment, for child processes."""
-    folder = make_folder(home / "dagster")
+    folder = make_folder(file_system.own(home) / "dagster")
     config = folder / "dagster.yaml"
     if not config.exists():
         config.write_text(DAGSTER_YAML, encoding="utf-8")
@@ -265,33 +266,14 @@ def _close(opened: DagsterInstance, run: DagsterRun) -> None:
     opened.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
-def this_process() -> str:
-    """A name of this process that no later one has: host, process id, start time."""
-    return _name(psutil.Process())
-
-
-def alive(process: str) -> bool:
-    """Whether the process so named still runs; true for another host's, of which nothing is known."""
-    host, pid, _ = process.rsplit(":", 2)
-    if host != platform.node():
-        return True
-    try:
-        return _name(psutil.Process(int(pid))) == process
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _name(process: psutil.Process) -> str:
-    return f"{platform.node()}:{process.pid}:{process.create_time():.2f}"
-
-
 def write_raw_data(profile: Profile) -> list[Path]:
     """Call the profile's `raw_writer`, if it has one and a raw folder is absent; the folders written.
 
     It is called with the folder above the raw folders and leaves alone what is there. Raises ProfileError for
     a writer that is none of the project's own.
     """
-    absent = [folder for _, folder in profile.raw if folder is not None and not folder.exists()]
+    given = [folder for _, folder in profile.raw if folder is not None]
+    absent = [folder for folder in given if not (file_system.is_elsewhere(folder) or folder.exists())]
     if profile.raw_writer is None or not absent:
         return []
     write = writer(profile.raw_writer)

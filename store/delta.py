@@ -73,7 +73,7 @@ class Delta:
             return None
         with self._readable():
             try:
-                return DeltaTable(self.folder.as_uri(), version=version)
+                return DeltaTable(file_system.uri(self.folder), version=version)
             except TableNotFoundError:
                 # A writer killed in its very first commit leaves a log folder without a commit.
                 if not file_system.find(log, "0*.json") and not file_system.find(log, "0*.parquet"):
@@ -140,6 +140,7 @@ class Delta:
                     )
         if not files:
             return pl.LazyFrame(schema=schema)
+        file_system.fetch(file.path for file in files)
         return pl.scan_parquet(
             [file.path for file in files],
             schema=columns,
@@ -157,7 +158,7 @@ class Delta:
         if (seen := (file.path, *state)) in _SOUND:
             return True
         with self._readable():
-            content = file_system.read(file.path)
+            content = file_system.local(file.path).read_bytes()
         try:
             with self._readable():
                 rows = pl.read_parquet(io.BytesIO(content))
@@ -208,7 +209,7 @@ class Delta:
         make_folder(self.folder)
         schema_mode = "overwrite" if overwrite and table is not None else "merge" if new_columns else None
         write_deltalake(  # type: ignore[call-overload]
-            self.folder.as_uri() if table is None else table,
+            file_system.uri(self.folder) if table is None else table,
             frame,
             mode="error" if table is None else "overwrite" if overwrite else "append",
             schema_mode=schema_mode,
@@ -222,7 +223,7 @@ class Delta:
                 custom_metadata=dict(metadata or {}), max_commit_retries=0 if overwrite else None
             ),
         )
-        return table if table is not None else DeltaTable(self.folder.as_uri())
+        return table if table is not None else DeltaTable(file_system.uri(self.folder))
 
     def history(self, table: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
         """The commits as deltalake gives them, newest first."""

@@ -25,6 +25,10 @@ class HomeError(StoreError, ValueError):
     """A home that cannot be used: its path cannot be addressed, or it cannot be written to."""
 
 
+class Unreachable(StoreError, OSError):
+    """A bucket that does not answer, is not there, or refuses these credentials."""
+
+
 class Locked(StoreError):
     """A lock that another process holds for longer than was to be waited."""
 

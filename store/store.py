@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from os import PathLike, path
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,14 @@ class Store:
     """
 
     def __init__(self, home: str | PathLike, raw: Mapping[str, str | PathLike] | None = None) -> None:
-        self.home = Path(path.abspath(home))
+        self.home = file_system.place(home)
         self.on_read: Callable[[str, int], None] | None = None
         """Called with stage and version whenever a table is read: for who keeps account of what was."""
-        self.raw = {kind: Path(path.abspath(folder)) for kind, folder in (raw or {}).items()}
+        self.raw = {kind: file_system.place(folder) for kind, folder in (raw or {}).items()}
         if odd := sorted(set("%[]#?\\") & set(str(self.home))):
-            raise HomeError(f"a store cannot live in {self.home}: its path contains {' '.join(odd)}")
+            raise HomeError(
+                f"a store cannot live in {file_system.address(self.home)}: its path contains {' '.join(odd)}"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """What goes to another process: not the account of who reads in this one."""
@@ -217,7 +219,7 @@ class Store:
 
     def cache(self, name: str, schema: Mapping[str, pl.DataType] | None = None) -> Memo:
         """A memo of what is true on this machine only, such as which file has which content."""
-        return Memo(self.home / "cache" / _checked(name, "cache"), name, schema)
+        return Memo(file_system.own(self.home) / "cache" / _checked(name, "cache"), name, schema)
 
     def files(self, kind: str) -> Files:
         """The content-named files of `kind`."""
@@ -274,6 +276,7 @@ class Store:
     def _hash_files(self, paths: Sequence[Path]) -> list[str | None]:
         from store.hash_cache import HashCache
 
+        file_system.fetch(paths)
         return HashCache(self).hash_readable_files(paths)
 
     def _stage(self, stage: str) -> Delta:

@@ -25,7 +25,8 @@ def intact(folder: Path, model: Path | None = None) -> str | None:
         if model is None and not note:
             return None
         named, _, expected = note.partition(" ")
-        found = hash_folder(folder / named if named else model or folder, ["**/*.safetensors"])
+        weights = folder / named if named else model or folder
+        found = hash_folder(file_system.local(weights), ["**/*.safetensors"])
     except (OSError, ValueError) as error:
         raise CorruptFile(f"{folder} cannot be read ({error}); 'fineface repair' sets it aside") from error
     if model is not None and not note:

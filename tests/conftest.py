@@ -1,6 +1,7 @@
 """Shared by all tests: no progress bars, few threads, and the tiny world, made once a session."""
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,35 @@ def world(tmp_path_factory) -> World:
     folder = tmp_path_factory.mktemp("world")
     models, raw = tiny_world.write_models(folder / "models"), tiny_world.write_raw(folder / "raw")
     return World(models, raw, tiny_world.write_profile(folder / "tiny.yaml", models, raw))
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory) -> Iterator[dict[str, str]]:
+    """The variables by which a running S3 server is reached."""
+    import object_server
+
+    with object_server.running(tmp_path_factory.mktemp("objects")) as variables:
+        yield variables
+
+
+@pytest.fixture
+def machine(object_store, tmp_path, monkeypatch) -> Iterator[Callable[[str], Path]]:
+    """Makes this process, and those it starts, another machine, which shares nothing with the others but the
+    bucket: its copies lie in a folder of their own. Gives the path that stands for this test's place there.
+    """
+    from store import file_system, objects
+
+    for name, value in object_store.items():
+        monkeypatch.setenv(name, value)
+    objects._bucket.cache_clear()
+
+    def become(name: str) -> Path:
+        monkeypatch.setattr(objects, "CACHE", tmp_path / name)
+        monkeypatch.setenv("FINEFACE_CACHE", str(tmp_path / name))
+        return file_system.place(f"s3://bucket/{tmp_path.name}")
+
+    yield become
+    objects._bucket.cache_clear()
 
 
 def pytest_runtest_setup(item):

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 import methods  # noqa: F401  (registers their settings)
 from settings.base import OPERATIONAL, UNKNOWN_KEY, Settings, identity
 from settings.experiment import LoopSettings, MethodTrain, TrainSettings
+from store import file_system
 from store.hashing import fingerprint, hash_frame
 
 CODE_VERSION = "2"
@@ -89,8 +90,7 @@ class TrainingJob(Settings):
 
     def write(self, path: Path | str) -> None:
         """Write the job as JSON."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(self.model_dump_json(indent=2) + "\n")
+        file_system.write(Path(path), self.model_dump_json(indent=2) + "\n")
 
     def key(self, data: str) -> str:
         """Hash of all that decides the trained model: the job's identity, the code that trains, and `data`,

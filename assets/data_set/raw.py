@@ -12,7 +12,7 @@ from curation import frames, training_set
 from curation.sources import affectnet, disfa, folder
 from reasons import Kind
 from settings.profile import Profile
-from store import HashCache, Store
+from store import HashCache, Store, file_system
 
 
 @stage.asset(code_version="2", kinds={"polars"})
@@ -20,7 +20,7 @@ def raw_affectnet(
     context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Profile]
 ) -> dg.MaterializeResult:
     """AffectNet: one row a line of its lists (2017 release, unpacked or in RAR parts), or one a crop."""
-    raw = profile.raw.affectnet
+    raw = _here(context, profile.raw.affectnet)
     if raw is None:
         return _not_used(store)
     table = affectnet.read(
@@ -42,7 +42,7 @@ def raw_disfa(
     """DISFA: one row a labelled frame, extracted into the store; of frames without an active AU about a
     tenth.
     """
-    raw = profile.raw.disfa
+    raw = _here(context, profile.raw.disfa)
     if raw is None:
         return _not_used(store)
     found: list[str] = []
@@ -68,13 +68,23 @@ def raw_disfa(
 
 
 @stage.asset(code_version="1", kinds={"polars"})
-def raw_folder(store: dg.ResourceParam[Store], profile: dg.ResourceParam[Profile]) -> dg.MaterializeResult:
+def raw_folder(
+    context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Profile]
+) -> dg.MaterializeResult:
     """Any folder of portraits, with the captions that lie beside them."""
-    raw = profile.raw.folder
+    raw = _here(context, profile.raw.folder)
     if raw is None:
         return _not_used(store)
     found = folder.read(raw, HashCache(store).hash_readable_files, store.memo("probes"))
     return _described(store, found, raw)
+
+
+def _here(context: dg.AssetExecutionContext, raw: Path | None) -> Path | None:
+    """The folder of raw data; one in a bucket is first brought up to date here."""
+    if raw is not None and file_system.is_elsewhere(raw):
+        context.log.info(f"fetching what is new in {file_system.address(raw)}")
+        file_system.local(raw)
+    return raw
 
 
 def _not_used(store: Store) -> dg.MaterializeResult:

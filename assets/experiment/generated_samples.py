@@ -13,7 +13,7 @@ from assets import calls, pictures, stage
 from assets.data_set.au_annotation import annotate
 from inference import questions
 from settings.profile import AUEstimator, Profile
-from store import Store
+from store import Store, file_system
 from store.trained import intact
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def generator(store: Store, profile: Profile, trained: Mapping[str, Any]) -> "Ge
     if trained["folder"] is not None:
         folder = store.home / trained["folder"]
         intact(folder.parents[1])
-        load = partial(methods.registry.load, settings=experiment.train, folder=folder)
+        load = partial(methods.registry.load, settings=experiment.train, folder=file_system.local(folder))
     model = {"install": load, "model_hash": trained["model_hash"], "arguments": experiment.sample.arguments}
     return _generator(profile, experiment.sample, model)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from assets.calls import LOG_SHARE
 from inference import child
 from settings.base import identity
 from settings.profile import Profile
-from store import CorruptFile, Store
+from store import CorruptFile, Store, file_system
 from store.file_system import draft
 from store.hashing import fingerprint, hash_frame
 from store.lock import sole
@@ -37,7 +38,7 @@ SCHEMA = {
 }
 ADAPTERS = Path("files") / "adapters"
 PROJECT = Path(__file__).resolve().parents[2]
-JOB = "job.json"
+JOB, OUTPUT, CHECKPOINTS = "job.json", "output", "checkpoints"
 
 
 def build(
@@ -101,21 +102,25 @@ def _trained(
     key = _key(job, samples, latents)
     folder = store.home / ADAPTERS / key
     with sole(folder / "lock"):
-        known = (folder / "output" / RESULT_FILE).exists()
+        known = file_system.size(folder / OUTPUT / RESULT_FILE) is not None
         if not known:
-            _write_samples(samples, store, folder / SAMPLES_FILE)
+            here = file_system.own(folder)
+            _take_over(folder / OUTPUT, here / OUTPUT)
+            _write_samples(samples, store, here / SAMPLES_FILE)
             held_out = training_samples(training_set, latents, "validation")
-            _write_samples(held_out, store, folder / HELD_OUT_FILE)
-            job.write(folder / JOB)
+            _write_samples(held_out, store, here / HELD_OUT_FILE)
+            for place in {here, folder}:
+                job.write(place / JOB)
             if settings.launch is not None:
                 context.log.info(
                     f"the training waits for the machines of {settings.launch}; on each of the others: "
-                    f"accelerate launch --config_file … --module training {folder / JOB}"
+                    f"accelerate launch --config_file … --module training {here / JOB}"
                 )
-            _run(context, folder, settings.steps)
-    model = folder / "output" / MODEL_FOLDER
+            _run(context, here, folder, settings.steps)
+            file_system.publish(here / OUTPUT, folder / OUTPUT)
+    model = folder / OUTPUT / MODEL_FOLDER
     weights = intact(folder, model)
-    result = json.loads((folder / "output" / RESULT_FILE).read_text())
+    result = json.loads(file_system.read(folder / OUTPUT / RESULT_FILE))
     row = {
         "folder": model.relative_to(store.home).as_posix(),
         "model_hash": fingerprint(
@@ -132,7 +137,7 @@ def _trained(
         "steps_trained": 0 if known else settings.steps,
         "steps_reused": settings.steps if known else 0,
         "training_seconds": result.get("seconds"),
-        "job": dg.MetadataValue.path(folder / JOB),
+        "job": dg.MetadataValue.path(file_system.address(folder / JOB)),
         **_pictures(folder),
     }
 
@@ -193,12 +198,26 @@ def _job(profile: Profile, settings: Any) -> "TrainingJob":
     )
 
 
-def _run(context: dg.AssetExecutionContext, folder: Path, steps: int) -> None:
-    """Run the training, logging its progress every few percent, with loss curve and samples as it goes."""
+def _take_over(elsewhere: Path, here: Path) -> None:
+    """Where a training that is kept elsewhere came further than this machine's copy of it, that is copied."""
+    if here == elsewhere:
+        return
+    reached = [
+        max((step.name for step in file_system.find(place / CHECKPOINTS, "step-*")), default="")
+        for place in (elsewhere, here)
+    ]
+    if reached[0] > reached[1]:
+        shutil.rmtree(here, ignore_errors=True)
+        shutil.copytree(file_system.local(elsewhere), here)
+
+
+def _run(context: dg.AssetExecutionContext, folder: Path, kept: Path, steps: int) -> None:
+    """Run the training in `folder`, logging its progress every few percent, with loss curve and samples as it
+    goes. Where what is kept lies elsewhere, each checkpoint is brought there."""
     command = [sys.executable, "-m", "training", str(folder / JOB)]
     paths = filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    logged, sheets = 0, _sheets(folder)
+    logged, sheets, checkpoints = 0, _sheets(folder), _checkpoints(folder)
     try:
         for line in child.lines(command, folder / "log.txt", environment):
             event = _event(line)
@@ -210,6 +229,9 @@ def _run(context: dg.AssetExecutionContext, folder: Path, steps: int) -> None:
                     f"training: step {step:,} of {steps:,}, loss {event['loss']:.4f}{held_out}, "
                     f"{event['samples_per_second']:.3g} samples a second, {event['eta']:.0f} s left"
                 )
+            if (written := _checkpoints(folder)) != checkpoints:
+                checkpoints = written
+                file_system.publish(folder / OUTPUT, kept / OUTPUT)
             if (drawn := _sheets(folder)) != sheets:
                 sheets = drawn
                 context.log_event(
@@ -245,18 +267,22 @@ def _pictures(folder: Path) -> dict[str, Any]:
         found["held_out_loss"] = held_out["loss"].last() if held_out.height else None
     pictures = _sheets(folder)
     if pictures:
-        found["samples"] = stage.picture(pictures[-1].read_bytes(), pictures[-1].stem)
+        found["samples"] = stage.picture(file_system.read(pictures[-1]), pictures[-1].stem)
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _sheets(folder: Path) -> list[Path]:
-    return sorted((folder / "output" / "samples").glob("*.png"))
+    return file_system.find(folder / OUTPUT / "samples", "*.png")
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return file_system.find(folder / OUTPUT / CHECKPOINTS, "step-*")
 
 
 def losses(folder: Path) -> pl.DataFrame:
     """step, loss and held_out_loss (often null) of the training in `folder`, as far as it came."""
-    path = folder / "output" / "progress.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
+    path = folder / OUTPUT / "progress.jsonl"
+    lines = file_system.read(path).decode().splitlines() if file_system.size(path) is not None else []
     events = [event for event in map(_event, lines) if event.get("loss") is not None]
     points = [(event["step"], event["loss"], event.get("held_out_loss")) for event in events]
     schema = {"step": pl.Int64, "loss": pl.Float64, "held_out_loss": pl.Float64}

@@ -15,6 +15,7 @@ import av
 from PIL import Image
 
 from curation.frames import HashFiles
+from store import file_system
 
 DECODER_VERSION = 2
 """Part of the index name: raise it when `decode` gives other frames or numbers."""
@@ -86,17 +87,14 @@ def decode(
         video.problem, video.replaced = "was replaced while it was decoded, run again", True
         return video
     say(f"decoded {path.name}: it {video.problem or f'gives {len(video.names)} frames'}")
-    index.mkdir(parents=True, exist_ok=True)
-    unfinished = entry.with_suffix(f".{os.getpid()}.tmp")
-    unfinished.write_text(json.dumps(asdict(video)))
-    unfinished.replace(entry)
+    file_system.write(entry, json.dumps(asdict(video)))
     return video
 
 
 def _remembered(entry: Path, files: Files) -> Video | None:
     """What the index says, None if it is missing, damaged, or some of its frames are gone or damaged."""
     with suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
-        known = Video(**json.loads(entry.read_text()))
+        known = Video(**json.loads(file_system.read(entry)))
         known.names = {int(number): name for number, name in known.names.items()}
         if not files.lost(known.names.values()):
             return known

@@ -150,7 +150,7 @@ def _interpreter() -> str:
     raise EnvironmentUnavailable(f"these environments need {PYTHON}, which is not on the PATH")
 
 
-def _sole(place: Path) -> AbstractContextManager[int]:
+def _sole(place: Path) -> AbstractContextManager[int | None]:
     """One maker at a time; a second waits and finds it made."""
     return sole(place.with_name(f"{place.name}.lock"))
 

@@ -31,7 +31,9 @@ ProfileName = Annotated[
 ]
 Home = Annotated[
     Path,
-    typer.Option("--home", envvar="FINEFACE_HOME", help="The one folder that holds all state."),
+    typer.Option(
+        "--home", envvar="FINEFACE_HOME", help="Where all state lies: a folder, or s3://bucket/prefix."
+    ),
 ]
 At = Annotated[
     str | None,
@@ -99,26 +101,31 @@ def load(profile: str, home: Path, keep_unset: bool = False) -> tuple[Profile, P
     to list. Raises ProfileError, and StoreError or OSError for a home in which nothing can be kept.
     """
     from pipelines import profiles
+    from store import file_system
 
     place = usable(home)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     named = profile if profile in profiles.names() else str(Path(profile).expanduser().absolute())
-    os.environ |= {"FINEFACE_PROFILE": named, "FINEFACE_HOME": str(place)}
+    os.environ |= {"FINEFACE_PROFILE": named, "FINEFACE_HOME": file_system.address(place)}
     return profiles.load(profile, place, (lambda name: f"${{{name}}}") if keep_unset else None), place
 
 
 def usable(home: Path) -> Path:
-    """`home` as an absolute path, if a home can be there. Creates nothing. Raises StoreError for a path that
-    tables cannot have, and OSError for one below a file or that cannot be written to.
+    """`home` as an absolute path (of an address, the path that stands for it), if a home can be there.
+    Creates nothing. Raises StoreError for a path that tables cannot have and for a bucket that cannot be
+    reached, and OSError for a path below a file or that cannot be written to.
     """
-    from store import Store, StoreError
+    from store import Store, StoreError, file_system
 
-    place = home.expanduser().absolute()
+    place = file_system.place(home)
     try:
         Store(place)
     except ValueError as error:
         raise StoreError(str(error)) from None
+    if file_system.is_elsewhere(place):
+        file_system.find(place, "*")
+        return place
     there = next(folder for folder in (place, *place.parents) if folder.exists())
     if not there.is_dir():
         raise NotADirectoryError(f"a home cannot be at {place}: {there} is a file")
@@ -130,10 +137,14 @@ def usable(home: Path) -> Path:
 def existing(home: Path) -> Path:
     """`home` as an absolute path, if something is kept there. Raises FileNotFoundError."""
     from settings import nearest
+    from store import file_system
 
     place = usable(home)
     kept = ("tables", "memo", "dagster", "files")
-    if not any((place / folder).is_dir() for folder in kept):
+    if file_system.is_elsewhere(place):
+        if not file_system.find(place, "*"):
+            raise FileNotFoundError(f"there is no home at {file_system.address(place)}: a run makes one")
+    elif not any((place / folder).is_dir() for folder in kept):
         near = place.parent.iterdir() if place.parent.is_dir() else ()
         beside = [path.name for path in near if any((path / folder).is_dir() for folder in kept)]
         close = nearest.hint(place.name, [name for name in beside if name != place.name])

@@ -39,6 +39,7 @@ def run(
     settings, place = load(profile, home, keep_unset=not anyway)
     from pipelines import preflight, runs
     from pipelines.console import Console
+    from store.file_system import address
 
     planned = runs.plan(settings, place, select, experiment or ())
     if not anyway:
@@ -46,9 +47,9 @@ def run(
         if said := preflight.text(found):
             say(said)
         if missing := sum(one.missing for one in found):
-            fail(f"\n{missing} missing: nothing was computed (profile {profile}, home {place})")
+            fail(f"\n{missing} missing: nothing was computed (profile {profile}, home {address(place)})")
     console = Console(say=say, verbose=verbose)
-    say(f"fineface · profile {profile} · home {place}")
+    say(f"fineface · profile {profile} · home {address(place)}")
     for folder in runs.write_raw_data(settings):
         say(f"wrote the raw data in {folder}")
     with runs.instance(place) as instance:
@@ -75,7 +76,7 @@ def _what_helps(causes: Collection[str]) -> str:
 
 def _results(home: Path, now: bool) -> None:
     """Print the results if this run made them, else say from when they are."""
-    from store import Store
+    from store import Store, file_system
 
     store = Store(home)
     if store.version("results") is None:
@@ -93,5 +94,5 @@ def _results(home: Path, now: bool) -> None:
     if store.version("comparisons") is not None:
         say("\n" + comparisons.text(store.read("comparisons")))
     report = home / "report.html"
-    if report.exists():
-        say(f"\nreport: {report}")
+    if file_system.size(report) is not None:
+        say(f"\nreport: {file_system.address(report)}")

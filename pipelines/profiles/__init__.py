@@ -15,6 +15,7 @@ import methods  # noqa: F401  (their settings are declared)
 from settings import nearest
 from settings.base import UNKNOWN_KEY
 from settings.profile import Profile
+from store import file_system
 
 FOLDER = Path(__file__).parent
 PROJECT = FOLDER.resolve().parent.parent
@@ -38,8 +39,9 @@ def names() -> list[str]:
 def load(name: str, home: Path, unset: Callable[[str], str] | None = None) -> Profile:
     """The profile `name` (one of `names()`, or the path of a YAML file) with `${…}` expanded.
 
-    `${home}` is `home`, `${project}` the folder of the packages, `${profile}` the folder of the YAML file
-    that says it, `${NAME}` the environment variable NAME, `${NAME:-text}` the same with a default. A profile
+    `${home}` is `home` (of one in a bucket, what of it is this machine's), `${project}` the folder of the
+    packages, `${profile}` the folder of the YAML file that says it, `${NAME}` the environment variable NAME,
+    `${NAME:-text}` the same with a default. Raw folders may be addresses, s3://bucket/prefix. A profile
     with `extends` changes single keys of another; one that names another provider, method or kind starts that
     section afresh, and an experiment set to null is removed. `unset` says, of a variable that is not set,
     what stands in its place, for a reader who does not need its value. Raises ProfileError, naming file and
@@ -50,6 +52,8 @@ def load(name: str, home: Path, unset: Callable[[str], str] | None = None) -> Pr
     for path, content in reversed(files):
         merged = _merge(merged, _expand(content, lambda key, match, p=path: _folder(match, p)))
     merged = _expand(merged, lambda key, match: _value(key, match, home, files, unset))
+    if isinstance(raw := merged.get("raw"), dict):
+        merged["raw"] = {name: _from_bucket(folder) for name, folder in raw.items()}
     experiments = merged.get("experiments")
     if isinstance(experiments, dict):
         merged["experiments"] = {key: value for key, value in experiments.items() if value is not None}
@@ -58,6 +62,10 @@ def load(name: str, home: Path, unset: Callable[[str], str] | None = None) -> Pr
     except ValidationError as error:
         problems = [_explain(problem, merged, files) for problem in error.errors()]
         raise ProfileError("\n".join(problems)) from None
+
+
+def _from_bucket(folder: Any) -> Any:
+    return file_system.place(folder) if file_system.is_address(str(folder)) else folder
 
 
 def _files(name: str) -> list[File]:
@@ -137,7 +145,7 @@ def _value(
     unset: Callable[[str], str] | None,
 ) -> str:
     variable, default = match.groups()
-    own = {"home": str(home), "project": str(PROJECT)}
+    own = {"home": str(file_system.own(home)), "project": str(PROJECT)}
     found = own.get(variable) or os.environ.get(variable) or default or (unset and unset(variable))
     if found is None:
         path = _origin(key, files)

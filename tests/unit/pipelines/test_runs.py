@@ -15,6 +15,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from pipelines import definitions, profiles, runs
 from store import Store
+from store.lock import process_name
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +141,7 @@ def test_a_run_killed_while_another_waits_gives_its_place_up(tmp_path, instance,
     """The other process holds the pool and dies only after this run has begun to wait."""
     monkeypatch.setattr(runs, "WATCH_SECONDS", 0.2)
     holder = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    tags = {runs.PROCESS_TAG: runs._name(psutil.Process(holder.pid))}
+    tags = {runs.PROCESS_TAG: process_name(psutil.Process(holder.pid))}
     run_id = create_run_for_test(instance, job_name="x", status=DagsterRunStatus.STARTED, tags=tags).run_id
     storage = instance.event_log_storage
     storage.initialize_concurrency_limit_to_default("gpu")

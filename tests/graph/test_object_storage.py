@@ -1,0 +1,86 @@
+"""The whole graph in the tiny world with its home in a bucket, on a real S3 server."""
+
+import subprocess
+from pathlib import Path
+
+import dagster as dg
+import object_server
+import pytest
+import tiny_world
+
+from assets.experiment import trained_model
+from store import Store, file_system, objects
+from store.hashing import hash_frame
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+def test_a_training_goes_on_from_the_checkpoint_that_came_furthest_wherever_it_was_made(
+    machine, tmp_path, monkeypatch
+):
+    def training(command, log, environment):
+        for step in ("step-4", "step-8"):
+            checkpoint = Path(command[-1]).parent / "output" / "checkpoints" / step
+            checkpoint.mkdir(parents=True)
+            (checkpoint / "parameters").write_text(step)
+            yield f'{{"step": {step[-1]}, "loss": 1, "samples_per_second": 1, "eta": 1}}'
+        raise RuntimeError("the machine is gone")
+
+    monkeypatch.setattr(trained_model.child, "lines", training)
+    kept = machine("one") / "files/adapters/key"
+    with pytest.raises(RuntimeError):
+        trained_model._run(dg.build_asset_context(), file_system.own(kept), kept, 100)
+    kept = machine("two") / "files/adapters/key"
+    here = file_system.own(kept) / "output"
+    trained_model._take_over(kept / "output", here)
+    assert (here / "checkpoints/step-8/parameters").read_text() == "step-8"
+    (here / "checkpoints/step-9").mkdir()
+    (here / "checkpoints/step-8/parameters").write_text("this machine's own")
+    trained_model._take_over(kept / "output", here)
+    assert (here / "checkpoints/step-8/parameters").read_text() == "this machine's own"
+
+
+def tables(home):
+    store = Store(home)
+    return {stage: hash_frame(store.read(stage)) for stage in store.stages()}
+
+
+def finished(process):
+    output, _ = process.communicate(timeout=1500)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.mark.graph
+def test_two_whole_runs_at_once_end_with_the_tables_of_a_local_home_and_again_no_model_is_asked(
+    world, machine, tmp_path
+):
+    """One of them with raw data in the bucket; the third on a machine that has no copy of anything."""
+    bucket = f"s3://bucket/{tmp_path.name}"
+    machine("uploading")
+    file_system.publish(world.raw, file_system.place(f"{bucket}/raw"))
+    far = tiny_world.write_profile(tmp_path / "far.yaml", world.models, Path(f"{bucket}/raw"))
+    both = []
+    for cache, profile in (("one", world.profile), ("two", far)):
+        machine(cache)
+        both.append(tiny_world.start(profile, f"{bucket}/home", log=subprocess.PIPE))
+    outputs = [finished(process) for process in both]
+    assert sum("training steps: 12" in output for output in outputs) == 1, "one trained, the other waited"
+    assert f"report: {bucket}/home/report.html" in outputs[0]
+    machine("three")
+    again = finished(tiny_world.start(far, f"{bucket}/home", log=subprocess.PIPE))
+    assert "model calls: 0 made" in again and "training steps: 0" in again, again
+    home = machine("four") / "home"
+    store = Store(home)
+    assert all(store.version(stage) == 0 for stage in store.stages())
+    for log in file_system.find(home, "memo/*/_delta_log"):
+        memo = store.memo(log.parent.name)
+        assert memo.read()["key"].n_unique() == len(memo), log
+    finished(tiny_world.start(world.profile, tmp_path / "local", log=subprocess.PIPE))
+    assert tables(home) == tables(tmp_path / "local")
+    written = subprocess.run(
+        ["grep", "-rlE", f"{object_server.KEYS['secretKey']}|127.0.0.1", str(objects.CACHE)],
+        capture_output=True,
+        text=True,
+    )
+    assert written.stdout == "", "neither credentials nor endpoint are in the home"
