@@ -318,6 +318,11 @@ class Opened:
         self._rows: pl.LazyFrame | None = None
         self.version: int = table.version()
 
+    @property
+    def columns(self) -> list[str]:
+        """The names of its columns."""
+        return list(self._delta.schema(self._table))
+
     def where(self, predicate: pl.Expr, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """`Store.read_where`, of this version."""
         if self._rows is None:

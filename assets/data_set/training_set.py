@@ -6,7 +6,6 @@ import dagster as dg
 import polars as pl
 
 import facs
-import reasons
 from assets import calls, pictures, stage
 from assets.data_set import overrides as people
 from curation import duplicates, overrides
@@ -68,14 +67,12 @@ def put_together(
 ) -> pl.DataFrame:
     """The training set with the intensities that `photographs` have. Who belongs to it does not depend on
     them."""
-    subjects = raw_folder.select("sample_id", "subject")
-    web = stage.kept(photographs).join(subjects, on="sample_id", how="left", maintain_order="left")
-    seen = face_crop.select("sample_id", "file_kind", "file", "content_hash", "keep", *reasons.COLUMNS)
-    disfa = raw_disfa.drop(*seen.columns[1:]).join(seen, on="sample_id", maintain_order="left")
     captioned, within = stage.kept(captions), profile.split.looks_within
-    return rule.assemble(
-        web,
-        disfa,
+    return rule.of_tables(
+        photographs,
+        raw_disfa,
+        raw_folder,
+        face_crop,
         captioned,
         hashes=None if within is None else _hashes(context, store, profile, captioned),
         within=within or 0,
