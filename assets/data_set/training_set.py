@@ -112,19 +112,19 @@ def _described(store: Store, table: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-@dg.asset_check(asset=training_set, blocking=True)
+@stage.asset_check(asset=training_set, blocking=True)
 def no_subject_in_two_splits(training_set: pl.DataFrame) -> dg.AssetCheckResult:
     """Nobody is both trained on and tested with."""
     return _in_one_split(training_set.drop_nulls("subject"), ["source", "subject"])
 
 
-@dg.asset_check(asset=training_set, blocking=True)
+@stage.asset_check(asset=training_set, blocking=True)
 def no_content_in_two_splits(training_set: pl.DataFrame) -> dg.AssetCheckResult:
     """No picture is both trained on and tested with, under whatever name."""
     return _in_one_split(training_set, ["content_hash"])
 
 
-@dg.asset_check(asset=training_set, blocking=True)
+@stage.asset_check(asset=training_set, blocking=True)
 def no_lookalike_in_two_splits(
     training_set: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.AssetCheckResult:
@@ -134,14 +134,14 @@ def no_lookalike_in_two_splits(
     return stage.check(torn.is_empty(), compared=rows.height, pairs_in_two_splits=torn.height)
 
 
-@dg.asset_check(asset=training_set, blocking=True)
+@stage.asset_check(asset=training_set, blocking=True)
 def something_to_train_on(training_set: pl.DataFrame) -> dg.AssetCheckResult:
     """The split "train" is not empty."""
     rows = stage.kept(training_set).filter(split="train").height
     return stage.check(rows > 0, train=rows)
 
 
-@dg.asset_check(asset=training_set)
+@stage.asset_check(asset=training_set)
 def every_split_has_samples(
     training_set: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.AssetCheckResult:
