@@ -79,7 +79,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def instance(database, tmp_path, monkeypatch):
-    """The instance that `deploy/postgresql/dagster.yaml` describes, also for the processes that are started."""
+    """The instance of `deploy/postgresql/dagster.yaml`, also for the processes that are started."""
     folder = tmp_path / "dagster"
     folder.mkdir()
     shutil.copy(CONFIG, folder / "dagster.yaml")
