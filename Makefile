@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 comma := ,
 PROFILE ?= miniature
-# Extras of pyproject.toml; `make run PROFILE=portraits EXTRAS=dev,portraits` adds MediaPipe.
+# Extras of pyproject.toml, such as dev,ray.
 EXTRAS ?= dev
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
@@ -46,6 +46,6 @@ lint: $(STAMP)  ## style, the floor plan, types
 clean:  ## remove the environment and caches; data and results stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache *.egg-info build
 
-pins: $(STAMP)  ## rewrite constraints.txt from .venv (run with EXTRAS=dev,portraits)
+pins: $(STAMP)  ## rewrite constraints.txt from .venv 
 	$(BIN)/pip freeze --exclude-editable | sed -E 's/\+cpu$$//' | grep -vE ' @ |^-e|^##|^fineface' > constraints.txt
 	touch $(STAMP)

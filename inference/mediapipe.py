@@ -27,7 +27,7 @@ MAXIMUM_FACES = 5
 SIDE = 512
 """A face that is found fills a fifth of a picture: at 1,024 px, the least that is then left, 205, near the
 256 that its landmarks are read from."""
-INSTALL = "make environment EXTRAS=dev,portraits"
+INSTALL = "make environment"
 
 
 class Ramp(NamedTuple):

@@ -16,6 +16,7 @@ from store.hashing import fingerprint
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from PIL import Image
 
     from miniature.conv_estimator import ConvEstimator
@@ -63,26 +64,32 @@ class TinyEstimator(Pretrained):
     def estimate(self, pictures: Sequence[Any]) -> list[Reading]:
         """One Reading a picture (or what `prepare` made of it), in order; the network counts faces as none or
         one."""
-        readings = []
-        for start in range(0, len(pictures), self.batch_size):
-            readings += self._read(pictures[start : start + self.batch_size])
+        if not pictures:
+            return []
+        intensities, face = self.predict(pictures)
         self.calls += len(pictures)
-        return readings
+        return [
+            Reading(tuple(values), 1, None) if found else unmeasured()
+            for values, found in zip(intensities.tolist(), face.tolist(), strict=True)
+        ]
+
+    def predict(self, pictures: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of each of one or more pictures (or what `prepare` made of it) the intensities, float [N, 12], 0-5,
+        and whether there is a face, bool [N]."""
+        import numpy as np
+        import torch
+
+        parts = []
+        for start in range(0, len(pictures), self.batch_size):
+            batch = pictures[start : start + self.batch_size]
+            made = [one if isinstance(one, np.ndarray) else self.prepare(one) for one in batch]
+            pixels = torch.from_numpy(np.stack(made)).to(next(self._net.parameters()).device)
+            parts.append(self._net.predict(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1))
+        intensities, face = zip(*parts, strict=True)
+        return torch.cat(intensities), torch.cat(face)
 
     @cached_property
     def _net(self) -> ConvEstimator:
         from miniature.conv_estimator import ConvEstimator
 
         return ConvEstimator.from_pretrained(self.folder).to(devices.pick(self.device))
-
-    def _read(self, batch: Sequence[Any]) -> list[Reading]:
-        import numpy as np
-        import torch
-
-        made = [one if isinstance(one, np.ndarray) else self.prepare(one) for one in batch]
-        pixels = torch.from_numpy(np.stack(made)).to(next(self._net.parameters()).device)
-        intensities, face = self._net.predict(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
-        return [
-            Reading(tuple(values), 1, None) if found else unmeasured()
-            for values, found in zip(intensities.tolist(), face.tolist(), strict=True)
-        ]

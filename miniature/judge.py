@@ -1,88 +1,88 @@
-"""MediaPipe as judge of the rendered world: its calibration, fitted on people who are in no other part."""
+"""The second estimator of the rendered world: MediaPipe, which nobody here trained, and a small network for
+the two AUs that blendshapes hardly show. How its files are made stands in `miniature.train.judge`.
+"""
 
 from __future__ import annotations
 
-import json
+import os
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import polars as pl
-from PIL import Image
-
-from curation import calibration
-from curation.frames import LABELS
-from facs import ACTION_UNITS, COLUMNS
+from facs import ACTION_UNITS
+from inference.abilities import Reading
 from inference.calibrated_mediapipe import CalibratedMediaPipe
-from miniature.rendered.people import draw_person, draw_shot
-from miniature.rendered.picture import render
+from inference.needs import Need
+from miniature.estimator import TinyEstimator
+from store.hashing import fingerprint
 
-PEOPLE_SEED = 7_000
-"""Of the people of the calibration: no training, audit or raw data draws from it."""
-SIDE = 64
-"""Pixels; the judge enlarges them, as it does those that it judges."""
-MOST_KNOTS = 24
+if TYPE_CHECKING:
+    from PIL import Image
+
+CODE_VERSION = "1"
+CALIBRATION = "mediapipe_calibration.json"
+BY_NETWORK = (4, 9)
+"""AUs of which MediaPipe has no channel (9) or a weak one (4)."""
 
 
-def expressions(rng: np.random.Generator, count: int) -> np.ndarray:
-    """float [count, 12], 0-5: half show one AU, half two to four, each AU and each strength alike.
+class Judge:
+    """Ten AUs by MediaPipe through the folder's calibration, AU4 and AU9 by the network in the same folder.
 
-    Balanced, because a map fitted where an AU is rare would read it low everywhere.
+    MediaPipe alone says whether there is a face. Raises EstimatorUnavailable, naming it, where a file or the
+    package is missing.
     """
-    vectors = np.zeros((count, len(ACTION_UNITS)))
-    for vector in vectors:
-        shown = 1 if rng.random() < 0.5 else int(rng.integers(2, 5))
-        vector[rng.choice(len(vector), shown, replace=False)] = rng.uniform(0, 5, shown)
-    return vectors
 
+    supported = ACTION_UNITS
+    side = None
 
-def labelled(pictures: int = 1500, seed: int = 0, offset: int = 0) -> pl.DataFrame:
-    """MediaPipe's raw readings of rendered faces beside the truth: what `calibration.fit` takes.
+    def __init__(self, model: str | os.PathLike, batch_size: int = 32):
+        self.folder, self.batch_size = Path(model).expanduser(), batch_size
+        self.detector = CalibratedMediaPipe(self.folder / CALIBRATION, batch_size=batch_size)
+        self.network = TinyEstimator(self.folder, device="cpu")
+        self.calls = 0
 
-    Pictures without a face have null readings. `offset` chooses other people.
-    """
-    reader = CalibratedMediaPipe()
-    shown, faces = [], []
-    for index in range(offset, offset + pictures):
-        rng = np.random.default_rng([seed, PEOPLE_SEED, index])
-        person, shot, vector = draw_person(rng), draw_shot(rng), expressions(rng, 1)[0]
-        shown.append(vector)
-        faces.append(Image.fromarray(render(person, shot, vector, (SIDE, SIDE))))
-    read = pl.DataFrame(
-        [reading.intensities for reading in reader.estimate(faces)],
-        schema=dict.fromkeys(COLUMNS, pl.Float64),
-        orient="row",
-    )
-    truth = pl.DataFrame(np.array(shown), schema=dict.fromkeys(LABELS, pl.Float64), orient="row")
-    names = pl.Series("sample_id", [f"calibration/{index:06d}" for index in range(offset, offset + pictures)])
-    return pl.concat([names.to_frame(), read, truth], how="horizontal")
+    @property
+    def name(self) -> str:
+        """Both models as tables name them."""
+        units = " and ".join(f"AU{au}" for au in BY_NETWORK)
+        return f"{self.detector.name}; {units}: {self.network.name}"
 
-
-def fit(frames: pl.DataFrame) -> dict[str, dict[str, list[float]]]:
-    """The maps of `calibration.fit` (no anchors) in the form that CalibratedMediaPipe reads.
-
-    At most MOST_KNOTS knots an AU. AUs whose readings say nothing (a flat map, or none read) have no map.
-    """
-    knots = calibration.fit(frames, anchors=0)
-    maps = {}
-    for au in ACTION_UNITS:
-        rows = knots.filter((pl.col("au") == au) & (pl.col("step") == calibration.KNOT)).sort("reading")
-        rows = rows.with_columns(pl.col("reading", "intensity").round(4)).unique(
-            "reading", keep="last", maintain_order=True
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of both, of who reads what and of the code version. Loads no model."""
+        return fingerprint(
+            kind="mediapipe_and_network",
+            code=CODE_VERSION,
+            detector=self.detector.fingerprint,
+            network=self.network.fingerprint,
+            by_network=BY_NETWORK,
         )
-        levels = rows["intensity"].to_numpy()
-        if len(levels) < 2 or levels[-1] - levels[0] < 0.25:
-            continue
-        kept = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_KNOTS)).round().astype(int))
-        maps[str(au)] = {
-            "reading": rows["reading"].gather(kept).to_list(),
-            "intensity": rows["intensity"].gather(kept).to_list(),
-        }
-    return maps
+
+    def needs(self) -> Iterator[Need]:
+        """MediaPipe with its model file, and the network."""
+        yield from self.detector.needs()
+        yield from self.network.needs()
+
+    def prepare(self, picture: Image.Image) -> Image.Image:
+        """The picture itself: the two want it in different sizes."""
+        return picture
+
+    def estimate(self, pictures: Sequence[Image.Image]) -> list[Reading]:
+        """One Reading a picture, in order."""
+        if not pictures:
+            return []
+        by_network = self.network.predict(pictures)[0].tolist()
+        found = [
+            reading if reading.reason_code else reading._replace(intensities=_merged(reading, values))
+            for reading, values in zip(self.detector.estimate(pictures), by_network, strict=True)
+        ]
+        self.calls += len(found)
+        return found
 
 
-def write(path: Path, pictures: int = 1500, seed: int = 0) -> dict[str, dict[str, list[float]]]:
-    """Fit and write the calibration file; about a minute for 1,500 pictures. Returns the maps."""
-    maps = fit(labelled(pictures, seed))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(maps, indent=1) + "\n")
-    return maps
+def _merged(reading: Reading, values: Sequence[float]) -> tuple[float | None, ...]:
+    return tuple(
+        value if au in BY_NETWORK else read
+        for au, read, value in zip(ACTION_UNITS, reading.intensities, values, strict=True)
+    )

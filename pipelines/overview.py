@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dagster import DagsterInstance
 
-from store import Store, StoreError
+from store import Store, StoreError, file_system
 
 RUNS_SHOWN = 12
 
@@ -26,7 +26,9 @@ def text(home: Path, instance: DagsterInstance) -> str:
         runs.append(
             [run.run_id[:8], run.job_name, experiment, run.status.value, _age(record.create_timestamp)]
         )
-    return f"home {home}\n\n" + "\n\n".join(_aligned(table) for table in (stages, memos, runs))
+    return f"home {file_system.address(home)}\n\n" + "\n\n".join(
+        _aligned(table) for table in (stages, memos, runs)
+    )
 
 
 def _stage(store: Store, name: str) -> list[str]:
@@ -43,7 +45,7 @@ def _stage(store: Store, name: str) -> list[str]:
 
 
 def _memos(home: Path) -> list[Path]:
-    return sorted(log.parent for log in (home / "memo").glob("*/_delta_log"))
+    return [log.parent for log in file_system.find(home / "memo", "*/_delta_log")]
 
 
 def _age(then: datetime) -> str:

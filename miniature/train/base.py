@@ -203,6 +203,8 @@ def _worker(rank: int, inputs: Inputs, folder: Path, work: Path, plan: Plan) -> 
 
 
 def _average_gradients(weights, processes: int) -> None:
+    """The mean over the processes, in place: each gradient keeps its weight's memory format, which the fused
+    optimiser takes for granted."""
     import torch
     from torch import distributed
 
@@ -210,7 +212,9 @@ def _average_gradients(weights, processes: int) -> None:
     distributed.all_reduce(flat)
     flat /= processes
     for weight, gradient in zip(weights, flat.split([w.numel() for w in weights]), strict=True):
-        weight.grad = gradient.view_as(weight)
+        if weight.grad is None:
+            weight.grad = torch.empty_like(weight)
+        weight.grad.copy_(gradient.view_as(weight))
 
 
 def _save(models, folder: Path) -> None:

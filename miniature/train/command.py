@@ -10,7 +10,8 @@ import numpy as np
 import typer
 from PIL import Image
 
-from miniature.train import autoencoder, base, blip2, cards, clip, estimator, tokenizer
+from miniature.judge import CALIBRATION
+from miniature.train import autoencoder, base, blip2, cards, clip, estimator, judge, tokenizer
 from miniature.train import world as worlds
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -147,12 +148,15 @@ def train_estimator(
 def train_second_estimator(
     work: Path | None = _work, models: Path | None = _models, world: str = _world, steps: int = 3000
 ) -> None:
-    """A second AU estimator (five minutes): other pictures, another seed and network, and no bias."""
+    """A second AU estimator (five minutes): other pictures, another seed and network, and no bias. In the
+    rendered world it is MediaPipe, whose calibration is fitted too, and this network for two AUs."""
     work, models = _folders(world, work, models)
     faces = worlds.pictures(work, "second_estimator", 8000, seed=4, photographed=0.4, world=world)
     folder = models / "second_estimator"
     smaller = {"widths": (16, 32, 48, 48), "squeeze": 16, "hidden": 64}
     estimator.train(faces, folder, work, steps, seed=4, biased=False, **smaller)
+    if world == "rendered":
+        judge.write(folder / CALIBRATION)
     _report_correlations(work, folder, steps, world)
 
 

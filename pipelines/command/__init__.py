@@ -8,6 +8,7 @@ from pipelines.command import (
     check,
     draw,
     environment,
+    export,
     inspect,
     label,
     miniature,
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.command(rich_help_panel=WORK)(run.run)
 app.command(rich_help_panel=WORK)(draw.draw)
+app.command(rich_help_panel=WORK)(export.export)
 app.command(rich_help_panel=WORK)(label.label)
 app.command(rich_help_panel=WORK)(ui.ui)
 app.command(rich_help_panel=LOOK)(check.check)

@@ -70,9 +70,12 @@ class OneLine(TyperGroup):
 def _expected() -> tuple[type[Exception], ...]:
     """What a user can get wrong or a machine can lack; each of these names its file, row or setting."""
     from curation.frames import RawDataError
+    from exports.licences import NotPassedOn
+    from exports.pictures import ChangedPicture
     from inference.abilities import EstimatorUnavailable
     from inference.environments import EnvironmentUnavailable
     from pipelines.drawing import NothingTrained
+    from pipelines.exporting import ExportError
     from pipelines.labels import NotLabelled
     from pipelines.profiles import ProfileError
     from pipelines.runs import NothingSelected
@@ -91,6 +94,7 @@ def _expected() -> tuple[type[Exception], ...]:
             RawDataError,
             StoreError,
         ),
+        *(ExportError, NotPassedOn, ChangedPicture),
         *(EstimatorUnavailable, EnvironmentUnavailable, ImportError, OSError),
     )
 

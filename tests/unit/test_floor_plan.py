@@ -46,6 +46,7 @@ def test_vocabularies_import_the_standard_library_only(module):
         "import curation.corrections, curation.training_set, curation.photorealism",
         "import curation.sources.affectnet, curation.sources.disfa, curation.sources.folder",
         "import provenance.why, provenance.story",
+        "import exports.cards, exports.formats, exports.samples",
         "import methods, methods.registry, methods.wording, inference.au_encoders",
     ],
 )

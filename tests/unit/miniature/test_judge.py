@@ -5,15 +5,18 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from PIL import Image
 
 from curation.frames import LABELS
 from facs import ACTION_UNITS, COLUMNS
-from inference.abilities import EstimatorUnavailable
+from inference.abilities import EstimatorUnavailable, Reading, unmeasured
 from inference.calibrated_mediapipe import CHANNELS, CalibratedMediaPipe, raw
-from miniature import judge
+from miniature.conv_estimator import ConvEstimator
+from miniature.judge import CALIBRATION, Judge
 from miniature.rendered.people import draw_person, draw_shot
 from miniature.rendered.picture import render
+from miniature.train import judge
 
 
 def frames(count: int = 400) -> pl.DataFrame:
@@ -92,3 +95,20 @@ def test_it_finds_faces_of_64_pixels_and_reads_them_in_order():
     opened = [reading.intensities[11] for reading in readings[:3]]
     assert opened[0] < opened[1] < opened[2]
     assert readings[3].intensities == (None,) * 12
+
+
+def test_the_judge_takes_two_units_from_the_network_and_the_face_from_mediapipe(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    ConvEstimator().save_pretrained(tmp_path)
+    (tmp_path / CALIBRATION).write_text(
+        json.dumps({"12": {"reading": [0, 5], "intensity": [0, 5]}, "4": {"reading": [0], "intensity": [2]}})
+    )
+    second = Judge(tmp_path)
+    seen = [Reading((1.0,) * 12, 1, None), unmeasured()]
+    monkeypatch.setattr(second.detector, "estimate", lambda pictures: seen)
+    faces = [Image.new("RGB", (64, 64), colour) for colour in ("white", "black")]
+    read, lost = second.estimate(faces)
+    own = second.network.predict(faces)[0][0].tolist()
+    assert [read.intensities[k] for k in (2, 5)] == [own[2], own[5]]
+    assert [v for k, v in enumerate(read.intensities) if k not in (2, 5)] == [1.0] * 10
+    assert lost.intensities == (None,) * 12 and second.calls == 2 and second.estimate([]) == []
