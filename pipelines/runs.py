@@ -19,9 +19,11 @@ from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.api import execute_run
 
-from pipelines import definitions, jobs
+from pipelines import definitions, jobs, origin
 from pipelines.profiles import ProfileError
 from settings import nearest
 from settings.profile import Profile
@@ -45,6 +47,8 @@ concurrency:
   pools:
     granularity: op
     default_limit: 1          # one stage at a time holds the accelerator
+freshness:
+  enabled: true             # shows which stages nobody made again in time
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
@@ -138,15 +142,7 @@ def run(
                 run_id = str(uuid.uuid4())
                 if listener is not None:
                     opened.add_event_listener(run_id, listener(phase.name, partition))
-                result = job.execute_in_process(
-                    run_config=QUIET,
-                    instance=opened,
-                    partition_key=partition,
-                    asset_selection=keys,
-                    raise_on_error=False,
-                    run_id=run_id,
-                    tags={PROCESS_TAG: this_process()},
-                )
+                result = _execute(job, opened, run_id, keys, partition)
                 (outcome.succeeded if result.success else outcome.failed).append(name)
                 if _interrupted(result):
                     outcome.interrupted = True
@@ -156,7 +152,32 @@ def run(
     return outcome
 
 
-def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+def _execute(
+    job: dg.JobDefinition,
+    opened: DagsterInstance,
+    run_id: str,
+    keys: Sequence[dg.AssetKey],
+    partition: str | None,
+) -> dg.JobExecutionResult:
+    """Like `job.execute_in_process`, of the assets `keys`, recorded with the origin that a run of the UI has:
+    so it stands in the timeline and under its job, and sensors hear of its end.
+    """
+    tags = {PROCESS_TAG: this_process(), **origin.label()}
+    whole = set(keys) == set(job.asset_layer.executable_asset_keys)
+    if partition is not None:
+        tags |= job.get_tags_for_partition_key(partition, selected_asset_keys=keys)
+    run = opened.create_run_for_job(
+        job,
+        run_id=run_id,
+        run_config=QUIET,
+        tags=tags,
+        asset_selection=None if whole else set(keys),
+        remote_job_origin=origin.repository().get_job_origin(job.name),
+    )
+    return execute_run(InMemoryJob(job), run, opened)
+
+
+def _interrupted(result: dg.JobExecutionResult) -> bool:
     failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
     return any(error is not None and error.cls_name == INTERRUPTED for error in failures)
 
