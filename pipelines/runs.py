@@ -90,16 +90,20 @@ class NothingSelected(ValueError):
 
 @contextmanager
 def instance(home: Path) -> Iterator[DagsterInstance]:
-    """Dagster's instance of `home`, at `home/dagster`; the one that the UI shows. That of a home in a bucket
-    lies on this machine: runs and events are a database."""
+    """Dagster's instance of `home`, at `home/dagster`; the one that the UI shows."""
     folder = dagster_home(home)
     with DagsterInstance.from_config(str(folder)) as opened:
         yield opened
 
 
 def dagster_home(home: Path) -> Path:
-    """`home/dagster` with its dagster.yaml; also put into the environment, for child processes."""
-    folder = make_folder(file_system.own(home) / "dagster")
+    """`home/dagster` with its dagster.yaml; also put into the environment, for child processes. That of a
+    home in a bucket lies on this machine, or where DAGSTER_HOME points.
+    """
+    folder = file_system.own(home) / "dagster"
+    if folder != home / "dagster" and (given := os.environ.get("DAGSTER_HOME")):
+        folder = Path(given)
+    make_folder(folder)
     config = folder / "dagster.yaml"
     if not config.exists():
         config.write_text(DAGSTER_YAML, encoding="utf-8")
