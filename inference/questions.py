@@ -163,7 +163,7 @@ class Foreign(_Named):
 
 @dataclass(frozen=True)
 class Encoding(_Named):
-    """Pictures encoded by an autoencoder, in shards of SHARD (the last is smaller), one after another."""
+    """Pictures encoded by an autoencoder; those of each SHARD requests lie in one file, in their order."""
 
     model: Autoencoder
     size: int
@@ -174,12 +174,12 @@ class Encoding(_Named):
         size = self.model.batch_size
         encode = devices.in_fitting_batches(self._encode, size)
         rows = images.rows_ahead(requests.to_dicts(), encode, size, self._prepare, self.size)
-        for row in rows:
+        for count, row in enumerate(rows, start=1):
             if "problem" in row:
                 yield row
-                continue
-            waiting.append(row)
-            if len(waiting) == SHARD:
+            else:
+                waiting.append(row)
+            if count % SHARD == 0:
                 yield from self._shard(waiting)
                 waiting.clear()
         yield from self._shard(waiting)

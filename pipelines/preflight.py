@@ -44,7 +44,9 @@ def check(plan: Plan) -> list[Found]:
     store = Store(plan.home)
     names = _in_order(plan)
     records = disk("tables and records", plan.home, RESERVE)
-    found: dict[Need, list[str]] = {need: [] for need in (records, *_variables(plan), *_writer(plan))}
+    found: dict[Need, list[str]] = {
+        need: [] for need in (records, *_variables(plan), *_writer(plan), *needs.engine(plan.profile))
+    }
     for name in names:
         for need in [*_tables(plan, store, name), *_declared(plan, store, name, names)]:
             stages = found.setdefault(need, [])

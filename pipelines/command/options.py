@@ -70,13 +70,18 @@ class OneLine(TyperGroup):
 def _expected() -> tuple[type[Exception], ...]:
     """What a user can get wrong or a machine can lack; each of these names its file, row or setting."""
     from curation.frames import RawDataError
+    from exports.licences import NotPassedOn
+    from exports.pictures import ChangedPicture
     from inference.abilities import EstimatorUnavailable
     from inference.environments import EnvironmentUnavailable
+    from pipelines.acceptances import NotAccepted
     from pipelines.drawing import NothingTrained
+    from pipelines.exporting import ExportError
     from pipelines.labels import NotLabelled
     from pipelines.profiles import ProfileError
     from pipelines.runs import NothingSelected
     from provenance.moments import UnknownMoment
+    from provenance.replay import NeedsModel, NotReplayable, UnknownSetting
     from provenance.samples import UnknownSample
     from store import StoreError
 
@@ -86,11 +91,16 @@ def _expected() -> tuple[type[Exception], ...]:
             NothingSelected,
             NothingTrained,
             NotLabelled,
+            NotAccepted,
             UnknownSample,
             UnknownMoment,
+            UnknownSetting,
+            NeedsModel,
+            NotReplayable,
             RawDataError,
             StoreError,
         ),
+        *(ExportError, NotPassedOn, ChangedPicture),
         *(EstimatorUnavailable, EnvironmentUnavailable, ImportError, OSError),
     )
 
