@@ -21,12 +21,17 @@ from pathlib import Path
 from faults import foreign, injections, warm
 from faults.injections import WEIGHTS, Clock, Injection
 
+import stages
 from store import file_system
 
 MEND = re.compile(r"fineface (repair|run --select [\w+]+|environment create \w+)")
 FAILED = re.compile(r"^  (?:\S+) FAILED: (.*)$", re.MULTILINE)
 SMALL = "300m"
 """The size of the file system that is filled: a home and its reserve have room in it."""
+
+
+NAMES = {stage.name for stage in stages.STAGES}
+"""The steps at which the campaign begins; those of checks belong to their stage."""
 
 
 class Violation(AssertionError):
@@ -50,22 +55,23 @@ class Campaign:
         """Make the world and run the graph undisturbed."""
         environment = foreign.make_environment(self.folder / "environment")
         self._checked(lambda: _write_world(self.world), "world")
-        seen = self.folder / "ticks.json"
+        counts = self.folder / "ticks.json"
 
         def undisturbed() -> int:
-            stages: list[str] = []
+            seen: list[str] = []
 
             def keep(stage: str) -> None:
-                stages.append(stage)
-                shutil.copytree(self.whole, self.folder / "before" / str(len(stages)), symlinks=True)
+                if stage.split("/")[1] in NAMES:
+                    seen.append(stage)
+                    _copy(self.whole, self.folder / "before" / str(len(seen)))
 
             clock = Clock(self.whole, keep)
             code = _command("run", self.world / "tiny.yaml", self.whole)
-            seen.write_text(json.dumps([[stage, clock.ticks[stage]] for stage in stages]))
+            counts.write_text(json.dumps([[stage, clock.ticks[stage]] for stage in seen]))
             return code
 
         self._checked(undisturbed, "undisturbed", environment)
-        counted = json.loads(seen.read_text())
+        counted = json.loads(counts.read_text())
         self.ticks = dict(counted)
         self.before = {stage: self.folder / "before" / str(n + 1) for n, (stage, _) in enumerate(counted)}
         self.expected = self._digest(self.whole, "undisturbed")
@@ -187,6 +193,18 @@ class Campaign:
         log = self.folder / f"{name}.log"
         if code := warm.wait(self._start(target, log, environment)):
             raise Violation(f"{name} ended with {code}:\n{_tail(log)}")
+
+
+def _copy(home: Path, target: Path) -> None:
+    """A copy of a home in use: of Dagster's databases a journal may go while it is copied."""
+    for _ in range(20):
+        try:
+            shutil.copytree(home, target, symlinks=True)
+            return
+        except shutil.Error:
+            shutil.rmtree(target)
+            time.sleep(0.05)
+    raise Violation(f"{home} could not be copied in twenty attempts")
 
 
 def _write_world(folder: Path) -> int:
