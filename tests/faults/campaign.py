@@ -41,8 +41,9 @@ class Violation(AssertionError):
 class Campaign:
     """The undisturbed graph in `folder`, the home as it was before each of its stages, and the injections."""
 
-    def __init__(self, folder: Path, seed: int):
+    def __init__(self, folder: Path, seed: int, select: str | None):
         self.folder, self.seed = folder, seed
+        self.part = [] if select is None else ["--select", select]
         self.world, self.whole = folder / "world", folder / "undisturbed"
         self.before: dict[str, Path] = {}
         self.ticks: dict[str, int] = {}
@@ -66,7 +67,7 @@ class Campaign:
                     _copy(self.whole, self.folder / "before" / str(len(seen)))
 
             clock = Clock(self.whole, keep)
-            code = _command("run", self.world / "tiny.yaml", self.whole)
+            code = self._graph(self.whole)
             counts.write_text(json.dumps([[stage, clock.ticks[stage]] for stage in seen]))
             return code
 
@@ -100,14 +101,14 @@ class Campaign:
             clock = Clock(home)
             tick = int(injection.share * self.ticks[injection.stage])
             clock.set(injection.stage, tick, injections.act(injection, home, environment, note))
-            select = injection.stage.split("/")[1] + "+"
-            return _command("run", self.world / "tiny.yaml", home, "--select", select)
+            rest = ["--select", injection.stage.split("/")[1] + "+"]
+            return _command("run", self.world / "tiny.yaml", home, *(self.part or rest))
 
         log, other = notes.with_name("disturbed.log"), notes.with_name("other.log")
         first = self._start(disturbed, log, environment)
         if injection.fault == "two":
             time.sleep(random.Random(injection.seed).random())
-            second = self._start(lambda: _command("run", self.world / "tiny.yaml", home), other, environment)
+            second = self._start(lambda: self._graph(home), other, environment)
             if code := warm.wait(second):
                 raise Violation(f"the second of two runs ended with {code}:\n{_tail(other)}")
         code = warm.wait(first)
@@ -126,11 +127,12 @@ class Campaign:
             foreign.mend(environment)
         return outcome | self._to_the_end(injection, home, environment)
 
+    def _graph(self, home: Path) -> int:
+        return _command("run", self.world / "tiny.yaml", home, *self.part)
+
     def _to_the_end(self, injection: Injection, home: Path, environment: Path) -> dict:
         log, outcome = home.with_name("again.log"), {}
-        code = warm.wait(
-            self._start(lambda: _command("run", self.world / "tiny.yaml", home), log, environment)
-        )
+        code = warm.wait(self._start(lambda: self._graph(home), log, environment))
         if code:
             said = self._one_error(log, False)
             mend = MEND.search(said)
@@ -147,9 +149,7 @@ class Campaign:
             if code:
                 raise Violation(f"{mend[0]} ended with {code}:\n{_tail(mending)}")
             log = home.with_name("mended.log")
-            code = warm.wait(
-                self._start(lambda: _command("run", self.world / "tiny.yaml", home), log, environment)
-            )
+            code = warm.wait(self._start(lambda: self._graph(home), log, environment))
             if code:
                 raise Violation(f"after {mend[0]} ({said}) the graph ended with {code}:\n{_tail(log)}")
         found = self._digest(home, "found")
@@ -306,7 +306,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="campaign-", dir=memory if os.access(memory, os.W_OK) else None))
     began = time.monotonic()
     try:
-        campaign = Campaign(folder, given.seed)
+        campaign = Campaign(folder, given.seed, given.select)
         campaign.prepare()
         print(f"undisturbed: {len(campaign.before)} stages, {time.monotonic() - began:.0f} s", flush=True)
         if left_out := sorted(WEIGHTS.keys() - set(campaign.faults)):
