@@ -42,7 +42,8 @@ def check(plan: Plan) -> list[Found]:
     """All that the stages of `plan` need, each once, in the order of the graph; what is missing first."""
     store = Store(plan.home)
     names = _in_order(plan)
-    found: dict[Need, list[str]] = {need: [] for need in (*_variables(plan), *_writer(plan), *_events(plan))}
+    whole_run = (*_variables(plan), *_writer(plan), *_events(plan), *needs.engine(plan.profile))
+    found: dict[Need, list[str]] = {need: [] for need in whole_run}
     for name in names:
         for need in [*_tables(plan, store, name), *_declared(plan, store, name, names)]:
             stages = found.setdefault(need, [])

@@ -46,21 +46,19 @@ class StageTables(dg.IOManager):
         return pl.concat(frames, how="diagonal_relaxed")
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
-        """Write the table; a frame that is equal to the last version makes no new one."""
+        """Write the table; a frame that is equal to the last version, made of the same, makes no new one."""
         name = "/".join(context.asset_key.path)
         stage = f"{name}/{context.partition_key}" if context.has_asset_partitions else name
-        commit = {
-            "run_id": context.run_id,
+        commit = {"run_id": context.run_id, "data_version": hash_frame(obj), "profile": self._profile}
+        lineage = {
             "code_version": context.asset_spec.code_version or "",
-            "data_version": hash_frame(obj),
-            "profile": self._profile,
             "settings": json.dumps(_settings(context), sort_keys=True),
             "upstream": json.dumps(self._read.pop((context.run_id, context.step_key), {}), sort_keys=True),
         }
-        version = self._store.write(stage, obj, commit)
+        version = self._store.write(stage, obj, commit, lineage)
         context.add_output_metadata({"table": stage, "table_version": version})
         if self._events is not None:
-            self._tell(self._events, context, Written(stage, version, obj, **_told(context, commit)))
+            self._tell(self._events, context, Written(stage, version, obj, **_told(context, lineage)))
 
     def _tell(self, events: Events, context: dg.OutputContext, written: Written) -> None:
         """An event is news, not the work: a collector that is down stops no run."""
@@ -83,13 +81,13 @@ class StageTables(dg.IOManager):
         self._read.setdefault((run_id, step), {})[stage] = version
 
 
-def _told(context: dg.OutputContext, commit: dict[str, str]) -> dict[str, Any]:
+def _told(context: dg.OutputContext, lineage: dict[str, str]) -> dict[str, Any]:
     """What an event says of the run, as the commit does."""
     return {
         "run_id": context.run_id,
         "job": context.step_context.job_name,
-        "code_version": commit["code_version"],
-        "upstream": json.loads(commit["upstream"]),
+        "code_version": lineage["code_version"],
+        "upstream": json.loads(lineage["upstream"]),
     }
 
 
