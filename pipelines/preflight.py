@@ -16,11 +16,12 @@ from typing import Any
 import dagster as dg
 
 from assets import needs
-from inference.needs import GB, Need, free, package
+from inference.needs import GB, Need, disk, package
 from pipelines import runs
 from pipelines.profiles import ProfileError
 from pipelines.runs import Plan
 from store import Store, StoreError
+from store.disk import RESERVE, free
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -42,7 +43,8 @@ def check(plan: Plan) -> list[Found]:
     """All that the stages of `plan` need, each once, in the order of the graph; what is missing first."""
     store = Store(plan.home)
     names = _in_order(plan)
-    whole_run = (*_variables(plan), *_writer(plan), *_events(plan), *needs.engine(plan.profile))
+    records = disk("tables and records", plan.home, RESERVE)
+    whole_run = (records, *_variables(plan), *_writer(plan), *_events(plan), *needs.engine(plan.profile))
     found: dict[Need, list[str]] = {need: [] for need in whole_run}
     for name in names:
         for need in [*_tables(plan, store, name), *_declared(plan, store, name, names)]:

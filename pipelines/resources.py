@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from typing import Any
 
 import dagster as dg
 import polars as pl
 from dagster._core.errors import DagsterInvariantViolationError
 
+from assets import retries
 from assets.stage import SETTINGS
 from exports.openlineage import Events, Written
 from store import Store
@@ -32,6 +34,10 @@ class StageTables(dg.IOManager):
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
         """The latest version of the upstream table. Raises MissingTable if it was never materialised."""
+        with _retried(context):
+            return self._loaded(context)
+
+    def _loaded(self, context: dg.InputContext) -> pl.DataFrame:
         name = "/".join(context.asset_key.path)
         stages = [f"{name}/{key}" for key in _partitions(context)] or [name]
         frames = []
@@ -55,7 +61,8 @@ class StageTables(dg.IOManager):
             "settings": json.dumps(_settings(context), sort_keys=True),
             "upstream": json.dumps(self._read.pop((context.run_id, context.step_key), {}), sort_keys=True),
         }
-        version = self._store.write(stage, obj, commit, lineage)
+        with _retried(context):
+            version = self._store.write(stage, obj, commit, lineage)
         context.add_output_metadata({"table": stage, "table_version": version})
         if self._events is not None:
             self._tell(self._events, context, Written(stage, version, obj, **_told(context, lineage)))
@@ -89,6 +96,11 @@ def _told(context: dg.OutputContext, lineage: dict[str, str]) -> dict[str, Any]:
         "code_version": lineage["code_version"],
         "upstream": json.loads(lineage["upstream"]),
     }
+
+
+def _retried(context: dg.InputContext | dg.OutputContext) -> AbstractContextManager[None]:
+    """A store that is away for a moment, or busy, is asked again with its stage."""
+    return retries.where_it_helps(context.step_context.previous_attempt_count, context.step_context.log)
 
 
 def _settings(context: dg.OutputContext) -> dict[str, Any]:
