@@ -237,8 +237,8 @@ class Store:
         return Files(self.home / "files" / _checked(kind, "kind of files"), kind, self._hash_files)
 
     def locate(self, kind: str, name: str) -> str:
-        """Where the file `name` of `kind` lies on this machine, with the part of a picture that the name may end
-        with; fetched if it lies elsewhere.
+        """Where the file `name` of `kind` lies on this machine, with the part of a picture that the name may
+        end with; fetched if it lies elsewhere.
 
         Raises StoreError for raw data whose folder was not given, ValueError for what cannot be a name.
         """
