@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 
 from assets import needs
-from inference.needs import GB, Need, disk
+from inference.needs import GB, Need, disk, package
 from pipelines import runs
 from pipelines.profiles import ProfileError
 from pipelines.runs import Plan
@@ -44,9 +44,8 @@ def check(plan: Plan) -> list[Found]:
     store = Store(plan.home)
     names = _in_order(plan)
     records = disk("tables and records", plan.home, RESERVE)
-    found: dict[Need, list[str]] = {
-        need: [] for need in (records, *_variables(plan), *_writer(plan), *needs.engine(plan.profile))
-    }
+    whole_run = (records, *_variables(plan), *_writer(plan), *_events(plan), *needs.engine(plan.profile))
+    found: dict[Need, list[str]] = {need: [] for need in whole_run}
     for name in names:
         for need in [*_tables(plan, store, name), *_declared(plan, store, name, names)]:
             stages = found.setdefault(need, [])
@@ -132,6 +131,12 @@ def _writer(plan: Plan) -> Iterator[Need]:
             runs.writer(plan.profile.raw_writer)
         except ProfileError as error:
             yield Need("what writes the raw data", str(error), "set raw_writer to null")
+
+
+def _events(plan: Plan) -> Iterator[Need]:
+    """What sends OpenLineage events, if the profile says where to; tables are written without it too."""
+    if plan.profile.openlineage is not None:
+        yield package("openlineage", "pip install 'fineface[lineage]'")._replace(blocks=False)
 
 
 def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

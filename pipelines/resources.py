@@ -12,6 +12,7 @@ from dagster._core.errors import DagsterInvariantViolationError
 
 from assets import retries
 from assets.stage import SETTINGS
+from exports.openlineage import Events, Written
 from store import Store
 from store.errors import MissingTable
 from store.hashing import hash_frame
@@ -26,8 +27,8 @@ class StageTables(dg.IOManager):
     experiments materialised so far.
     """
 
-    def __init__(self, store: Store, profile: str):
-        self._store, self._profile = store, profile
+    def __init__(self, store: Store, profile: str, events: Events | None = None):
+        self._store, self._profile, self._events = store, profile, events
         self._read: dict[tuple[str, str], dict[str, int | None]] = {}
         store.on_read = self._note_side_door
 
@@ -63,6 +64,15 @@ class StageTables(dg.IOManager):
         with _retried(context):
             version = self._store.write(stage, obj, commit, lineage)
         context.add_output_metadata({"table": stage, "table_version": version})
+        if self._events is not None:
+            self._tell(self._events, context, Written(stage, version, obj, **_told(context, lineage)))
+
+    def _tell(self, events: Events, context: dg.OutputContext, written: Written) -> None:
+        """An event is news, not the work: a collector that is down stops no run."""
+        try:
+            events.send(written)
+        except Exception as error:
+            context.log.warning(f"the OpenLineage event of {written.stage} was not sent: {error}")
 
     def _note_side_door(self, stage: str, version: int) -> None:
         """Of an asset that reads a table from the store itself. What reads outside of a step is no stage."""
@@ -76,6 +86,16 @@ class StageTables(dg.IOManager):
     def _note(self, context: dg.InputContext, stage: str, version: int | None) -> None:
         run_id, step = context.step_context.run_id, context.step_context.step.key
         self._read.setdefault((run_id, step), {})[stage] = version
+
+
+def _told(context: dg.OutputContext, lineage: dict[str, str]) -> dict[str, Any]:
+    """What an event says of the run, as the commit does."""
+    return {
+        "run_id": context.run_id,
+        "job": context.step_context.job_name,
+        "code_version": lineage["code_version"],
+        "upstream": json.loads(lineage["upstream"]),
+    }
 
 
 def _retried(context: dg.InputContext | dg.OutputContext) -> AbstractContextManager[None]:
