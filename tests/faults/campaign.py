@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 from faults import foreign, injections, warm
@@ -131,28 +132,28 @@ class Campaign:
         return _command("run", self.world / "tiny.yaml", home, *self.part)
 
     def _to_the_end(self, injection: Injection, home: Path, environment: Path) -> dict:
-        log, outcome = home.with_name("again.log"), {}
-        code = warm.wait(self._start(lambda: self._graph(home), log, environment))
-        if code:
-            said = self._one_error(log, False)
-            mend = MEND.search(said)
-            if mend is None:
-                raise Violation(f"the error names no command that mends it: {said}")
-            outcome = {"named": said, "mended": mend[0]}
-            verb, *options = mend[0].split()[1:]
-            mending = home.with_name("mending.log")
-            code = warm.wait(
-                self._start(
-                    lambda: _mend(verb, self.world / "tiny.yaml", home, options), mending, environment
-                )
-            )
-            if code:
-                raise Violation(f"{mend[0]} ended with {code}:\n{_tail(mending)}")
-            log = home.with_name("mended.log")
+        outcome: dict = {}
+        while True:
+            log = home.with_name(f"again{len(outcome)}.log")
             code = warm.wait(self._start(lambda: self._graph(home), log, environment))
+            try:
+                said = self._one_error(log, False) if code else None
+                found = {} if code else self._digest(home, "found")
+            except Violation as error:
+                if code:
+                    raise
+                said, found = str(error).splitlines()[-1], {}  # what reads a table finds the damage
+            if said is None:
+                break
+            mend = MEND.search(said)
+            if outcome or mend is None:
+                raise Violation(f"the graph does not come to its end: {outcome or ''} {said}\n{_tail(log)}")
+            outcome = {"named": said, "mended": mend[0]}
+            log = home.with_name("mending.log")
+            mending = partial(_mend, self.world / "tiny.yaml", home, mend[0].split()[1:])
+            code = warm.wait(self._start(mending, log, environment))
             if code:
-                raise Violation(f"after {mend[0]} ({said}) the graph ended with {code}:\n{_tail(log)}")
-        found = self._digest(home, "found")
+                raise Violation(f"{mend[0]} ended with {code}:\n{_tail(log)}")
         different = {
             name: (self.expected.get(name), found.get(name))
             for name in sorted(self.expected.keys() | found.keys())
@@ -238,9 +239,10 @@ def _command(verb: str, profile: Path, home: Path, *options: str) -> int:
     return 0
 
 
-def _mend(verb: str, profile: Path, home: Path, options: list[str]) -> int:
+def _mend(profile: Path, home: Path, command: list[str]) -> int:
     from pipelines.command import app
 
+    verb, *options = command
     if verb == "run":
         return _command("run", profile, home, *options)
     app([verb, "--home", str(home)], prog_name="fineface")
