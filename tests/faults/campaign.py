@@ -235,7 +235,10 @@ def _command(verb: str, profile: Path, home: Path, *options: str) -> int:
     report.write = lambda path, data: file_system.write(path, data.subtitle)
     retries.WAIT_SECONDS = 0.2
     providers.PROVIDERS["action_units"]["foreign"] = "faults.foreign:Estimator"
-    app([verb, "--profile", str(profile), "--home", str(home), *options], prog_name="fineface")
+    try:
+        app([verb, "--profile", str(profile), "--home", str(home), *options], prog_name="fineface")
+    except SystemExit as ended:
+        return int(ended.code or 0)
     return 0
 
 
