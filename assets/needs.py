@@ -167,6 +167,11 @@ def _generated(profile: Profile, store: Store, stages: Collection[str]) -> Itera
     yield disk("generated pictures", store.home, size)
 
 
+def _estimators(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    yield from _labels(profile, store, stages)
+    yield from _second_labels(profile, store, stages)
+
+
 Needs = Callable[[Profile, Store, Collection[str]], Iterable[Need]]
 """Called with the profile, the home's store, and the stages that will run."""
 
@@ -185,6 +190,7 @@ STAGES: dict[str, Needs] = {
     "guidance_curve": _guidance,
     "generated_samples": _generated,
     "au_scores": _judge,
+    "annotator_audit": _estimators,
     "clip_scores": _embedder,
 }
 """The stages that need more than the tables they read."""

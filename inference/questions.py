@@ -19,6 +19,7 @@ from inference.asking import Question
 from store import Files
 
 if TYPE_CHECKING:
+    from inference.abilities import FaceRenderer
     from inference.autoencoder import Autoencoder
     from inference.environments import Worker
     from inference.generation import Generator
@@ -116,6 +117,13 @@ def pictures(generator: Generator, files: Files) -> Question:
         PICTURE,
         about=("prompt", "aus", "seed", "guidance"),
         stored=files.kind,
+    )
+
+
+def renderings(renderer: FaceRenderer, plan: pl.DataFrame, files: Files) -> Question:
+    """The picture of a row of `plan`, in `files`: PICTURE."""
+    return Question(
+        "renderings", Rendering(renderer, files), PICTURE, about=tuple(plan.columns), stored=files.kind
     )
 
 
@@ -223,6 +231,19 @@ class Generating:
                 )
                 for key, picture in zip(batch["key"], made, strict=True):
                     yield {"key": key, "file": self.files.put(images.png(picture), ".png")}
+
+
+@dataclass(frozen=True)
+class Rendering(_Named):
+    """Faces of known action units; each is stored as soon as it is made."""
+
+    model: FaceRenderer
+    files: Files
+
+    def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        rows = requests.to_dicts()
+        for row, pixels in zip(rows, self.model.render(rows), strict=True):
+            yield {"key": row["key"], "file": self.files.put(images.png(pixels), ".png")}
 
 
 @dataclass(frozen=True)
