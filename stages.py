@@ -306,6 +306,21 @@ STAGES: tuple[Stage, ...] = (
         chain=False,
     ),
     Stage(
+        "acceptances",
+        Group.DATA_SET,
+        "The failed checks that people accepted; rows are only added.",
+        {
+            "check": _text("The check."),
+            "stage": _text("The stage whose table it judged."),
+            "content": _text("The hash of that table: of no other is it accepted."),
+            "said": _text("What the check said."),
+            "author": _text("Who accepts it."),
+            "time": dy.Datetime(time_zone="UTC", time_unit="us", description="When."),
+            "reason": _text("Why."),
+        },
+        chain=False,
+    ),
+    Stage(
         "photorealism",
         Group.DATA_SET,
         "Which pictures are photographs: the model's answers, its verdict, a person's word over it.",
@@ -586,7 +601,7 @@ STAGES: tuple[Stage, ...] = (
             "p_holm": _number("After Holm's correction over the table.", low=0, high=1),
             "better": _text("Who is better, where the difference stands.", null=True),
         },
-        reads=("evaluation", "experiments"),
+        reads=("evaluation", "experiments", "judges"),
         chain=False,
     ),
     Stage(

@@ -48,7 +48,7 @@ def readable(found: pl.DataFrame) -> pl.DataFrame:
 def decode_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     """A check that few of the pictures that `asset` is the first to decode are corrupt."""
 
-    @dg.asset_check(
+    @stage.asset_check(
         asset=asset,
         name=f"{asset.key.path[-1]}_decodes_most",
         description="The share of pictures that do not decode stays below the limit of unusable rows.",

@@ -16,7 +16,7 @@ import polars as pl
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import stages
-from curation import corrections, frames, overrides, recipes, training_set
+from curation import corrections, frames, overrides, photorealism, recipes, training_set
 from facs import COLUMNS
 from reasons import Reason
 from store import Store, hash_bytes
@@ -33,8 +33,8 @@ SETTINGS = {
         }
     },
     "au_annotation": {"au_estimator": {"provider": "libreface", "model": None, "rival": None}},
-    "au_statistics": {"split": {"validation": 0.05, "test": 0.05, "seed": 0, "looks_within": 16}},
-    "training_set": {"split": {"validation": 0.05, "test": 0.05, "seed": 0, "looks_within": 16}},
+    "au_statistics": {"split": {"validation": 0.05, "test": 0.05, "seed": 0, "looks_within": None}},
+    "training_set": {"split": {"validation": 0.05, "test": 0.05, "seed": 0, "looks_within": None}},
 }
 """What the commits of some tables say of the profile."""
 RECIPE = {"corrections.recipe": asdict(recipes.PAPER)}
@@ -129,21 +129,17 @@ def _tables(rng: np.random.Generator, web: int, disfa: int) -> dict[str, pl.Data
         pl.format("width {} < 512, height {} < 512", "width", "height"),
     )
     looked = resolution.filter("keep").select(*picture, *judged)
-    cartoon = rng.random(looked.height) ** 6
-    photorealism = frames.quarantine(
-        looked.with_columns(
-            pl.Series("cartoon_score", cartoon),
-            pl.Series("real_score", 1 - cartoon),
-            *(pl.lit("no").alias(name) for name in ("cartoon_answer", "real_answer")),
-            pl.lit("Salesforce/blip2-opt-2.7b@59a1ef6c1e5b").alias("model"),
-            pl.lit("0" * 32).alias("fingerprint"),
-        ),
-        pl.col("cartoon_score") >= 0.9,
-        Reason.NOT_PHOTOREALISTIC,
-        "answered 'yes' to 'Is this a cartoon?' (0.93)",
+    cartoon = rng.random(looked.height) ** 12
+    asked = looked.with_columns(
+        pl.Series("cartoon_score", cartoon),
+        pl.Series("real_score", 1 - cartoon),
+        *(pl.lit("no").alias(name) for name in ("cartoon_answer", "real_answer")),
+        pl.lit("Salesforce/blip2-opt-2.7b@59a1ef6c1e5b").alias("model"),
+        pl.lit("0" * 32).alias("fingerprint"),
     )
-    photorealism = photorealism.with_columns(pl.col("keep", "reason_code").name.prefix("model_"))
-    read = photorealism.filter("keep").select(*picture, *judged)
+    nobody = pl.DataFrame(schema=overrides.SCHEMA)
+    photographs = overrides.apply(photorealism.judge(asked), nobody, "photorealism")
+    read = photographs.filter("keep").select(*picture, *judged)
     au_annotation = read.with_columns(
         *(
             pl.Series(name, np.clip(rng.exponential(0.8, read.height), 0, 4.9))
@@ -160,9 +156,13 @@ def _tables(rng: np.random.Generator, web: int, disfa: int) -> dict[str, pl.Data
         pl.lit("Salesforce/blip2-opt-2.7b@59a1ef6c1e5b").alias("model"),
         pl.lit("2" * 32).alias("fingerprint"),
     )
-    fitted = corrections.fit(au_annotation, "paper")
+    strong = corrections.judged(au_annotation, "paper")
+    members = training_set.assemble(strong, manual, captions).filter("keep")
+    setters = au_annotation.join(members, on="sample_id", how="semi", maintain_order="left")
+    fitted = corrections.fit(setters, "paper")
     corrected = fitted.apply(au_annotation)
     assembled = training_set.assemble(corrected, manual, captions)
+    assembled = overrides.apply_intensities(assembled, nobody)
     kept = assembled.filter("keep")
     latents = kept.select("sample_id", "source", "content_hash", *judged).with_columns(
         pl.lit("latents").alias("file_kind"),
@@ -178,7 +178,7 @@ def _tables(rng: np.random.Generator, web: int, disfa: int) -> dict[str, pl.Data
         "raw_folder": raw.clear(),
         "face_crop": face_crop,
         "resolution": resolution,
-        "photorealism": photorealism,
+        "photorealism": photographs,
         "au_annotation": au_annotation,
         "disfa_readings": manual.with_columns(pl.Series(name, rng.random(disfa)) for name in COLUMNS),
         "captions": captions,

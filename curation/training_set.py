@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -125,6 +125,23 @@ def assemble(
     table = duplicates.drop_across_splits(table, within)
     table = table.with_columns(pl.when("keep").then("split").alias("split"))
     return table.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+
+
+def of_tables(
+    photographs: pl.DataFrame,
+    raw_disfa: pl.DataFrame,
+    raw_folder: pl.DataFrame,
+    face_crop: pl.DataFrame,
+    captions: pl.DataFrame,
+    **options: Any,
+) -> pl.DataFrame:
+    """`assemble` of stage tables: `photographs` with the intensities they are to have, DISFA's frames as
+    `face_crop` sees them, `captions` kept only; subjects of a folder come from `raw_folder`."""
+    subjects = raw_folder.select("sample_id", "subject")
+    web = photographs.filter("keep").join(subjects, on="sample_id", how="left", maintain_order="left")
+    seen = face_crop.select("sample_id", "file_kind", "file", "content_hash", "keep", *reasons.COLUMNS)
+    disfa = raw_disfa.drop(*seen.columns[1:]).join(seen, on="sample_id", maintain_order="left")
+    return assemble(web, disfa, captions, **options)
 
 
 def uniform(ids: pl.Series, salt: str) -> np.ndarray:

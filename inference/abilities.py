@@ -152,7 +152,7 @@ class FaceRenderer(Protocol):
         """Hash of all that decides a picture beside its row."""
 
     def plan(self) -> pl.DataFrame:
-        """A row a picture: what `evaluation.annotator_audit.joined` takes as truth, and what else decides it."""
+        """A row a picture: its `picture_id`, true intensities, and all that decides it."""
 
     def render(self, rows: Sequence[dict[str, Any]]) -> Iterator[np.ndarray]:
         """The picture of each row of `plan`, in order, uint8 [height, width, 3]."""

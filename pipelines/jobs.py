@@ -1,14 +1,18 @@
-"""The jobs: the data set, one experiment, the comparison. `fineface run` runs them in this order."""
+"""The jobs: the data set, one experiment, the comparison. `fineface run` runs them in this order, and so does
+what runs by itself (`pipelines.automation`), after a look at the raw data alone.
+"""
 
 import dagster as dg
 
 RAW = dg.AssetSelection.assets("raw_affectnet", "raw_disfa", "raw_folder")
 
-raw = dg.define_asset_job("read_raw_data", RAW, description="Read the raw data, and only that.")
+raw = dg.define_asset_job(
+    "read_raw_data", RAW, description="Read the raw data, and only that: what new files begin with."
+)
 data_set = dg.define_asset_job(
     "data_set",
     dg.AssetSelection.groups("data_set"),
-    description="From raw data to the training set's latents.",
+    description="From raw data to the training set's latents. Models are asked about what is new.",
 )
 experiment = dg.define_asset_job(
     "experiment",
@@ -16,7 +20,16 @@ experiment = dg.define_asset_job(
     description="Train, generate and measure one experiment (a partition).",
 )
 comparison = dg.define_asset_job(
-    "comparison", dg.AssetSelection.groups("results"), description="Tables, figures and the report."
+    "comparison",
+    dg.AssetSelection.groups("results"),
+    description="Tables, figures and the report, of all experiments.",
+)
+
+annotators = dg.define_asset_job(
+    "annotators",
+    dg.AssetSelection.groups("annotators"),
+    description="Try the estimators on rendered faces of known intensities; no part of a run of everything.",
 )
 
 PHASES = (data_set, experiment, comparison)
+ALL = (*PHASES, annotators)

@@ -45,18 +45,16 @@ class StageTables(dg.IOManager):
         return pl.concat(frames, how="diagonal_relaxed")
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
-        """Write the table; a frame that is equal to the last version makes no new one."""
+        """Write the table; a frame that is equal to the last version, made of the same, makes no new one."""
         name = "/".join(context.asset_key.path)
         stage = f"{name}/{context.partition_key}" if context.has_asset_partitions else name
-        commit = {
-            "run_id": context.run_id,
+        commit = {"run_id": context.run_id, "data_version": hash_frame(obj), "profile": self._profile}
+        lineage = {
             "code_version": context.asset_spec.code_version or "",
-            "data_version": hash_frame(obj),
-            "profile": self._profile,
             "settings": json.dumps(_settings(context), sort_keys=True),
             "upstream": json.dumps(self._read.pop((context.run_id, context.step_key), {}), sort_keys=True),
         }
-        version = self._store.write(stage, obj, commit)
+        version = self._store.write(stage, obj, commit, lineage)
         context.add_output_metadata({"table": stage, "table_version": version})
 
     def _note_side_door(self, stage: str, version: int) -> None:

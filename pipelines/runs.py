@@ -19,9 +19,11 @@ from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.api import execute_run
 
-from pipelines import definitions, jobs
+from pipelines import definitions, jobs, origin
 from pipelines.profiles import ProfileError
 from settings import nearest
 from settings.profile import Profile
@@ -45,6 +47,8 @@ concurrency:
   pools:
     granularity: op
     default_limit: 1          # one stage at a time holds the accelerator
+freshness:
+  enabled: true             # shows which stages nobody made again in time
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
@@ -123,7 +127,7 @@ def run(
     """
     outcome = Outcome()
     with _closing_dead_runs(opened):
-        for phase in jobs.PHASES:
+        for phase in jobs.ALL:
             job = planned.definitions.resolve_job_def(phase.name)
             keys = [key for key in job.asset_layer.executable_asset_keys if key in planned.keys]
             if not keys:
@@ -134,15 +138,7 @@ def run(
                 run_id = str(uuid.uuid4())
                 if listener is not None:
                     opened.add_event_listener(run_id, listener(phase.name, partition))
-                result = job.execute_in_process(
-                    run_config=QUIET,
-                    instance=opened,
-                    partition_key=partition,
-                    asset_selection=keys,
-                    raise_on_error=False,
-                    run_id=run_id,
-                    tags={PROCESS_TAG: this_process()},
-                )
+                result = _execute(job, opened, run_id, keys, partition)
                 (outcome.succeeded if result.success else outcome.failed).append(name)
                 if _interrupted(result):
                     outcome.interrupted = True
@@ -152,20 +148,46 @@ def run(
     return outcome
 
 
-def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+def _execute(
+    job: dg.JobDefinition,
+    opened: DagsterInstance,
+    run_id: str,
+    keys: Sequence[dg.AssetKey],
+    partition: str | None,
+) -> dg.JobExecutionResult:
+    """Like `job.execute_in_process`, of the assets `keys`, recorded with the origin that a run of the UI has:
+    so it stands in the timeline and under its job, and sensors hear of its end.
+    """
+    tags = {PROCESS_TAG: this_process(), **origin.label()}
+    whole = set(keys) == set(job.asset_layer.executable_asset_keys)
+    if partition is not None:
+        tags |= job.get_tags_for_partition_key(partition, selected_asset_keys=keys)
+    run = opened.create_run_for_job(
+        job,
+        run_id=run_id,
+        run_config=QUIET,
+        tags=tags,
+        asset_selection=None if whole else set(keys),
+        remote_job_origin=origin.repository().get_job_origin(job.name),
+    )
+    return execute_run(InMemoryJob(job), run, opened)
+
+
+def _interrupted(result: dg.JobExecutionResult) -> bool:
     failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
     return any(error is not None and error.cls_name == INTERRUPTED for error in failures)
 
 
 def selected(found: dg.Definitions, select: str | None) -> set[dg.AssetKey]:
-    """The assets that `select` names; all if None.
+    """The assets that `select` names; if None all that belong to a run of everything.
 
     Dagster's syntax, or bare names: "au_annotation+", "data_set", "raw_disfa, captions". Raises
     NothingSelected.
     """
     graph = found.resolve_asset_graph()
     if select is None:
-        return set(graph.materializable_asset_keys)
+        whole = (found.resolve_job_def(phase.name).asset_layer for phase in jobs.PHASES)
+        return {key for layer in whole for key in layer.executable_asset_keys}
     stages = sorted(key.to_user_string() for key in graph.materializable_asset_keys)
     for name in _bare_names(select):
         _known("stage or group", name, [*stages, *sorted(graph.all_group_names)])

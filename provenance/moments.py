@@ -116,9 +116,16 @@ class Moment:
         self, stage: str, version: int, predicate: pl.Expr, columns: Iterable[str] | None = None
     ) -> pl.DataFrame:
         """Like `where`, of the version that is named. Raises MissingTable."""
+        return self._open(stage, version).where(predicate, None if columns is None else list(columns))
+
+    def columns(self, stage: str, version: int) -> set[str]:
+        """The names of the columns of that version. Raises MissingTable."""
+        return set(self._open(stage, version).columns)
+
+    def _open(self, stage: str, version: int) -> Opened:
         if (stage, version) not in self._opened:
             self._opened[stage, version] = self.store.opened(stage, version)
-        return self._opened[stage, version].where(predicate, None if columns is None else list(columns))
+        return self._opened[stage, version]
 
     def versions(self, names: Iterable[str] | None = None) -> dict[str, int]:
         """The version of every table, or of `names`, as far as they were written."""

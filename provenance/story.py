@@ -308,6 +308,7 @@ def _training(one: Training) -> Paragraph:
     for name, scores in one.scores.items():
         told = [
             f"{one.metric} {_short(one.value)} ({_short(one.low)} to {_short(one.high)})"
+            + (f" by {one.judge}" if one.judge else "")
             for one in scores
             if one.kind == "individual" and one.metric in _SCORES
         ]

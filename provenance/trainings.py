@@ -19,6 +19,7 @@ TRAINED_ON = "train"
 class Score:
     """A measure of an experiment with its 95 % interval."""
 
+    judge: str | None
     kind: str
     metric: str
     value: float | None
@@ -102,7 +103,8 @@ def scores(moment: Moment, experiment: str) -> tuple[Score, ...]:
     if rows is None:
         return ()
     return tuple(
-        Score(row["kind"], row["metric"], row["value"], row["low"], row["high"]) for row in rows.to_dicts()
+        Score(row.get("judge"), row["kind"], row["metric"], row["value"], row["low"], row["high"])
+        for row in rows.to_dicts()
     )
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from settings import providers
+from settings.automation import Automation
 from settings.base import OPERATIONAL, Settings
 from settings.experiment import Experiment
 
@@ -280,6 +281,18 @@ class Audit(Settings):
     seed: int = Field(0, description="Seed of the people.")
 
 
+class Gates(Settings):
+    """How far new data may move what was accepted last, beyond what chance explains, before a blocking check
+    stops; `fineface accept` lets it pass."""
+
+    kept_share: float = Field(
+        0.1, ge=0, le=1, description="Of the share that a filter keeps of a source's samples."
+    )
+    au_drift: float = Field(
+        0.1, ge=0, le=1, description="Of the distribution of an AU's intensities (Kolmogorov-Smirnov)."
+    )
+
+
 class Profile(Settings):
     """One profile. Every key is documented in docs/profiles.md."""
 
@@ -296,6 +309,8 @@ class Profile(Settings):
         {"quarantined": 0.05, "no_face": 0.2, "cut_faces": 0.02},
         description="Shares above which a check warns.",
     )
+    gates: Annotated[Gates, OPERATIONAL] = Gates()
+    automation: Annotated[Automation, OPERATIONAL] = Automation()
     chunk: Annotated[int, OPERATIONAL] = Field(
         256, ge=1, description="Images a model reads between two writes of its memo: what a kill can lose."
     )

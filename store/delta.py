@@ -225,6 +225,14 @@ class Delta:
         )
         return table if table is not None else DeltaTable(file_system.uri(self.folder))
 
+    def note(self, table: DeltaTable, metadata: Mapping[str, str]) -> int:
+        """One commit onto `table` that changes no row; its version. Raises DeltaError when another
+        process was faster."""
+        commit = CommitProperties(custom_metadata=dict(metadata), max_commit_retries=0)
+        table.create_write_transaction([], "append", table.schema(), commit_properties=commit)
+        table.update_incremental()
+        return table.version()
+
     def history(self, table: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
         """The commits as deltalake gives them, newest first."""
         with self._readable():

@@ -8,7 +8,7 @@ import polars as pl
 from assets import calls, pictures, stage
 from assets.data_set.au_annotation import annotate
 from inference import abilities, questions
-from settings.profile import AUEstimator, Profile
+from settings.profile import Profile
 from store import Store
 
 FILES = "renderings"
@@ -28,40 +28,30 @@ def annotator_audit(
 
     renderer = abilities.build("known_faces", profile.audit.model_dump())
     plan = renderer.plan()
-    shown = calls.ask(
-        context, store, questions.renderings(renderer, plan, store.files(FILES)), plan, profile.chunk
-    )
-    truth = shown.frame.select(
-        *plan.columns, "file_kind", "file", pl.col("file").str.head(32).alias("content_hash")
-    )
+    question = questions.renderings(renderer, plan, store.files(FILES))
+    shown = calls.ask(context, store, question, plan, profile.chunk)
+    content = pl.col("file").str.head(32).alias("content_hash")
+    truth = shown.frame.select(*plan.columns, "file_kind", "file", content)
     made, reused = shown.asked, shown.reused
-    estimators: dict[str, AUEstimator | None] = {
-        "labeller": profile.au_estimator,
-        "second": profile.second_au_estimator,
-    }
     tables: list[pl.DataFrame] = []
     told: dict[str, Any] = {}
-    for name, estimator in estimators.items():
+    for name, estimator in (("labeller", profile.au_estimator), ("second", profile.second_au_estimator)):
         if estimator is None:
             continue
-        read, asked, known = annotate(
-            context,
-            store,
-            estimator,
-            truth.select("picture_id", "file_kind", "file", "content_hash"),
-            profile.chunk,
-        )
+        faces = truth.select("picture_id", "file_kind", "file", "content_hash")
+        read, asked, known = annotate(context, store, estimator, faces, profile.chunk)
         table = audit.joined(truth, read).with_columns(read.select("model", "fingerprint"))
         tables.append(table.select(pl.lit(name).alias("annotator"), pl.all()))
         told[name] = stage.markdown(audit.by_au(table))
         made, reused = made + asked, reused + known
     curves = {table["annotator"][0]: audit.curves(table) for table in tables}
     alone = pictures.spread(truth.filter(kind="alone", person=0))
+    paths = store.located(alone)["path"].to_list()
     return stage.result(
         pl.concat(tables),
         model_calls=made,
         reused=reused,
         **told,
         responses=stage.picture(figures.intensity_curves(curves), "read against rendered intensities"),
-        sheet=stage.picture(pictures.contact_sheet(store.located(alone)["path"].to_list()), "rendered faces"),
+        sheet=stage.picture(pictures.contact_sheet(paths), "rendered faces"),
     )

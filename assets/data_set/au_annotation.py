@@ -64,14 +64,14 @@ def annotate(
     return found.frame, found.asked, found.reused
 
 
-@dg.asset_check(asset=au_annotation, blocking=True)
+@stage.asset_check(asset=au_annotation, blocking=True)
 def something_was_measured(au_annotation: pl.DataFrame) -> dg.AssetCheckResult:
     """There is an intensity at all."""
     measured = sum(au_annotation[column].count() for column in facs.COLUMNS)
     return stage.check(measured > 0, measured=measured)
 
 
-@dg.asset_check(asset=au_annotation)
+@stage.asset_check(asset=au_annotation)
 def most_have_a_face(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Profile]) -> dg.AssetCheckResult:
     """The share of photographs without a face stays below the profile's limit."""
     code = au_annotation["reason_code"]

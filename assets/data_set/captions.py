@@ -75,7 +75,7 @@ def _sidecar(samples: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-@dg.asset_check(asset=captions, blocking=True)
+@stage.asset_check(asset=captions, blocking=True)
 def captions_not_empty(captions: pl.DataFrame) -> dg.AssetCheckResult:
     """There are captions, and a kept sample's is not empty."""
     kept = stage.kept(captions)

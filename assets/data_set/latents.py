@@ -42,7 +42,7 @@ def latents(
     return stage.result(table, model_calls=found.asked, reused=found.reused, shards=shards)
 
 
-@dg.asset_check(asset=latents, blocking=True)
+@stage.asset_check(asset=latents, blocking=True)
 def shards_are_there(latents: pl.DataFrame, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
     """Every shard that the table names lies in the store, with the bytes that name it."""
     named = latents["file"].drop_nulls()

@@ -91,7 +91,7 @@ def _borderline(table: pl.DataFrame, profile: Profile, store: Store) -> dict[str
     return {"borderline": stage.picture(sheet, "borderline"), "audit": dg.MetadataValue.path(page)}
 
 
-@dg.asset_check(asset=photorealism, blocking=True)
+@stage.asset_check(asset=photorealism, blocking=True)
 def some_are_photographs(photorealism: pl.DataFrame) -> dg.AssetCheckResult:
     """If there were pictures at all, some are kept."""
     return stage.check(

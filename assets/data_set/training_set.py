@@ -6,7 +6,6 @@ import dagster as dg
 import polars as pl
 
 import facs
-import reasons
 from assets import calls, pictures, stage
 from assets.data_set import overrides as people
 from curation import duplicates, overrides
@@ -68,14 +67,12 @@ def put_together(
 ) -> pl.DataFrame:
     """The training set with the intensities that `photographs` have. Who belongs to it does not depend on
     them."""
-    subjects = raw_folder.select("sample_id", "subject")
-    web = stage.kept(photographs).join(subjects, on="sample_id", how="left", maintain_order="left")
-    seen = face_crop.select("sample_id", "file_kind", "file", "content_hash", "keep", *reasons.COLUMNS)
-    disfa = raw_disfa.drop(*seen.columns[1:]).join(seen, on="sample_id", maintain_order="left")
     captioned, within = stage.kept(captions), profile.split.looks_within
-    return rule.assemble(
-        web,
-        disfa,
+    return rule.of_tables(
+        photographs,
+        raw_disfa,
+        raw_folder,
+        face_crop,
         captioned,
         hashes=None if within is None else _hashes(context, store, profile.chunk, captioned),
         within=within or 0,
@@ -115,19 +112,19 @@ def _described(store: Store, table: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-@dg.asset_check(asset=training_set, blocking=True)
+@stage.asset_check(asset=training_set, blocking=True)
 def no_subject_in_two_splits(training_set: pl.DataFrame) -> dg.AssetCheckResult:
     """Nobody is both trained on and tested with."""
     return _in_one_split(training_set.drop_nulls("subject"), ["source", "subject"])
 
 
-@dg.asset_check(asset=training_set, blocking=True)
+@stage.asset_check(asset=training_set, blocking=True)
 def no_content_in_two_splits(training_set: pl.DataFrame) -> dg.AssetCheckResult:
     """No picture is both trained on and tested with, under whatever name."""
     return _in_one_split(training_set, ["content_hash"])
 
 
-@dg.asset_check(asset=training_set, blocking=True)
+@stage.asset_check(asset=training_set, blocking=True)
 def no_lookalike_in_two_splits(
     training_set: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.AssetCheckResult:
@@ -137,14 +134,14 @@ def no_lookalike_in_two_splits(
     return stage.check(torn.is_empty(), compared=rows.height, pairs_in_two_splits=torn.height)
 
 
-@dg.asset_check(asset=training_set, blocking=True)
+@stage.asset_check(asset=training_set, blocking=True)
 def something_to_train_on(training_set: pl.DataFrame) -> dg.AssetCheckResult:
     """The split "train" is not empty."""
     rows = stage.kept(training_set).filter(split="train").height
     return stage.check(rows > 0, train=rows)
 
 
-@dg.asset_check(asset=training_set)
+@stage.asset_check(asset=training_set)
 def every_split_has_samples(
     training_set: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.AssetCheckResult:

@@ -39,6 +39,7 @@ SCHEMA = {
 ADAPTERS = Path("files") / "adapters"
 PROJECT = Path(__file__).resolve().parents[2]
 JOB, OUTPUT, CHECKPOINTS = "job.json", "output", "checkpoints"
+FINITE = "weights_are_finite"
 
 
 def build(
@@ -47,6 +48,14 @@ def build(
     """The asset, with one partition an experiment; it refuses to train while one of `gates` is failed."""
 
     @stage.asset(
+        checks=[
+            dg.AssetCheckSpec(
+                FINITE,
+                asset="trained_model",
+                blocking=True,
+                description="No weight of the model is NaN or infinite.",
+            )
+        ],
         code_version="2",
         partitions_def=experiments,
         kinds={"torch"},
@@ -74,9 +83,18 @@ def build(
             "experiment": context.partition_key,
             "method": settings.method,
         }
-        return stage.result(pl.DataFrame([row], schema=SCHEMA), **metadata)
+        made = stage.result(pl.DataFrame([row], schema=SCHEMA), **metadata)
+        return made._replace(check_results=[_finite(store, row.get("folder"))])
 
     return [trained_model]
+
+
+def _finite(store: Store, folder: str | None) -> dg.AssetCheckResult:
+    """Whether all weights in the model's `folder` of the home are numbers; an untrained one has none."""
+    from inference import weights
+
+    broken = weights.not_finite(file_system.local(store.home / folder)) if folder is not None else []
+    return stage.check(not broken, not_finite=broken[:10])._replace(check_name=FINITE)
 
 
 def _trained(

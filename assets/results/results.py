@@ -10,6 +10,7 @@ import polars as pl
 import stages
 from assets import stage
 from assets.results.comparisons import by_experiment, by_judge
+from provenance import lineage
 from settings.base import identity
 from settings.profile import Profile
 from store import CorruptFile, Store
@@ -186,7 +187,7 @@ def judged_by(au_scores: pl.DataFrame, labels: pl.DataFrame) -> str:
     return who + (f" It does not read {absent}; no mean counts it." if absent else "")
 
 
-@dg.asset_check(
+@stage.asset_check(
     asset=results,
     additional_ins={"au_scores": dg.AssetIn("au_scores"), "training_set": dg.AssetIn("training_set")},
     blocking=True,
@@ -218,7 +219,20 @@ def every_experiment_is_complete(
     return stage.check(not incomplete, wanted=len(wanted), incomplete=incomplete, **counts)
 
 
-@dg.asset_check(
+@stage.asset_check(asset=results, blocking=True)
+def versions_form_one_chain(store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
+    """All that is behind the results comes of one state of every table, as the commits say: no new pictures
+    with old scores, no model of another training set than its rival's."""
+    torn = lineage.torn(store, "results")
+    told = [
+        f"{table}: "
+        + "; ".join(f"version {version} for {', '.join(who)}" for version, who in readers.items())
+        for table, readers in torn.items()
+    ]
+    return stage.check(not torn, torn=stage.listed(told) if told else "none")
+
+
+@stage.asset_check(
     asset=results,
     additional_ins={"au_scores": dg.AssetIn("au_scores"), "clip_scores": dg.AssetIn("clip_scores")},
     blocking=True,

@@ -1,7 +1,11 @@
-"""Listing a raw folder: every file once, in an order that no disk decides. Nothing is opened here."""
+"""Listing a raw folder: every file once, in an order that no disk decides, and how it looks from outside.
+Nothing is opened here.
+"""
 
+import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from curation.frames import RawDataError
@@ -31,6 +35,33 @@ def files(folder: Path) -> Iterator[str]:
         inside = place[len(top) :].strip("/")
         before = f"{inside}/" if inside else ""
         yield from [before + name for name in sorted(names) if name[0] != "."]
+
+
+@dataclass(frozen=True)
+class State:
+    """How a folder looks from outside: a hash of the names, sizes and times of its files, how many there are,
+    and when one changed last (seconds since 1970; 0 for none)."""
+
+    digest: str
+    files: int
+    changed: float
+
+
+def state(folder: Path) -> State:
+    """The state of all files below `folder`; a file that vanishes meanwhile has no size. Raises like
+    `files`."""
+    digest, count, changed = hashlib.blake2b(digest_size=16), 0, 0.0
+    for name in files(folder):
+        try:
+            status = os.stat(folder / name)
+        except OSError:
+            size, time = -1, 0
+        else:
+            size, time = status.st_size, status.st_mtime_ns
+            changed = max(changed, status.st_mtime, status.st_ctime)
+        digest.update(b"%b\0%d\0%d\0" % (os.fsencode(name), size, time))
+        count += 1
+    return State(digest.hexdigest(), count, changed)
 
 
 def _refuse(error: OSError) -> None:

@@ -5,17 +5,23 @@
 import typer
 
 from pipelines.command import (
+    accept,
+    annotators,
     check,
+    diff,
     draw,
     environment,
     export,
+    impact,
     inspect,
     label,
     miniature,
     repair,
     run,
+    schedule,
     status,
     ui,
+    web_app,
     why,
 )
 from pipelines.command.options import OneLine
@@ -45,11 +51,17 @@ app.command(rich_help_panel=WORK)(run.run)
 app.command(rich_help_panel=WORK)(draw.draw)
 app.command(rich_help_panel=WORK)(export.export)
 app.command(rich_help_panel=WORK)(label.label)
+app.command(rich_help_panel=WORK)(accept.accept)
 app.command(rich_help_panel=WORK)(ui.ui)
+app.command(rich_help_panel=WORK)(web_app.app)
 app.command(rich_help_panel=LOOK)(check.check)
 app.command(rich_help_panel=LOOK)(status.status)
 app.command(rich_help_panel=LOOK)(inspect.inspect)
 app.command(rich_help_panel=LOOK)(why.why)
+app.command(rich_help_panel=LOOK)(impact.impact)
+app.command(rich_help_panel=LOOK)(diff.diff)
 app.command(rich_help_panel=SET_UP)(repair.repair)
+app.add_typer(schedule.app, name="schedule", rich_help_panel=WORK)
+app.add_typer(annotators.app, name="annotators", rich_help_panel=LOOK)
 app.add_typer(environment.app, name="environment", rich_help_panel=SET_UP)
 app.add_typer(miniature.app, name="miniature", rich_help_panel=SET_UP)

@@ -74,12 +74,14 @@ def _expected() -> tuple[type[Exception], ...]:
     from exports.pictures import ChangedPicture
     from inference.abilities import EstimatorUnavailable
     from inference.environments import EnvironmentUnavailable
+    from pipelines.acceptances import NotAccepted
     from pipelines.drawing import NothingTrained
     from pipelines.exporting import ExportError
     from pipelines.labels import NotLabelled
     from pipelines.profiles import ProfileError
     from pipelines.runs import NothingSelected
     from provenance.moments import UnknownMoment
+    from provenance.replay import NeedsModel, NotReplayable, UnknownSetting
     from provenance.samples import UnknownSample
     from store import StoreError
 
@@ -89,8 +91,12 @@ def _expected() -> tuple[type[Exception], ...]:
             NothingSelected,
             NothingTrained,
             NotLabelled,
+            NotAccepted,
             UnknownSample,
             UnknownMoment,
+            UnknownSetting,
+            NeedsModel,
+            NotReplayable,
             RawDataError,
             StoreError,
         ),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.command.options import DEFAULT_HOME, At, Home, existing, fail, moment, say, shown
 
 if TYPE_CHECKING:
+    from provenance.moments import Moment
     from provenance.story import Paragraph
     from provenance.why import Trail
 
@@ -24,6 +25,15 @@ def why(
         typer.Option("--au", help="Only this AU, as in AU4; may be given several times."),
     ] = None,
     at: At = None,
+    what_if: Annotated[
+        str | None,
+        typer.Option(
+            "--counterfactual",
+            metavar="SETTING=VALUE",
+            help="What its labels would be, and what else would move: corrections.gamma.AU4=1.0, "
+            "resolution.min_side=640, without=SAMPLE …",
+        ),
+    ] = None,
     history: Annotated[
         bool, typer.Option("--history", help="Also what every version of the training set said of it.")
     ] = False,
@@ -44,10 +54,24 @@ def why(
         fail(str(error))
     then = moment(existing(home), at)
     trail = ask(then.store, sample, then, aus=aus, history=history)
-    if as_json:
+    if what_if is not None:
+        _what_if(then, trail, what_if, as_json)
+    elif as_json:
         say(trail.as_json())
     else:
         show(trail, every_au or bool(au))
+
+
+def _what_if(then: Moment, trail: Trail, setting: str, as_json: bool) -> None:
+    from provenance import reports, story
+    from provenance.counterfactual import counterfactual
+
+    found = counterfactual(then, trail.sample_id, setting)
+    if as_json:
+        say(as_text(found))
+        return
+    head(trail.sample_id, story.verdict(trail), trail.verdict.state)
+    paragraphs(reports.counterfactual(found))
 
 
 def show(trail: Trail, every_au: bool) -> None:
@@ -56,6 +80,14 @@ def show(trail: Trail, every_au: bool) -> None:
 
     head(trail.sample_id, story.verdict(trail), trail.verdict.state)
     paragraphs(story.tell(trail, every_au))
+
+
+def as_text(found: Any) -> str:
+    """A dataclass as JSON, for machines."""
+    import json
+    from dataclasses import asdict
+
+    return json.dumps(asdict(found), indent=2, default=str)
 
 
 def head(name: str, verdict: str, state: str) -> None:

@@ -113,6 +113,16 @@ def test_overrides_are_declared_as_they_are_written():
     assert stages.named("overrides").complaints(row) == {} and not stages.named("overrides").undeclared(row)
 
 
+def test_acceptances_are_declared_as_they_are_written():
+    from curation import acceptances
+
+    row = acceptances.acceptance("sound", "captions", "hash", "empty 3", "Ada", "known", datetime.now(UTC))
+    declared = stages.named("acceptances")
+    assert declared.complaints(row) == {} and not declared.undeclared(row)
+    with pytest.raises(ValueError, match="an acceptance needs a reason"):
+        acceptances.acceptance("sound", "captions", "hash", "empty 3", "Ada", " ", datetime.now(UTC))
+
+
 def test_an_unknown_stage_is_told_with_the_known_ones():
     with pytest.raises(KeyError, match="no stage 'resolutions'; there are raw_affectnet"):
         stages.named("resolutions")
