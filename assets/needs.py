@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.needs import Need, disk
-from settings.profile import Profile, SidecarCaptions, VouchedPhotorealism
+from settings.profile import Profile, RayEngine, SidecarCaptions, VouchedPhotorealism
 from store import Store, file_system
 
 NOT_SET = "${"
@@ -26,6 +26,14 @@ def provider(ability: str, settings: Mapping[str, Any]) -> Iterator[Need]:
     from inference import abilities
 
     return abilities.build(ability, settings).needs()
+
+
+def engine(profile: Profile) -> Iterator[Need]:
+    """What the engine needs that the profile chooses, whichever model it asks."""
+    if isinstance(profile.engine, RayEngine):
+        from inference import ray_engine
+
+        yield from ray_engine.needs(profile.engine)
 
 
 def _raw(source: str) -> Needs:

@@ -170,7 +170,7 @@ class Foreign(_Named):
 
 @dataclass(frozen=True)
 class Encoding(_Named):
-    """Pictures encoded by an autoencoder, in shards of SHARD (the last is smaller), one after another."""
+    """Pictures encoded by an autoencoder; those of each SHARD requests lie in one file, in their order."""
 
     model: Autoencoder
     size: int
@@ -181,12 +181,12 @@ class Encoding(_Named):
         rows = images.rows_ahead(
             requests.to_dicts(), self._encode, self.model.batch_size, self._prepare, self.size
         )
-        for row in rows:
+        for count, row in enumerate(rows, start=1):
             if "problem" in row:
                 yield row
-                continue
-            waiting.append(row)
-            if len(waiting) == SHARD:
+            else:
+                waiting.append(row)
+            if count % SHARD == 0:
                 yield from self._shard(waiting)
                 waiting.clear()
         yield from self._shard(waiting)

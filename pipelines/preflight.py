@@ -42,7 +42,9 @@ def check(plan: Plan) -> list[Found]:
     """All that the stages of `plan` need, each once, in the order of the graph; what is missing first."""
     store = Store(plan.home)
     names = _in_order(plan)
-    found: dict[Need, list[str]] = {need: [] for need in (*_variables(plan), *_writer(plan))}
+    found: dict[Need, list[str]] = {
+        need: [] for need in (*_variables(plan), *_writer(plan), *needs.engine(plan.profile))
+    }
     for name in names:
         for need in [*_tables(plan, store, name), *_declared(plan, store, name, names)]:
             stages = found.setdefault(need, [])

@@ -281,6 +281,29 @@ class Audit(Settings):
     seed: int = Field(0, description="Seed of the people.")
 
 
+class LocalEngine(Settings):
+    """Models answer in the process of the run, those in environments of their own beside it."""
+
+    kind: Literal["local"] = Field("local", description="Where models answer.")
+
+
+class RayEngine(Settings):
+    """Models answer in actors of Ray: one a GPU of this machine, or on the machines of a cluster."""
+
+    kind: Literal["ray"] = Field(description="Where models answer.")
+    actors: int | None = Field(
+        None, ge=1, description="Copies of a model that answer at once; null: as many as there is room for."
+    )
+    cpus: int = Field(1, ge=1, description="CPUs of an actor, and its threads.")
+    gpus: float = Field(0, ge=0, description="GPUs of an actor; with 0 it sees none. 0.5: two share one.")
+    address: str | None = Field(
+        None,
+        pattern=r"^(auto|\[[0-9a-f:]+\]:\d+|[\w.-]+:\d+)$",
+        description="host:port of a Ray cluster, or auto; null: a Ray of this machine's own, started when a "
+        "model is first asked.",
+    )
+
+
 class Gates(Settings):
     """How far new data may move what was accepted last, beyond what chance explains, before a blocking check
     stops; `fineface accept` lets it pass."""
@@ -313,6 +336,9 @@ class Profile(Settings):
     automation: Annotated[Automation, OPERATIONAL] = Automation()
     chunk: Annotated[int, OPERATIONAL] = Field(
         256, ge=1, description="Images a model reads between two writes of its memo: what a kill can lose."
+    )
+    engine: Annotated[LocalEngine | RayEngine, Field(discriminator="kind"), OPERATIONAL] = Field(
+        LocalEngine(), description="Where models answer. It decides no result (docs/machines.md)."
     )
     framing: Framing = Framing()
     resolution: Resolution

@@ -54,6 +54,10 @@ class Store:
                 f"a store cannot live in {file_system.address(self.home)}: its path contains {' '.join(odd)}"
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to another process: not the account of who reads in this one."""
+        return self.__dict__ | {"on_read": None}
+
     def __repr__(self) -> str:
         return f"Store({str(self.home)!r})"
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from store.errors import Locked
 from store.lock import sole
+from training import launching
 from training.job import RENDEZVOUS, RESULT_FILE, JobError, TrainingJob
 
 LOCK_FILE, MEETING_FILE = ".lock", ".processes"
@@ -48,6 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
         if given.worker_of is not None:
             _die_with(given.worker_of)
             return _work(job)
+        if launching.is_launched():
+            return _launched(job)
+        if job.loop.launch is not None:
+            return launching.launch(given.job, job.loop.launch, PROJECT)
         with _lock(Path(job.output)) as lock:
             if _is_done(job):
                 return 0
@@ -68,6 +73,16 @@ def _work(job: TrainingJob) -> int:
     transformers_logging.disable_progress_bar()
     train(job)
     return 0
+
+
+def _launched(job: TrainingJob) -> int:
+    """One of the processes of a launcher; the first of all holds the lock."""
+    _die_with(os.getppid())
+    launching.check_world(job)
+    launching.stay_on_loopback()
+    first = int(os.environ["RANK"]) == 0
+    with _lock(Path(job.output)) if first else contextlib.nullcontext():
+        return 0 if _is_done(job) else _work(job)
 
 
 def _launch(path: Path, output: Path, processes: int, lock: int) -> int:

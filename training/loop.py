@@ -137,13 +137,16 @@ def _memory_errors_named(job: TrainingJob) -> Iterator[None]:
 def _accelerator(job: TrainingJob) -> Accelerator:
     cpu = devices.pick(job.device).type == "cpu"
     world = int(os.environ.get("WORLD_SIZE", 1))
-    if not cpu and torch.cuda.is_available() and world > torch.cuda.device_count():
-        raise JobError(f"{world} processes, but {torch.cuda.device_count()} GPUs")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if not cpu and torch.cuda.is_available() and here > torch.cuda.device_count():
+        raise JobError(f"{here} processes, but {torch.cuda.device_count()} GPUs")
     if world > 1 and not torch.distributed.is_initialized():
-        # A file, where torch's own choice would be a port that listens on all interfaces.
+        # A file, where torch's own choice would be a port that listens on all interfaces; processes of
+        # several machines have no other.
+        meeting = os.environ.get(RENDEZVOUS)
         torch.distributed.init_process_group(
             "gloo" if cpu else "nccl",
-            init_method=f"file://{os.environ[RENDEZVOUS]}",
+            init_method="env://" if meeting is None else f"file://{meeting}",
             rank=int(os.environ["RANK"]),
             world_size=world,
         )

@@ -62,7 +62,7 @@ def _detected(
     if rows.is_empty():
         return rows, 0, 0
     question = questions.faces({"provider": "mediapipe", "model": profile.framing.model})
-    answers = calls.ask(context, store, question, rows, profile.chunk)
+    answers = calls.ask(context, store, question, rows, profile)
     scale = zip(framing.BOX, ("width", "height") * 2, strict=True)
     found = answers.frame.with_columns(
         (pl.col(name) * pl.col(side)).round(1).alias(name) for name, side in scale

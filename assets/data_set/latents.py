@@ -24,7 +24,7 @@ def latents(
     model = Autoencoder(base.model, base.revision, base.precision, base.batch_size)
     samples = stage.kept(training_set).select("sample_id", "source", "file_kind", "file", "content_hash")
     question = questions.latents(model, base.size, store.files("latents"))
-    found = calls.ask(context, store, question, samples, profile.chunk)
+    found = calls.ask(context, store, question, samples, profile)
     table = found.frame.select(
         "sample_id",
         "source",

@@ -74,7 +74,7 @@ def put_together(
         raw_folder,
         face_crop,
         captioned,
-        hashes=None if within is None else _hashes(context, store, profile.chunk, captioned),
+        hashes=None if within is None else _hashes(context, store, profile, captioned),
         within=within or 0,
         shares=profile.split.shares,
         seed=profile.split.seed,
@@ -82,13 +82,13 @@ def put_together(
 
 
 def _hashes(
-    context: dg.AssetExecutionContext, store: Store, chunk: int, samples: pl.DataFrame
+    context: dg.AssetExecutionContext, store: Store, profile: Profile, samples: pl.DataFrame
 ) -> pl.DataFrame:
     """`content_hash` and `perceptual_hash` of each content, or why it does not decode."""
     contents = samples.unique("content_hash", keep="first", maintain_order=True).select(
         "file_kind", "file", "content_hash"
     )
-    return calls.ask(context, store, questions.looks(), contents, chunk).frame
+    return calls.ask(context, store, questions.looks(), contents, profile).frame
 
 
 def _described(store: Store, table: pl.DataFrame) -> dict[str, Any]:

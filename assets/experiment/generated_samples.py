@@ -174,7 +174,7 @@ def _answers(
 ) -> calls.Answers:
     question = questions.pictures(generator, store.files(FILES))
     asked = asked.with_columns(pl.lit(float(guidance)).alias("guidance"))
-    return calls.ask(context, store, question, asked, profile.evaluation.chunk)
+    return calls.ask(context, store, question, asked, profile, profile.evaluation.chunk)
 
 
 def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
@@ -189,13 +189,17 @@ def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
 
 
 def measure(
-    context: dg.AssetExecutionContext, store: Store, judge: AUEstimator, chunk: int, samples: pl.DataFrame
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Profile,
+    judge: AUEstimator,
+    samples: pl.DataFrame,
 ) -> tuple[pl.DataFrame, int, int]:
     """`samples` (with `file`) and what `judge` measures in them: measured_au1 …, faces, and its model and
     fingerprint; calls, reused.
     """
     images = samples.select("file_kind", "file", content())
-    found, made, reused = annotate(context, store, judge, images, chunk)
+    found, made, reused = annotate(context, store, judge, images, profile)
     readings = calls.readable(found).select(
         pl.col(facs.COLUMNS).name.prefix("measured_"), "faces", "model", "fingerprint"
     )

@@ -129,6 +129,11 @@ def _trained(
             _write_samples(held_out, store, here / HELD_OUT_FILE)
             for place in {here, folder}:
                 job.write(place / JOB)
+            if settings.launch is not None:
+                context.log.info(
+                    f"the training waits for the machines of {settings.launch}; on each of the others: "
+                    f"accelerate launch --config_file … --module training {here / JOB}"
+                )
             _run(context, here, folder, settings.steps)
             file_system.publish(here / OUTPUT, folder / OUTPUT)
     model = folder / OUTPUT / MODEL_FOLDER

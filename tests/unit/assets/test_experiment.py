@@ -241,7 +241,7 @@ def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
     """`measure` is what both call: it asks the judge, not the labeller, and says so in every row."""
     asked = []
 
-    def annotate(context, store, estimator, images, chunk):
+    def annotate(context, store, estimator, images, profile):
         asked.append(estimator)
         read = {**dict.fromkeys(facs.COLUMNS, 1.0), "au9": None, "faces": 1, "reason_code": None}
         who = {"model": "judge", "fingerprint": "j"}
@@ -256,7 +256,7 @@ def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
     for judge, wanted in (("labeller", profile.au_estimator), ("second", profile.second_au_estimator)):
         evaluation = profile.evaluation.model_copy(update={"judge": judge})
         judging = profile.model_copy(update={"evaluation": evaluation})
-        table, _, _ = generated_samples.measure(None, Store(tmp_path), judging, samples)
+        table, _, _ = generated_samples.measure(None, Store(tmp_path), judging, judging.judge, samples)
         assert asked.pop() == wanted and table["fingerprint"].to_list() == ["j", "j"]
     assert metrics.left_out(table) == ["AU9"]
     own, others = pl.DataFrame({"fingerprint": ["j"]}), pl.DataFrame({"fingerprint": ["l"]})
@@ -325,7 +325,7 @@ def test_guidance_is_chosen_on_validation_prompts(profile, monkeypatch):
         seen.extend(samples["kind"].unique())
         return Answers(samples.with_columns(guidance=pl.lit(guidance), file=pl.lit("x.png")), 3, 4)
 
-    def measure(context, store, judge, chunk, samples):
+    def measure(context, store, profile, judge, samples):
         off = error[samples["guidance"][0]]
         measured = [(pl.col(column) + off).alias(f"measured_{column}") for column in facs.COLUMNS]
         return samples.with_columns(measured), 1, 2
@@ -365,7 +365,9 @@ def test_prompts_are_embedded_once_and_for_ever(profile, tmp_path):
     store = Store(tmp_path)
     prompts = pl.DataFrame({"prompt": ["a man", "a woman in the park", "a man"]})
     question = questions.text_embeddings(profile.evaluation.embedder)
-    first, second = (calls.ask(CONTEXT, store, question, prompts, 16) for _ in range(2))
+    first, second = (
+        calls.ask(CONTEXT, store, question, prompts, SimpleNamespace(chunk=16, engine=None)) for _ in range(2)
+    )
     assert (first.asked, second.asked) == (2, 0) and second.frame.equals(first.frame)
     one, other, again = (np.array(row) for row in first.frame["embedding"].to_list())
     assert (one == again).all() and (one != other).any()
