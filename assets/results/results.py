@@ -79,6 +79,7 @@ def results(
             },
             corrections=store.read("au_corrections"),
             losses=_losses(store, trained_model),
+            audit=store.read("annotator_audit") if store.version("annotator_audit") is not None else None,
             facts=_facts(store, profile, trained_model, au_scores),
         ),
     )
