@@ -151,6 +151,9 @@ class FaceRenderer(Protocol):
     def fingerprint(self) -> str:
         """Hash of all that decides a picture beside its row."""
 
+    def needs(self) -> Iterator[Need]:
+        """What must be there before it renders. Renders nothing."""
+
     def plan(self) -> pl.DataFrame:
         """A row a picture: its `picture_id`, true intensities, and all that decides it."""
 

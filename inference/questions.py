@@ -241,9 +241,12 @@ class Rendering(_Named):
     files: Files
 
     def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        from PIL import Image
+
         rows = requests.to_dicts()
         for row, pixels in zip(rows, self.model.render(rows), strict=True):
-            yield {"key": row["key"], "file": self.files.put(images.png(pixels), ".png")}
+            picture = images.png(Image.fromarray(pixels))
+            yield {"key": row["key"], "file": self.files.put(picture, ".png")}
 
 
 @dataclass(frozen=True)

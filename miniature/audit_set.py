@@ -13,6 +13,7 @@ import polars as pl
 
 from evaluation.annotator_audit import TRUTH
 from facs import ACTION_UNITS
+from inference.needs import Need, package
 from miniature.identities import SKINS
 from miniature.rendered.people import AGES, Shot, draw_person
 from miniature.rendered.picture import render
@@ -129,6 +130,10 @@ class Renderer:
     def fingerprint(self) -> str:
         """Hash of the rig, seed and code version. Loads nothing."""
         return fingerprint(kind="audit", code=CODE_VERSION, rig=hash_file(FILE), seed=self.seed)
+
+    def needs(self) -> Iterator[Need]:
+        """What casts the rays."""
+        yield package("embreex", "make environment")
 
     def plan(self) -> pl.DataFrame:
         """The rows of `plan`."""

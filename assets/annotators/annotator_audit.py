@@ -29,7 +29,7 @@ def annotator_audit(
     renderer = abilities.build("known_faces", profile.audit.model_dump())
     plan = renderer.plan()
     question = questions.renderings(renderer, plan, store.files(FILES))
-    shown = calls.ask(context, store, question, plan, profile.chunk)
+    shown = calls.ask(context, store, question, plan, profile)
     content = pl.col("file").str.head(32).alias("content_hash")
     truth = shown.frame.select(*plan.columns, "file_kind", "file", content)
     made, reused = shown.asked, shown.reused
@@ -39,7 +39,7 @@ def annotator_audit(
         if estimator is None:
             continue
         faces = truth.select("picture_id", "file_kind", "file", "content_hash")
-        read, asked, known = annotate(context, store, estimator, faces, profile.chunk)
+        read, asked, known = annotate(context, store, estimator, faces, profile)
         table = audit.joined(truth, read).with_columns(read.select("model", "fingerprint"))
         tables.append(table.select(pl.lit(name).alias("annotator"), pl.all()))
         told[name] = stage.markdown(audit.by_au(table))

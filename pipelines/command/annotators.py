@@ -61,4 +61,4 @@ def audit(
         fail("the audit failed. What was read is kept; the same command goes on from there.")
     table = Store(place).read("annotator_audit")
     for (name,), part in table.group_by("annotator", maintain_order=True):
-        say(f"\n{name}: {part['model'].drop_nulls().first()}\n{annotator_audit.text(part)}")
+        say(f"\n{name}: {part['model'].drop_nulls()[0]}\n{annotator_audit.text(part)}")

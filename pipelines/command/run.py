@@ -37,7 +37,7 @@ def run(
     (`fineface check`) is told before anything is computed.
     """
     settings, place = load(profile, home, keep_unset=not anyway)
-    from pipelines import preflight, runs
+    from pipelines import jobs, preflight, runs
     from pipelines.console import Console
     from store.file_system import address
 
@@ -55,9 +55,9 @@ def run(
     with runs.instance(place) as instance:
         if others := runs.others(instance):
             say(f"also at work in this home: run {', '.join(others)}; stages on the accelerator take turns")
-        outcome = runs.run(planned, instance, console.listener)
+        outcome = runs.run(planned, instance, console.listener, console.spared)
     if not outcome.failed:
-        _results(place, now="results" in console.made)
+        _results(place, now="results" in console.made or jobs.comparison.name in console.left)
     say(f"\n{console.total()}")
     if outcome.interrupted:
         fail(f"interrupted in {outcome.failed[-1]}. What was computed is kept; run again to go on.")
