@@ -27,7 +27,7 @@ from pipelines import definitions, jobs, origin, unchanged
 from pipelines.profiles import ProfileError
 from settings import nearest
 from settings.profile import Profile
-from store import file_system
+from store import disk, file_system
 from store.file_system import make_folder
 from store.lock import alive, this_process
 
@@ -90,10 +90,12 @@ class NothingSelected(ValueError):
 
 @contextmanager
 def instance(home: Path) -> Iterator[DagsterInstance]:
-    """Dagster's instance of `home`, at `home/dagster`; the one that the UI shows."""
-    folder = dagster_home(home)
-    with DagsterInstance.from_config(str(folder)) as opened:
-        yield opened
+    """Dagster's instance of `home`, at `home/dagster`; the one that the UI shows. Raises DiskFull, also in
+    its block, when what is to be recorded there finds no room."""
+    with disk.full_disk_named(file_system.own(home) / "dagster", 0, "the record of runs"):
+        folder = dagster_home(home)
+        with DagsterInstance.from_config(str(folder)) as opened:
+            yield opened
 
 
 def dagster_home(home: Path) -> Path:
@@ -106,7 +108,7 @@ def dagster_home(home: Path) -> Path:
     make_folder(folder)
     config = folder / "dagster.yaml"
     if not config.exists():
-        config.write_text(DAGSTER_YAML, encoding="utf-8")
+        file_system.write(config, DAGSTER_YAML)
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 
