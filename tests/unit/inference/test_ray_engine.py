@@ -33,10 +33,10 @@ def ray():
     """Imported by the engine, which has something to say before. Its actors find what lies in tests/."""
     if find_spec("ray") is None:
         pytest.skip("the extra ray is not installed")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(PROJECT), str(PROJECT / "tests")])
-    yield ray_engine._connected(RayEngine(**TWO))
-    sys.modules["ray"].shutdown()
-    del os.environ["PYTHONPATH"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(PROJECT), str(PROJECT / "tests")]))
+        yield ray_engine._connected(RayEngine(**TWO))
+        sys.modules["ray"].shutdown()
 
 
 @pytest.fixture
