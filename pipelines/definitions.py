@@ -14,6 +14,7 @@ import dagster as dg
 
 import assets
 from assets import stage
+from exports.openlineage import Events
 from pipelines import automation, jobs, profiles
 from pipelines.resources import StageTables
 from pipelines.staleness import Graph
@@ -38,7 +39,9 @@ def build(profile: Profile, home: Path) -> dg.Definitions:
         resources={
             "store": store,
             "profile": profile,
-            "io_manager": StageTables(store, profile.name),
+            "io_manager": StageTables(
+                store, profile.name, profile.openlineage and Events(profile.openlineage)
+            ),
         },
         executor=dg.in_process_executor,
     )

@@ -18,7 +18,7 @@ import facs
 from settings import nearest
 from settings.base import identity
 from settings.profile import Profile
-from store import Store
+from store import Store, file_system
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -183,7 +183,7 @@ def _same_model(store: Store, profile: Profile, trained: Mapping[str, Any]) -> N
 
     if trained["folder"] is None:
         return
-    job = TrainingJob.read((store.home / trained["folder"]).parents[1] / JOB)
+    job = TrainingJob.read(file_system.local((store.home / trained["folder"]).parents[1] / JOB))
     experiment = trained["experiment"]
     other = ""
     if identity(job.train) != identity(profile.experiments[experiment].train):

@@ -4,6 +4,11 @@ what runs by itself (`pipelines.automation`), after a look at the raw data alone
 
 import dagster as dg
 
+ON_A_GPU = {
+    "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},
+}
+"""What the pod of a job is given where runs are pods (docs/deployment.md); nothing elsewhere reads it."""
+
 RAW = dg.AssetSelection.assets("raw_affectnet", "raw_disfa", "raw_folder")
 
 raw = dg.define_asset_job(
@@ -13,11 +18,13 @@ data_set = dg.define_asset_job(
     "data_set",
     dg.AssetSelection.groups("data_set"),
     description="From raw data to the training set's latents. Models are asked about what is new.",
+    tags=ON_A_GPU,
 )
 experiment = dg.define_asset_job(
     "experiment",
     dg.AssetSelection.groups("experiment"),
     description="Train, generate and measure one experiment (a partition).",
+    tags=ON_A_GPU,
 )
 comparison = dg.define_asset_job(
     "comparison",

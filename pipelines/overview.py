@@ -63,7 +63,7 @@ def gather(store: Store, opened: DagsterInstance, profile: Profile | None) -> Ov
             latest.setdefault((run["job"], run["experiment"]), run)
     at_work = {status.value for status in automation.AT_WORK}
     found = Overview(
-        home=str(store.home),
+        home=file_system.address(store.home),
         profile=profile.name if profile is not None else None,
         running=[run for run in runs if run["status"] in at_work],
         failed_runs=[run for run in latest.values() if run["status"] == DagsterRunStatus.FAILURE.value],

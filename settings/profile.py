@@ -320,6 +320,11 @@ class Profile(Settings):
     raw_writer: Annotated[str | None, OPERATIONAL] = Field(
         None, description="`module:function` called with the folder above the raw folders if one is absent."
     )
+    openlineage: Annotated[str | None, OPERATIONAL] = Field(
+        None,
+        description="Where an OpenLineage event of every written table goes: an http(s) address (its key in "
+        "OPENLINEAGE_API_KEY), or a file; null: nowhere.",
+    )
     limits: Annotated[dict[Literal["quarantined", "no_face", "cut_faces"], float], OPERATIONAL] = Field(
         {"quarantined": 0.05, "no_face": 0.2, "cut_faces": 0.02},
         description="Shares above which a check warns.",
