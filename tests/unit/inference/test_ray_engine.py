@@ -161,8 +161,8 @@ def test_no_room_for_an_actor_is_an_error_that_says_what_there_is(asked, folder)
 
 
 def test_every_question_has_the_same_table_as_here(ray, tmp_path):
-    """Models of all the classes that stages ask, tiny. The picture that does not decode comes last: one before
-    would shift the batches, and other batches round differently."""
+    """Models of all the classes that stages ask, tiny. The picture that does not decode comes last: before
+    others it would shift the batches, and other batches round differently."""
     import tiny_world
 
     from inference.autoencoder import Autoencoder
