@@ -36,7 +36,7 @@ def build(profile: Profile, home: Path) -> dg.Definitions:
     stages = dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: late(settled(spec)), found.assets),
         asset_checks=found.checks,
-        jobs=[jobs.raw, *jobs.PHASES],
+        jobs=[jobs.raw, *jobs.ALL],
         resources={
             "store": store,
             "profile": profile,
