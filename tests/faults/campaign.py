@@ -297,6 +297,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=16, help="of all that is drawn")
     parser.add_argument("--injections", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=0, help="number of the first")
+    parser.add_argument("--select", help="only this part of the graph, as of `fineface run`")
     parser.add_argument(
         "--log", type=Path, help="a line of JSON an injection; those in it are not done again"
     )

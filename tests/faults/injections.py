@@ -71,8 +71,8 @@ def draw(seed: int, number: int, stages: list[str], faults: list[str]) -> Inject
         at = [one for one in stages if one.split("/")[-1] in ("au_annotation", "disfa_readings")]
         at += [TRAINING] * 3 * (TRAINING in stages)
     if fault == "interpreter":
-        at = stages[: stages.index("data_set/au_annotation") + 1]
-    stage = dice.choice(at)
+        at = [one for one in stages if one != TRAINING and one.startswith("data_set/")]
+    stage = dice.choice(at or stages)
     rotten = dice.choice([*ROTTEN]) if fault == "rot" else None
     if rotten == "checkpoint" and TRAINING in stages:
         stage = TRAINING
