@@ -24,6 +24,7 @@ from pipelines.staleness import Due, Graph
 from settings.automation import Automation
 from settings.profile import Profile
 from stages import Group
+from store import file_system
 
 NEW_DATA, NIGHTLY, WEEKLY, FAILED = "new_data", "nightly_data_set", "weekly_training", "run_failed"
 FOLLOWS = "comparison_after_training"
@@ -73,7 +74,8 @@ def look(profile: Profile, graph: Graph, instance: DagsterInstance, memory: Memo
     something changed that could help.
     """
     folders = {name: folder for name, folder in profile.raw if folder is not None}
-    if absent := [str(folder) for folder in folders.values() if not folder.is_dir()]:
+    here = [folder for folder in folders.values() if not file_system.is_elsewhere(folder)]
+    if absent := [str(folder) for folder in here if not folder.is_dir()]:
         return Step(memory, reason=f"waits for the raw folder {', '.join(absent)}")
     states = [listing.state(folder) for folder in folders.values()]
     digest = " ".join(state.digest for state in states)

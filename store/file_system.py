@@ -192,6 +192,11 @@ def find(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if not path.is_symlink())
 
 
+def listed(folder: Path) -> dict[str, tuple[int, int]]:
+    """`state` of all files below a folder in a bucket, by their names from there, in one go."""
+    return dict(objects.listed(folder))
+
+
 def remove(path: Path) -> bool:
     """Remove a file; whether it was there."""
     there = size(path) is not None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curation.frames import RawDataError
+from store import file_system
 
 _FILE_SYSTEMS_OWN = "lost+found"  # closed to all but root, at the top of a disk
 
@@ -48,20 +49,30 @@ class State:
 
 
 def state(folder: Path) -> State:
-    """The state of all files below `folder`; a file that vanishes meanwhile has no size. Raises like
-    `files`."""
+    """The state of all files below `folder`, which may stand for one in a bucket; a file that vanishes
+    meanwhile has no size. Raises like `files`."""
     digest, count, changed = hashlib.blake2b(digest_size=16), 0, 0.0
+    for name, size, time, last in _in_bucket(folder) if file_system.is_elsewhere(folder) else _here(folder):
+        changed = max(changed, last)
+        digest.update(b"%b\0%d\0%d\0" % (os.fsencode(name), size, time))
+        count += 1
+    return State(digest.hexdigest(), count, changed)
+
+
+def _here(folder: Path) -> Iterator[tuple[str, int, int, float]]:
     for name in files(folder):
         try:
             status = os.stat(folder / name)
         except OSError:
-            size, time = -1, 0
+            yield name, -1, 0, 0.0
         else:
-            size, time = status.st_size, status.st_mtime_ns
-            changed = max(changed, status.st_mtime, status.st_ctime)
-        digest.update(b"%b\0%d\0%d\0" % (os.fsencode(name), size, time))
-        count += 1
-    return State(digest.hexdigest(), count, changed)
+            yield name, status.st_size, status.st_mtime_ns, max(status.st_mtime, status.st_ctime)
+
+
+def _in_bucket(folder: Path) -> Iterator[tuple[str, int, int, float]]:
+    for name, (size, time) in sorted(file_system.listed(folder).items()):
+        if not any(part.startswith(".") for part in name.split("/")):
+            yield name, size, time, time / 1e9
 
 
 def _refuse(error: OSError) -> None:
