@@ -30,6 +30,7 @@ class Group(StrEnum):
     DATA_SET = "data_set"
     EXPERIMENT = "experiment"
     RESULTS = "results"
+    ANNOTATORS = "annotators"
 
 
 @dataclass(frozen=True)
@@ -556,6 +557,31 @@ STAGES: tuple[Stage, ...] = (
         reads=("evaluation.embedder",),
     ),
     Stage(
+        "annotator_audit",
+        Group.ANNOTATORS,
+        "What each estimator reads in rendered faces of known intensities.",
+        {
+            "annotator": _key("Who read: labeller, or second."),
+            "picture_id": _key("The picture."),
+            "kind": _text("What is tried: one AU alone, a pair, one side, a condition."),
+            "person": _count("Whose face."),
+            "gender": _text("Of the person."),
+            "age": _text("Of the person."),
+            "skin": _text("Of the person."),
+            "pose": _text("Of the head."),
+            "light": _text("On the face."),
+            "resolution": _count("Side of the picture, pixels.", least=1),
+            "lean": dy.Int64(min=-1, max=1, description="1: left side only; -1: right side only; 0: both."),
+            **_per_au("true_au{}", "AU{} as it was rendered."),
+            **_per_au("au{}", "AU{} as it was read; null where it was not."),
+            "faces": ESTIMATE["faces"],
+            **PICTURE,
+            **MODEL,
+        },
+        reads=("au_estimator", "second_au_estimator", "audit"),
+        chain=False,
+    ),
+    Stage(
         "comparisons",
         Group.RESULTS,
         "Each experiment beside the competitor: which differences stand.",
@@ -607,3 +633,48 @@ def named(name: str) -> Stage:
         if stage.name == name:
             return stage
     raise KeyError(f"no stage {name!r}; there are {', '.join(stage.name for stage in STAGES)}")
+
+
+_DERIVED: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
+    ("au_corrections", "au{}_raw"): (("au_annotation", "au{}"),),
+    ("au_corrections", "au{}"): (
+        ("au_annotation", "au{}"),
+        ("au_statistics", "minimum"),
+        ("au_statistics", "maximum"),
+    ),
+    ("training_set", "au{}"): (("au_corrections", "au{}"), ("raw_disfa", "label_au{}")),
+    ("training_set", "caption"): (("captions", "caption"),),
+    ("face_crop", "original_file"): (
+        ("raw_affectnet", "file"),
+        ("raw_disfa", "file"),
+        ("raw_folder", "file"),
+    ),
+    ("generated_samples", "guidance"): (("guidance_curve", "guidance"),),
+}
+"""Columns that are made of others of another name or meaning; "{}" is an AU's number."""
+
+
+def column_sources(table: str, upstream: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+    """Which columns of the tables `upstream` the columns of `table` (a stage, with its experiment) come from:
+    those that are declared once for both stages, and those that `_DERIVED` names. What a stage finds out
+    itself, its verdict among that, is not there.
+    """
+    own = named(table.partition("/")[0])
+    tables = {name: named(name.partition("/")[0]) for name in upstream}
+    found: dict[str, list[tuple[str, str]]] = {}
+    for column, declared in {**own.columns, **own.optional}.items():
+        if column not in JUDGED:
+            same = [(name, column) for name, stage in tables.items() if stage.columns.get(column) is declared]
+            if same:
+                found[column] = same
+    for (stage, pattern), sources in _DERIVED.items():
+        for au in ACTION_UNITS if "{}" in pattern else ("",):
+            there = [
+                (name, column.format(au))
+                for of, column in sources
+                for name in tables
+                if tables[name].name == of
+            ]
+            if stage == own.name and there:
+                found[pattern.format(au)] = there
+    return found

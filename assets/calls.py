@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -31,14 +33,28 @@ def ask(
     chunk: int | None = None,
 ) -> Answers:
     """`inference.asking.ask`, by the profile's engine, `chunk` (or the profile's) at a time."""
-    return asking.ask(
-        store,
-        question,
-        requests,
-        chunk=chunk or profile.chunk,
-        engine=_engine(context, profile),
-        progress=logged(context, question.memo),
-    )
+    with _heard(context):
+        return asking.ask(
+            store,
+            question,
+            requests,
+            chunk=chunk or profile.chunk,
+            engine=_engine(context, profile),
+            progress=logged(context, question.memo),
+        )
+
+
+@contextmanager
+def _heard(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """What models say of themselves goes into the run's log."""
+    handler = logging.Handler()
+    handler.emit = lambda record: context.log.log(record.levelno, record.getMessage())  # type: ignore[method-assign]
+    models = logging.getLogger("inference")
+    models.addHandler(handler)
+    try:
+        yield
+    finally:
+        models.removeHandler(handler)
 
 
 def _engine(context: dg.AssetExecutionContext, profile: Profile) -> Engine:

@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import dagster as dg
 import polars as pl
 
 import stages
-from assets import catalogue, gate
+from assets import catalogue, gate, retries
 from curation import frames, recipes
 from settings import view
 from settings.profile import Gates
@@ -53,8 +54,10 @@ def asset(
             if profile is not None:
                 bound.arguments["profile"] = View(profile, declared.reads, declared.name)
             gates = getattr(profile, "gates", Gates())
-            made = _checked(declared, compute(*bound.args, **bound.kwargs), gates)
             context = bound.arguments.get("context")
+            helped = retries.where_it_helps(context.retry_number, context.log) if context else nullcontext()
+            with helped:
+                made = _checked(declared, compute(*bound.args, **bound.kwargs), gates)
             _count_answers(context, made)
             partition = context.partition_key if context is not None and context.has_partition_key else None
             return made._replace(

@@ -18,7 +18,7 @@ import markupsafe
 import polars as pl
 
 import facs
-from evaluation import comparisons, figures, funnel, grids, guidance, metrics, tables
+from evaluation import annotator_audit, comparisons, figures, funnel, grids, guidance, metrics, tables
 from evaluation.metrics import Scores
 from reasons import Reason
 from store import file_system
@@ -82,8 +82,16 @@ class ReportData:
     stages: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """Stage tables in order, with source, keep and reason_code: the data-set funnel."""
     corrections: pl.DataFrame | None = None
+    balance: pl.DataFrame | None = None
+    """au, name, labelled, present, mean: how many training samples have a label of each AU and show it."""
+    agreement: pl.DataFrame | None = None
+    """`agreement.AGREEMENT`: how far annotators agree about the same pictures."""
+    recipe_errors: pl.DataFrame | None = None
+    """recipe, au, mae …: how far each recipe's labels lie from manual ones."""
     losses: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """Frames of step and loss."""
+    audit: pl.DataFrame | None = None
+    """The table of `annotator_audit`: estimators against rendered faces of known intensities."""
     facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Tables of names and values, by heading: settings, versions, fingerprints, seeds."""
 
@@ -113,6 +121,7 @@ def render(data: ReportData) -> str:
     environment.filters["picture"] = _figure
     environment.filters["estimate"] = _estimate
     environment.filters["short"] = tables.short
+    environment.filters["decimal"] = _decimal
     template = environment.get_template("report.html")
     experiments = list(data.au_scores)
     counts = funnel.counts(data.stages)
@@ -143,7 +152,13 @@ def render(data: ReportData) -> str:
         else [],
         reasons=_reasons(data),
         histograms=_histograms(data),
+        balance=[] if data.balance is None else data.balance.rows(named=True),
+        agreement=_agreement(data),
+        recipe_errors=_recipe_errors(data),
+        one_prompt=_count_prompts(data) == 1,
         training=_training(data),
+        audits=_audits(data),
+        audit_curves=_audit_curves(data),
     )
 
 
@@ -348,6 +363,41 @@ def _histograms(data: ReportData) -> list[Picture]:
     return [Picture(figures.correction_histograms(data.corrections), alt, caption)]
 
 
+def _count_prompts(data: ReportData) -> int:
+    first = next(iter(data.au_scores.values()))
+    return first.filter(pl.col("kind").is_in(tables.KINDS))["prompt_index"].n_unique()
+
+
+def _agreement(data: ReportData) -> list[dict]:
+    """A row a pair of annotators: ICC(3,1) of each AU, None without one, and the pictures compared."""
+    if data.agreement is None or data.agreement.is_empty():
+        return []
+    pairs = data.agreement.partition_by("pictures", "first", "second", maintain_order=True)
+    return [
+        {
+            **part.row(0, named=True),
+            "n": part["n"].max(),
+            "icc": _finite(part, "icc"),
+        }
+        for part in pairs
+    ]
+
+
+def _recipe_errors(data: ReportData) -> list[dict]:
+    """A row a recipe: its mean absolute error of each AU, and their mean."""
+    if data.recipe_errors is None or data.recipe_errors.is_empty():
+        return []
+    parts = data.recipe_errors.partition_by("recipe", maintain_order=True)
+    return [
+        {"recipe": part["recipe"][0], "mae": _finite(part, "mae"), "mean": part["mae"].mean()}
+        for part in parts
+    ]
+
+
+def _finite(table: pl.DataFrame, column: str) -> dict[int, float | None]:
+    return dict(table.select("au", pl.col(column).fill_nan(None)).iter_rows())
+
+
 def _training(data: ReportData) -> list[Picture]:
     losses = {e: frame for e, frame in data.losses.items() if frame.height}
     if not losses:
@@ -355,6 +405,47 @@ def _training(data: ReportData) -> list[Picture]:
     return [
         Picture(figures.training_curves(losses), "Line: training loss against step", "Thick: running mean.")
     ]
+
+
+def _audits(data: ReportData) -> list[dict]:
+    """What the audit says of each estimator: its AUs, its errors and failures by group, its cross-talk."""
+    if data.audit is None:
+        return []
+    found = []
+    for (annotator,), table in data.audit.group_by("annotator", maintain_order=True):
+        groups = [
+            {"by": by, **error, "share": failure["share"]}
+            for by in (*annotator_audit.PEOPLE, *annotator_audit.CONDITIONS)
+            for error, failure in zip(
+                annotator_audit.errors(table, by).to_dicts(),
+                annotator_audit.failures(table, by).to_dicts(),
+                strict=True,
+            )
+        ]
+        talk = Picture(
+            figures.leakage_heatmap(annotator_audit.cross_talk(table), str(annotator)),
+            f"Heat map: how much {annotator} reads of each AU when another is rendered",
+        )
+        found.append(
+            {
+                "annotator": annotator,
+                "model": table["model"].drop_nulls().first(),
+                "aus": annotator_audit.by_au(table).to_dicts(),
+                "groups": groups,
+                "cross_talk": talk,
+            }
+        )
+    return found
+
+
+def _audit_curves(data: ReportData) -> list[Picture]:
+    if data.audit is None:
+        return []
+    parts = data.audit.group_by("annotator", maintain_order=True)
+    curves = {str(name): annotator_audit.curves(table) for (name,), table in parts}
+    alt = "Lines: read against rendered intensity for each AU and estimator"
+    caption = "Mean over people, 95 % interval; each AU alone. Dashed: a perfect annotator."
+    return [Picture(figures.intensity_curves(curves), alt, caption)]
 
 
 def _figure(picture: Picture) -> markupsafe.Markup:
@@ -375,3 +466,7 @@ def _estimate(row: Mapping | None, metric: str) -> markupsafe.Markup:
     return markupsafe.Markup('{}<span class="ci">{}</span>').format(
         value, interval.rstrip("]").replace(", ", " to ")
     )
+
+
+def _decimal(value: float | None) -> str:
+    return "–" if value is None else tables.short(value)

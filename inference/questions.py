@@ -14,11 +14,12 @@ import polars as pl
 
 import facs
 import reasons
-from inference import images
+from inference import devices, images
 from inference.asking import Question
 from store import Files
 
 if TYPE_CHECKING:
+    from inference.abilities import FaceRenderer
     from inference.autoencoder import Autoencoder
     from inference.environments import Worker
     from inference.generation import Generator
@@ -119,6 +120,13 @@ def pictures(generator: Generator, files: Files) -> Question:
     )
 
 
+def renderings(renderer: FaceRenderer, plan: pl.DataFrame, files: Files) -> Question:
+    """The picture of a row of `plan`, in `files`: PICTURE."""
+    return Question(
+        "renderings", Rendering(renderer, files), PICTURE, about=tuple(plan.columns), stored=files.kind
+    )
+
+
 class _Named:
     """What answers for `model`, under the name and fingerprint of that."""
 
@@ -146,6 +154,7 @@ class Annotating(_Named):
             return [self.row(one) for one in self.ask(self.model, batch)]
 
         model = self.model
+        read = devices.in_fitting_batches(read, model.batch_size)
         yield from images.rows_ahead(requests.to_dicts(), read, model.batch_size, model.prepare, model.side)
 
 
@@ -170,9 +179,9 @@ class Encoding(_Named):
 
     def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
         waiting: list[dict[str, Any]] = []
-        rows = images.rows_ahead(
-            requests.to_dicts(), self._encode, self.model.batch_size, self._prepare, self.size
-        )
+        size = self.model.batch_size
+        encode = devices.in_fitting_batches(self._encode, size)
+        rows = images.rows_ahead(requests.to_dicts(), encode, size, self._prepare, self.size)
         for count, row in enumerate(rows, start=1):
             if "problem" in row:
                 yield row
@@ -212,17 +221,33 @@ class Generating:
         return self.generator.fingerprint
 
     def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
-        for (guidance,), alike in requests.group_by("guidance", maintain_order=True):
-            for batch in alike.iter_slices(self.generator.batch_size):
-                aus = batch["aus"].to_list()
-                made = self.generator.generate(
-                    batch["prompt"].to_list(),
-                    None if None in aus else aus,
-                    batch["seed"].to_list(),
-                    float(str(guidance)),
-                )
-                for key, picture in zip(batch["key"], made, strict=True):
+        size = self.generator.batch_size
+        draw = devices.in_fitting_batches(self._draw, size)
+        for _, alike in requests.group_by("guidance", maintain_order=True):
+            for batch in alike.iter_slices(size):
+                for key, picture in zip(batch["key"], draw(batch.to_dicts()), strict=True):
                     yield {"key": key, "file": self.files.put(images.png(picture), ".png")}
+
+    def _draw(self, batch: Sequence[Mapping[str, Any]]) -> Sequence[Any]:
+        """The pictures of requests of one guidance."""
+        prompts, aus, seeds = ([row[name] for row in batch] for name in ("prompt", "aus", "seed"))
+        return self.generator.generate(prompts, None if None in aus else aus, seeds, batch[0]["guidance"])
+
+
+@dataclass(frozen=True)
+class Rendering(_Named):
+    """Faces of known action units; each is stored as soon as it is made."""
+
+    model: FaceRenderer
+    files: Files
+
+    def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        from PIL import Image
+
+        rows = requests.to_dicts()
+        for row, pixels in zip(rows, self.model.render(rows), strict=True):
+            picture = images.png(Image.fromarray(pixels))
+            yield {"key": row["key"], "file": self.files.put(picture, ".png")}
 
 
 @dataclass(frozen=True)
@@ -232,7 +257,8 @@ class EmbeddingTexts(_Named):
     model: Any
 
     def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
-        embeddings = self.model.embed_texts(requests["prompt"].to_list())
+        embed = devices.in_fitting_batches(self.model.embed_texts, self.model.batch_size)
+        embeddings = embed(requests["prompt"].to_list())
         for key, embedding in zip(requests["key"], embeddings, strict=True):
             yield {"key": key, "embedding": embedding.tolist()}
 

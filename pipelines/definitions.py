@@ -14,6 +14,7 @@ import dagster as dg
 
 import assets
 from assets import stage
+from exports.openlineage import Events
 from pipelines import automation, jobs, profiles
 from pipelines.resources import StageTables
 from pipelines.staleness import Graph
@@ -34,11 +35,13 @@ def build(profile: Profile, home: Path) -> dg.Definitions:
     stages = dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: late(settled(spec)), found.assets),
         asset_checks=found.checks,
-        jobs=[jobs.raw, *jobs.PHASES],
+        jobs=[jobs.raw, *jobs.ALL],
         resources={
             "store": store,
             "profile": profile,
-            "io_manager": StageTables(store, profile.name),
+            "io_manager": StageTables(
+                store, profile.name, profile.openlineage and Events(profile.openlineage)
+            ),
         },
         executor=dg.in_process_executor,
     )

@@ -27,7 +27,7 @@ from pipelines import definitions, jobs, origin, unchanged
 from pipelines.profiles import ProfileError
 from settings import nearest
 from settings.profile import Profile
-from store import file_system
+from store import disk, file_system
 from store.file_system import make_folder
 from store.lock import alive, this_process
 
@@ -90,10 +90,12 @@ class NothingSelected(ValueError):
 
 @contextmanager
 def instance(home: Path) -> Iterator[DagsterInstance]:
-    """Dagster's instance of `home`, at `home/dagster`; the one that the UI shows."""
-    folder = dagster_home(home)
-    with DagsterInstance.from_config(str(folder)) as opened:
-        yield opened
+    """Dagster's instance of `home`, at `home/dagster`; the one that the UI shows. Raises DiskFull, also in
+    its block, when what is to be recorded there finds no room."""
+    with disk.full_disk_named(file_system.own(home) / "dagster", 0, "the record of runs"):
+        folder = dagster_home(home)
+        with DagsterInstance.from_config(str(folder)) as opened:
+            yield opened
 
 
 def dagster_home(home: Path) -> Path:
@@ -106,7 +108,7 @@ def dagster_home(home: Path) -> Path:
     make_folder(folder)
     config = folder / "dagster.yaml"
     if not config.exists():
-        config.write_text(DAGSTER_YAML, encoding="utf-8")
+        file_system.write(config, DAGSTER_YAML)
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 
@@ -176,7 +178,7 @@ def run(
 def _parts(planned: Plan) -> Iterator[tuple[str, unchanged.Part]]:
     """What is planned as runs: the name of the job, and what it is to make."""
     graph, store = planned.definitions.resolve_asset_graph(), (planned.definitions.resources or {})["store"]
-    for phase in jobs.PHASES:
+    for phase in jobs.ALL:
         job = planned.definitions.resolve_job_def(phase.name)
         if keys := planned.keys & set(job.asset_layer.executable_asset_keys):
             for partition in planned.experiments if phase is jobs.experiment else (None,):
@@ -221,14 +223,15 @@ def _interrupted(result: dg.JobExecutionResult) -> bool:
 
 
 def selected(found: dg.Definitions, select: str | None) -> set[dg.AssetKey]:
-    """The assets that `select` names; all if None.
+    """The assets that `select` names; if None all that belong to a run of everything.
 
     Dagster's syntax, or bare names: "au_annotation+", "data_set", "raw_disfa, captions". Raises
     NothingSelected.
     """
     graph = found.resolve_asset_graph()
     if select is None:
-        return set(graph.materializable_asset_keys)
+        whole = (found.resolve_job_def(phase.name).asset_layer for phase in jobs.PHASES)
+        return {key for layer in whole for key in layer.executable_asset_keys}
     stages = sorted(key.to_user_string() for key in graph.materializable_asset_keys)
     for name in _bare_names(select):
         _known("stage or group", name, [*stages, *sorted(graph.all_group_names)])

@@ -273,6 +273,14 @@ class Evaluation(Settings):
         }
 
 
+class Audit(Settings):
+    """Faces of known action units, to try the estimators on; rendered, so no photographs."""
+
+    provider: Literal["rendered"] = Field("rendered", description="Who makes the faces.")
+    people: int = Field(24, ge=1, description="How many; skin, age and sex are balanced for multiples of 24.")
+    seed: int = Field(0, description="Seed of the people.")
+
+
 class LocalEngine(Settings):
     """Models answer in the process of the run, those in environments of their own beside it."""
 
@@ -320,6 +328,11 @@ class Profile(Settings):
     raw_writer: Annotated[str | None, OPERATIONAL] = Field(
         None, description="`module:function` called with the folder above the raw folders if one is absent."
     )
+    openlineage: Annotated[str | None, OPERATIONAL] = Field(
+        None,
+        description="Where an OpenLineage event of every written table goes: an http(s) address (its key in "
+        "OPENLINEAGE_API_KEY), or a file; null: nowhere.",
+    )
     limits: Annotated[dict[Literal["quarantined", "no_face", "cut_faces"], float], OPERATIONAL] = Field(
         {"quarantined": 0.05, "no_face": 0.2, "cut_faces": 0.02},
         description="Shares above which a check warns.",
@@ -348,6 +361,7 @@ class Profile(Settings):
     )
     split: Split = Split()
     base: Base
+    audit: Audit = Audit()
     experiments: dict[str, Experiment] = Field(min_length=1, description="Named experiments, the partitions.")
     evaluation: Evaluation
 

@@ -17,8 +17,8 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from store import file_system
-from store.errors import CorruptTable, StoreError, UnstorableColumn
+from store import disk, file_system
+from store.errors import CorruptTable, Outrun, StoreError, UnstorableColumn
 from store.file_system import make_folder
 from store.hashing import hash_frame
 from store.schema import conform, storable
@@ -222,33 +222,35 @@ class Delta:
         where: str | None = None,
     ) -> DeltaTable:
         """One commit onto `table` (None: create it); `where` says which rows are overwritten. Raises
-        DeltaError when another process was faster."""
+        DeltaError when another process was faster, and DiskFull."""
         make_folder(self.folder)
         whole = overwrite and where is None and table is not None
         schema_mode = "overwrite" if whole else "merge" if new_columns else None
-        write_deltalake(  # type: ignore[call-overload, misc]
-            file_system.uri(self.folder) if table is None else table,
-            frame,
-            mode="error" if table is None else "overwrite" if overwrite else "append",
-            schema_mode=schema_mode,
-            predicate=where,
-            configuration=self.configuration if table is None else None,
-            # One data file a commit keeps the order of rows.
-            target_file_size=_ONE_FILE,
-            writer_properties=WriterProperties(compression="SNAPPY", max_row_group_size=_ROWS_TOGETHER),
-            # deltalake rebases a commit that lost a race: right for appends, but two overwrites of a table
-            # without files would both stay. So no retries there; ours reads the table again.
-            commit_properties=CommitProperties(
-                custom_metadata=dict(metadata or {}), max_commit_retries=0 if overwrite else None
-            ),
-        )
+        with disk.room(self.folder, frame.estimated_size(), self.what):
+            write_deltalake(  # type: ignore[call-overload, misc]
+                file_system.uri(self.folder) if table is None else table,
+                frame,
+                mode="error" if table is None else "overwrite" if overwrite else "append",
+                schema_mode=schema_mode,
+                predicate=where,
+                configuration=self.configuration if table is None else None,
+                # One data file a commit keeps the order of rows.
+                target_file_size=_ONE_FILE,
+                writer_properties=WriterProperties(compression="SNAPPY", max_row_group_size=_ROWS_TOGETHER),
+                # deltalake rebases a commit that lost a race: right for appends, but two overwrites of a
+                # table without files would both stay. So no retries there; ours reads the table again.
+                commit_properties=CommitProperties(
+                    custom_metadata=dict(metadata or {}), max_commit_retries=0 if overwrite else None
+                ),
+            )
         return table if table is not None else DeltaTable(file_system.uri(self.folder))
 
     def note(self, table: DeltaTable, metadata: Mapping[str, str]) -> int:
         """One commit onto `table` that changes no row; its version. Raises DeltaError when another
         process was faster."""
         commit = CommitProperties(custom_metadata=dict(metadata), max_commit_retries=0)
-        table.create_write_transaction([], "append", table.schema(), commit_properties=commit)
+        with disk.room(self.folder, 0, self.what):
+            table.create_write_transaction([], "append", table.schema(), commit_properties=commit)
         table.update_incremental()
         return table.version()
 
@@ -270,14 +272,14 @@ class Delta:
         return damaged
 
     def retry(self, attempt: Callable[[], T]) -> T:
-        """`attempt()`, again after a pause when another process committed first. Raises StoreError at the
+        """`attempt()`, again after a pause when another process committed first. Raises Outrun at the
         end."""
         for left in reversed(range(ATTEMPTS)):
             try:
                 return attempt()
             except DeltaError as error:
                 if not left:
-                    raise StoreError(f"{self.what} cannot be written: {self.folder}: {error}") from error
+                    raise Outrun(f"{self.what} cannot be written: {self.folder}: {error}") from error
                 time.sleep(random.uniform(0.01, 0.1) * (ATTEMPTS - left))
             except OSError as error:
                 raise StoreError(f"{self.what} cannot be written: {self.folder}: {error}") from error

@@ -239,6 +239,8 @@ def _run(context: dg.AssetExecutionContext, folder: Path, kept: Path, steps: int
     try:
         for line in child.lines(command, folder / "log.txt", environment):
             event = _event(line)
+            if "warning" in event:
+                context.log.warning(f"training: {event['warning']}")
             step = event.get("step", 0)
             held_out = f", held-out {event['held_out_loss']:.4f}" if "held_out_loss" in event else ""
             if step - logged >= LOG_SHARE * steps or step == steps:
@@ -258,7 +260,7 @@ def _run(context: dg.AssetExecutionContext, folder: Path, kept: Path, steps: int
                     )
                 )
     except child.ChildFailed as error:
-        raise retries.after(error, "the training", context.log) from error
+        raise retries.after(error, "the training", context) from error
 
 
 def _event(line: str) -> dict[str, Any]:

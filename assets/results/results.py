@@ -9,7 +9,9 @@ import polars as pl
 
 import stages
 from assets import catalogue, stage
+from assets.results import facts
 from assets.results.comparisons import by_experiment, by_judge
+from exports import samples
 from provenance import lineage
 from settings.base import identity
 from settings.profile import Profile
@@ -55,6 +57,8 @@ def results(
     )
     settings = {name: identity(experiment) for name, experiment in profile.experiments.items()}
     now = datetime.now(UTC)
+    measured = {f"judge: {name}": rows for (name,), rows in au_scores.group_by("judge", maintain_order=True)}
+    measured["CLIP"] = clip_scores
     over_seeds = seeds.over_seeds(found, seeds.groups(settings))
     path = report.write(
         store.home / REPORT,
@@ -79,7 +83,11 @@ def results(
             },
             corrections=store.read("au_corrections"),
             losses=_losses(store, trained_model),
-            facts=_facts(store, profile, trained_model, au_scores),
+            audit=_if_there(store, "annotator_audit"),
+            balance=samples.balance(stage.kept(store.read("training_set"))),
+            agreement=_if_there(store, "annotator_agreement"),
+            recipe_errors=_if_there(store, "recipe_errors"),
+            facts=facts.gathered(store, trained_model, guidance_curve, measured),
         ),
     )
     return stage.result(
@@ -133,34 +141,8 @@ def _losses(store: Store, trained_model: pl.DataFrame) -> dict[str, pl.DataFrame
     return {name: losses((store.home / folder).parents[1]) for name, folder in folders}
 
 
-def _facts(
-    store: Store, profile: Profile, trained_model: pl.DataFrame, au_scores: pl.DataFrame
-) -> dict[str, dict[str, object]]:
-    from evaluation import metrics
-
-    versions: dict[str, object] = {name: store.version(name) for name in (*stages.FUNNEL, "latents")}
-    trained = {row["experiment"]: row["model_hash"] or "untouched base" for row in trained_model.to_dicts()}
-    return {
-        "Experiments": trained,
-        "Evaluation": _told(profile.evaluation),
-        "Base": _told(profile.base),
-        "Labeller": _told(profile.au_estimator),
-        **{
-            f"Judge: {name}": {
-                "model": ", ".join(rows["model"].unique().sort()),
-                "fingerprint": ", ".join(rows["fingerprint"].unique().sort()),
-                "does not read": ", ".join(metrics.left_out(rows)) or None,
-            }
-            for (name,), rows in au_scores.group_by("judge", maintain_order=True)
-        },
-        "Table versions": versions,
-    }
-
-
-def _told(settings: Any) -> dict[str, object]:
-    """Settings by name; of a path of this machine its last part."""
-    given = settings.model_dump(exclude_none=True).items()
-    return {name: Path(value).name if Path(str(value)).is_absolute() else value for name, value in given}
+def _if_there(store: Store, name: str) -> pl.DataFrame | None:
+    return store.read(name) if store.version(name) is not None else None
 
 
 def all_there(store: Store, generated_samples: pl.DataFrame) -> None:

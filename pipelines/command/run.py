@@ -68,7 +68,7 @@ def run(
 def _what_helps(causes: Collection[str]) -> str:
     """What to do about errors of these classes."""
     if "RetryRequested" in causes:
-        return "a process was killed, perhaps for its memory: run again to go on."
+        return "it was killed, or what it needs was away, each time it was tried: run again to go on."
     if any(name.startswith("Corrupt") for name in causes):
         return "`fineface repair` mends what can be made again."
     return "once that is mended, the same command goes on from there."

@@ -17,7 +17,6 @@ import methods.registry
 from assets import calls
 from assets.experiment import generated_samples, guidance_curve, trained_model
 from assets.results.results import (
-    _told,
     all_there,
     every_experiment_has_the_same_judge,
     every_experiment_is_complete,
@@ -293,12 +292,6 @@ def test_only_an_untrained_model_on_a_base_without_words_is_a_floor(profile):
     naive = profile.model_copy(update={"base": profile.base.model_copy(update={"knows_expressions": False})})
     assert floors(trained, naive) == ["sd"]
     assert floors(trained, profiles.load("miniature", Path("home"))) == ["sd"]
-
-
-def test_the_reports_settings_name_no_path_of_the_machine(profile):
-    told = {**_told(profile.evaluation), **_told(profile.base), **_told(profile.au_estimator)}
-    assert told["clip"] == "clip" and told["model"] == "estimator" and told["guidance_candidates"] == [2, 4]
-    assert "/" not in str(told)
 
 
 def test_results_of_two_judges_are_not_laid_side_by_side():

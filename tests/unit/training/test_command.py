@@ -83,6 +83,23 @@ def test_killed_training_goes_on_to_the_same_bytes(home, finished):
     assert curve == [(line["step"], line["loss"]) for line in progress.read(finished[0].output)]
 
 
+def test_asked_to_end_two_processes_leave_a_checkpoint_of_the_same_step(home, finished):
+    """SIGTERM, and nobody reads what they say any more, as after the death of the run that started them."""
+    asked = job(home, "ended", checkpoint_every=STEPS)
+    with subprocess.Popen(command(asked), cwd=PROJECT, env=environment(), stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        process.terminate()
+        assert process.wait(30) == start.STOPPED
+    wait_until_all_are_dead(asked)
+    (kept,) = os.listdir(f"{asked.output}/checkpoints")
+    assert 1 <= int(kept.removeprefix("step-")) < STEPS
+    answer = run(asked)
+    assert answer.returncode == 0, answer.stderr
+    assert lines(answer.stdout)[0]["step"] == int(kept.removeprefix("step-")) + 1
+    assert adapter_bytes(asked) == adapter_bytes(finished[0])
+
+
 def test_processes_listen_on_loopback_only(home):
     """What they exchange is gradients of faces, and who may join is whoever knocks."""
     asked = job(home, "listening", checkpoint_every=STEPS)
