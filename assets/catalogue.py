@@ -17,12 +17,6 @@ from curation.frames import LABELS
 APP = "FINEFACE_APP"
 """The environment variable that says where `fineface app` listens, if not at its usual place."""
 USUAL_PLACE = "http://127.0.0.1:7860"
-OWNERS = {
-    stages.Group.DATA_SET: "team:data-set",
-    stages.Group.EXPERIMENT: "team:experiments",
-    stages.Group.RESULTS: "team:evaluation",
-}
-
 _CARRIED = {*stages.SAMPLE, *stages.PICTURE, *stages.SIZE, *stages.SUBJECT, *stages.BOX, *stages.LABELS}
 _CARRIED |= {*stages.PROMPT} - {"experiment", "guidance"}
 """Columns that are handed on as they are, from the first table that a stage reads."""
@@ -66,6 +60,11 @@ MADE_OF: Mapping[str, Mapping[str, Sequence[str]]] = {
 """Of columns that are not handed on as they are, the columns that they were made of, as "stage.column"."""
 
 
+def owners(stage: stages.Stage) -> list[str]:
+    """Who looks after a stage: the team of its group."""
+    return [f"team:{stage.group.value}"]
+
+
 def columns(stage: str, names: Iterable[str], tables: Sequence[str]) -> dg.TableColumnLineage | None:
     """What each of the columns `names` of a stage that reads `tables` was made of; None where that is of
     nothing that is declared."""
@@ -87,7 +86,7 @@ def view(stage: stages.Stage, partition: str | None = None) -> str:
     place = _place()
     if stage.name == "trained_model":
         return f"{place}/?{urlencode({'experiment': partition})}" if partition else f"{place}/"
-    if stage.group != stages.Group.DATA_SET:
+    if stage.group in (stages.Group.EXPERIMENT, stages.Group.RESULTS):
         return f"{place}/results"
     if stage.name in stages.FUNNEL and stage.name != "training_set":
         return f"{place}/audit?{urlencode({'stage': stage.name})}"

@@ -77,7 +77,7 @@ def asset(
         return dg.asset(
             group_name=declared.group.value,
             check_specs=[check, *gate.specs(declared), *checks],
-            owners=[catalogue.OWNERS[declared.group]],
+            owners=catalogue.owners(declared),
             kinds={"deltalake", *kinds},
             dagster_type=dg.Any,  # with a check beside it, Dagster would expect no value at all
             **options,

@@ -14,7 +14,7 @@ from store.hashing import hash_frame
     group_name="data_set",
     code_version="1",
     kinds={"deltalake"},
-    owners=[catalogue.OWNERS[stages.Group.DATA_SET]],
+    owners=catalogue.owners(stages.named("acceptances")),
 )
 def acceptances(store: dg.ResourceParam[Store]) -> dg.MaterializeResult:
     """Every acceptance ever given, in order. The table itself is only read."""

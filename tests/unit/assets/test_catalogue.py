@@ -73,6 +73,9 @@ def test_a_run_adds_up_the_answers_of_its_stages():
         tags = instance.get_run_by_id(done.run_id).tags
     assert (tags["fineface/answers_made"], tags["fineface/answers_reused"]) == ("4", "6")
     spec = captions.specs_by_key[dg.AssetKey("captions")]
-    assert list(spec.owners) == ["team:data-set"] and spec.kinds == {"polars", "deltalake"}
+    assert list(spec.owners) == [f"team:{stages.named('captions').group}"] and spec.kinds == {
+        "polars",
+        "deltalake",
+    }
     metadata = done.asset_materializations_for_node("captions")[0].metadata
     assert metadata["in_the_app"].value.endswith("/audit?stage=captions")
