@@ -66,7 +66,7 @@ class Part:
         made = self._tables(self.keys)
         versions = {name: self.store.version(name) for name in made}
         files: dict[str, set[str]] = {}
-        for name in made:
+        for name in (name for name in made if versions[name] is not None):  # people's may not be written yet
             table = self.store.scan(name)  # reads it against its hash
             columns = set(table.collect_schema().names())
             if {"file_kind", "file"} <= columns:

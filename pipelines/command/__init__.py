@@ -6,6 +6,7 @@ import typer
 
 from pipelines.command import (
     accept,
+    annotators,
     check,
     diff,
     draw,
@@ -61,5 +62,6 @@ app.command(rich_help_panel=LOOK)(impact.impact)
 app.command(rich_help_panel=LOOK)(diff.diff)
 app.command(rich_help_panel=SET_UP)(repair.repair)
 app.add_typer(schedule.app, name="schedule", rich_help_panel=WORK)
+app.add_typer(annotators.app, name="annotators", rich_help_panel=LOOK)
 app.add_typer(environment.app, name="environment", rich_help_panel=SET_UP)
 app.add_typer(miniature.app, name="miniature", rich_help_panel=SET_UP)

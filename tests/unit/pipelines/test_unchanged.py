@@ -1,5 +1,6 @@
 """What is spared: runs that could make nothing that is not there, and no others."""
 
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -68,6 +69,15 @@ def noted(store):
 
 def test_what_was_noted_and_has_not_changed_is_spared(noted):
     assert unchanged.since(noted) == ["check x of labels did not pass"]
+
+
+def test_a_table_that_nobody_wrote_yet_counts_when_it_is_written(store):
+    shutil.rmtree(store.home / "tables" / "table")
+    made = part(store, "labels", "table")
+    unchanged.note(made, [])
+    assert unchanged.since(made) == []
+    store.write("table", PICTURES)
+    assert unchanged.since(made) is None
 
 
 def test_what_was_never_noted_runs(store):
