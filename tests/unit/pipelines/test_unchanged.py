@@ -114,7 +114,7 @@ def test_damage_is_not_spared(store, noted):
 def test_a_lost_file_is_not_spared(store):
     name = store.files("crops").put(b"a picture", ".png")
     named = PICTURES.with_columns(
-        file_kind=pl.Series(["crops", "raw_folder"]), file=pl.Series([name, "x.jpg"])
+        file_kind=pl.Series(["crops", "raw_folder"]), file=pl.Series([f"{name}#xywh=0,0,8,8", "x.jpg"])
     )
     store.write("labels", named)
     made = part(store, "labels")
