@@ -80,7 +80,8 @@ class Delta:
                     return None
                 raise
 
-    def _listed(self, table: DeltaTable) -> list[DataFile]:
+    def listed(self, table: DeltaTable) -> list[DataFile]:
+        """The data files of this version as its log has them, oldest first, whether or not they are there."""
         with self._readable():
             actions = pl.DataFrame(table.get_add_actions(flatten=True))
             actions = actions.sort("modification_time", "path").select("path", "size_bytes", "num_records")
@@ -102,7 +103,7 @@ class Delta:
         return [file.path for file in self._complete(table)]
 
     def _complete(self, table: DeltaTable) -> list[DataFile]:
-        listed = self._listed(table)
+        listed = self.listed(table)
         for path, size, _ in listed:
             found = file_system.size(path)
             if found != size:
@@ -183,15 +184,16 @@ class Delta:
         Raises UnstorableColumn."""
         known = {} if table is None else self._columns(table)
         schema = {} if table is None else self.schema(table)
-        frame = self._hashed(storable(conform(rows, schema, self.what), self.what))
+        frame = self.hashed(storable(conform(rows, schema, self.what), self.what))
         new = table is not None and bool(set(frame.columns) - set(known))
         return self.write(frame, table, overwrite=False, new_columns=new, metadata=metadata)
 
     def overwrite(self, rows: pl.DataFrame, table: DeltaTable) -> DeltaTable:
         """Like `write`, of the rows that are to take the place of those in `table`."""
-        return self.write(self._hashed(rows), table, overwrite=True)
+        return self.write(self.hashed(rows), table, overwrite=True)
 
-    def _hashed(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def hashed(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """`rows` with their hash, as they are appended."""
         if ROWS_HASH in rows.columns:
             raise UnstorableColumn(f"{self.what}: the column name {ROWS_HASH!r} is taken")
         return rows.with_columns(pl.lit(_rows_hash(rows)).alias(ROWS_HASH))
@@ -233,7 +235,7 @@ class Delta:
     def set_aside_damaged(self, table: DeltaTable, aside: Path) -> list[DataFile]:
         """Removes absent and damaged data files from the log and moves them to `aside`; which they were."""
         columns = self._columns(table)
-        damaged = [file for file in self._listed(table) if not self._sound(file, columns)]
+        damaged = [file for file in self.listed(table) if not self._sound(file, columns)]
         for file in damaged:
             if file_system.size(file.path) is not None:
                 file_system.move(file.path, aside / file.path.name)

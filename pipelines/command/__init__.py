@@ -10,10 +10,12 @@ from pipelines.command import (
     draw,
     environment,
     export,
+    forget,
     impact,
     inspect,
     label,
     miniature,
+    prune,
     repair,
     run,
     status,
@@ -55,5 +57,7 @@ app.command(rich_help_panel=LOOK)(why.why)
 app.command(rich_help_panel=LOOK)(impact.impact)
 app.command(rich_help_panel=LOOK)(diff.diff)
 app.command(rich_help_panel=SET_UP)(repair.repair)
+app.command(rich_help_panel=SET_UP)(forget.forget)
+app.command(rich_help_panel=SET_UP)(prune.prune)
 app.add_typer(environment.app, name="environment", rich_help_panel=SET_UP)
 app.add_typer(miniature.app, name="miniature", rich_help_panel=SET_UP)

@@ -18,6 +18,7 @@ STAGES = [
     "face_crop",
     "resolution",
     "overrides",
+    "forgotten",
     "photorealism",
     "au_annotation",
     "disfa_readings",
