@@ -12,7 +12,7 @@ PROFILE ?= miniature
 EXTRAS ?= dev
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: help environment run test ui lint clean pins
+.PHONY: help environment run test ui lint audit clean pins
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,8 +43,20 @@ lint: $(STAMP)  ## style, the floor plan, types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+# In an environment of its own: what audits is no part of what is audited. --strict: a package that could not be
+# looked up is a failure, so no database that is out of reach passes for "nothing known".
+audit: $(VENV)-audit/bin/pip-audit  ## known vulnerabilities of the pinned packages, into audit.json (asks pypi.org)
+	$< --strict --no-deps --disable-pip --requirement constraints.txt --format json --output audit.json
+	@for pins in inference/environments/*.txt; do \
+	  $< --no-deps --disable-pip --requirement $$pins --progress-spinner off || echo "^ in $$pins: known, see docs/security.md"; \
+	done
+
+$(VENV)-audit/bin/pip-audit:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install -qq pip-audit==2.10.1
+
 clean:  ## remove the environment and caches; data and results stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache *.egg-info build
+	rm -rf $(VENV) $(VENV)-audit audit.json .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache *.egg-info build
 
 pins: $(STAMP)  ## rewrite constraints.txt from .venv 
 	$(BIN)/pip freeze --exclude-editable | sed -E 's/\+cpu$$//' | grep -vE ' @ |^-e|^##|^fineface' > constraints.txt

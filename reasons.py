@@ -64,6 +64,12 @@ class Reason(StrEnum):
         Kind.UNUSABLE,
         "Was replaced after its content was hashed, while a run was under way; run again.",
     )
+    KILLS_WORKER = (
+        "kills_worker",
+        Kind.UNUSABLE,
+        "The process of the model that read it was killed each time, also when it read nothing else; tried "
+        "again in every run.",
+    )
     # archives
     DAMAGED_ARCHIVE = (
         "damaged_archive",

@@ -324,6 +324,21 @@ STAGES: tuple[Stage, ...] = (
         chain=False,
     ),
     Stage(
+        "acceptances",
+        Group.DATA_SET,
+        "The failed checks that people accepted; rows are only added.",
+        {
+            "check": _text("The check."),
+            "stage": _text("The stage whose table it judged."),
+            "content": _text("The hash of that table: of no other is it accepted."),
+            "said": _text("What the check said."),
+            "author": _text("Who accepts it."),
+            "time": dy.Datetime(time_zone="UTC", time_unit="us", description="When."),
+            "reason": _text("Why."),
+        },
+        chain=False,
+    ),
+    Stage(
         "photorealism",
         Group.DATA_SET,
         "Which pictures are photographs: the model's answers, its verdict, a person's word over it.",
@@ -579,7 +594,7 @@ STAGES: tuple[Stage, ...] = (
             "p_holm": _number("After Holm's correction over the table.", low=0, high=1),
             "better": _text("Who is better, where the difference stands.", null=True),
         },
-        reads=("evaluation", "experiments"),
+        reads=("evaluation", "experiments", "judges"),
         chain=False,
     ),
     Stage(
@@ -611,3 +626,48 @@ def named(name: str) -> Stage:
         if stage.name == name:
             return stage
     raise KeyError(f"no stage {name!r}; there are {', '.join(stage.name for stage in STAGES)}")
+
+
+_DERIVED: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
+    ("au_corrections", "au{}_raw"): (("au_annotation", "au{}"),),
+    ("au_corrections", "au{}"): (
+        ("au_annotation", "au{}"),
+        ("au_statistics", "minimum"),
+        ("au_statistics", "maximum"),
+    ),
+    ("training_set", "au{}"): (("au_corrections", "au{}"), ("raw_disfa", "label_au{}")),
+    ("training_set", "caption"): (("captions", "caption"),),
+    ("face_crop", "original_file"): (
+        ("raw_affectnet", "file"),
+        ("raw_disfa", "file"),
+        ("raw_folder", "file"),
+    ),
+    ("generated_samples", "guidance"): (("guidance_curve", "guidance"),),
+}
+"""Columns that are made of others of another name or meaning; "{}" is an AU's number."""
+
+
+def column_sources(table: str, upstream: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+    """Which columns of the tables `upstream` the columns of `table` (a stage, with its experiment) come from:
+    those that are declared once for both stages, and those that `_DERIVED` names. What a stage finds out
+    itself, its verdict among that, is not there.
+    """
+    own = named(table.partition("/")[0])
+    tables = {name: named(name.partition("/")[0]) for name in upstream}
+    found: dict[str, list[tuple[str, str]]] = {}
+    for column, declared in {**own.columns, **own.optional}.items():
+        if column not in JUDGED:
+            same = [(name, column) for name, stage in tables.items() if stage.columns.get(column) is declared]
+            if same:
+                found[column] = same
+    for (stage, pattern), sources in _DERIVED.items():
+        for au in ACTION_UNITS if "{}" in pattern else ("",):
+            there = [
+                (name, column.format(au))
+                for of, column in sources
+                for name in tables
+                if tables[name].name == of
+            ]
+            if stage == own.name and there:
+                found[pattern.format(au)] = there
+    return found

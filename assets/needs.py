@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.needs import Need, disk
-from settings.profile import Profile, SidecarCaptions, VouchedPhotorealism
+from settings.profile import Profile, RayEngine, SidecarCaptions, VouchedPhotorealism
 from store import Store, file_system
 
 NOT_SET = "${"
@@ -21,11 +21,43 @@ PNG_PIXEL_BYTES = 1.5
 """Of a generated picture, generously."""
 
 
-def provider(ability: str, settings: Mapping[str, Any]) -> Iterator[Need]:
-    """What the provider that a section of the profile chooses needs."""
-    from inference import abilities
+Asked = tuple[str, Mapping[str, Any]]
+"""An ability, and the section of the profile that chooses who has it."""
 
-    return abilities.build(ability, settings).needs()
+
+def fingerprints(profile: Profile, stages: Collection[str]) -> dict[str, str]:
+    """The fingerprint of each model that `stages` ask, by ability and provider, as its files are now. Raises
+    what a provider raises whose files are not there."""
+    from inference import abilities
+    from inference.generation import base_content
+
+    chosen = [asked for stage in stages if stage in ASKED for asked in ASKED[stage](profile)]
+    found = {
+        f"{name} {dict(section)}": abilities.build(name, section).fingerprint for name, section in chosen
+    }
+    if not {"latents", "trained_model", "guidance_curve", "generated_samples"}.isdisjoint(stages):
+        found["base"] = base_content(profile.base.model, profile.base.revision)
+    return found
+
+
+def _providers(stage: str) -> Needs:
+    """What the providers that a stage asks need."""
+
+    def needs(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+        from inference import abilities
+
+        for ability, section in ASKED[stage](profile):
+            yield from abilities.build(ability, section).needs()
+
+    return needs
+
+
+def engine(profile: Profile) -> Iterator[Need]:
+    """What the engine needs that the profile chooses, whichever model it asks."""
+    if isinstance(profile.engine, RayEngine):
+        from inference import ray_engine
+
+        yield from ray_engine.needs(profile.engine)
 
 
 def _raw(source: str) -> Needs:
@@ -81,47 +113,66 @@ def _frames(folder: Path, home: Path) -> int:
     return sum(video.forecast(path) for path in sorted(videos)[done:])
 
 
-def _framing(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+def _framing(profile: Profile) -> Iterator[Asked]:
     from curation.sources import affectnet
 
     used = [name for name in ("affectnet", "disfa", "folder") if getattr(profile.raw, name) is not None]
     if profile.raw.affectnet is not None and not affectnet.crops(profile.raw.affectnet):
         used.remove("affectnet")  # its lists bring boxes of faces
     if any(getattr(profile.framing, name) == "face" for name in used):
-        yield from provider("faces", {"provider": "mediapipe", "model": profile.framing.model})
+        yield "faces", {"provider": "mediapipe", "model": profile.framing.model}
 
 
-def _photorealism(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+def _photorealism(profile: Profile) -> Iterator[Asked]:
     if not isinstance(profile.photorealism, VouchedPhotorealism):
-        yield from provider("answers", profile.photorealism.chosen)
+        yield "answers", profile.photorealism.chosen
 
 
-def _captions(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+def _captions(profile: Profile) -> Iterator[Asked]:
     if not isinstance(profile.captions, SidecarCaptions):
-        yield from provider("captions", profile.captions.chosen)
+        yield "captions", profile.captions.chosen
 
 
-def _labels(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
-    yield from provider("action_units", profile.au_estimator.chosen)
+def _labels(profile: Profile) -> Iterator[Asked]:
+    yield "action_units", profile.au_estimator.chosen
 
 
-def _second_labels(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+def _second_labels(profile: Profile) -> Iterator[Asked]:
     if profile.second_au_estimator is not None:
-        yield from provider("action_units", profile.second_au_estimator.chosen)
+        yield "action_units", profile.second_au_estimator.chosen
 
 
-def _readings(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+def _readings(profile: Profile) -> Iterator[Asked]:
     if profile.reads_labelled_frames:
-        yield from _labels(profile, store, stages)
+        yield from _labels(profile)
 
 
-def _judge(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+def _judge(profile: Profile) -> Iterator[Asked]:
     for judge in profile.judges.values():
-        yield from provider("action_units", judge.chosen)
+        yield "action_units", judge.chosen
 
 
-def _embedder(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
-    yield from provider("embeddings", profile.evaluation.embedder)
+def _embedder(profile: Profile) -> Iterator[Asked]:
+    yield "embeddings", profile.evaluation.embedder
+
+
+def _judge_and_embedder(profile: Profile) -> Iterator[Asked]:
+    yield from _judge(profile)
+    yield from _embedder(profile)
+
+
+ASKED: dict[str, Callable[[Profile], Iterator[Asked]]] = {
+    "face_crop": _framing,
+    "photorealism": _photorealism,
+    "au_annotation": _labels,
+    "disfa_readings": _readings,
+    "annotator_agreement": _second_labels,
+    "captions": _captions,
+    "guidance_curve": _judge_and_embedder,
+    "au_scores": _judge,
+    "clip_scores": _embedder,
+}
+"""Whom each stage asks besides the base."""
 
 
 def _base(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
@@ -154,8 +205,7 @@ def _training(profile: Profile, store: Store, stages: Collection[str]) -> Iterat
 def _guidance(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
     """What draws the validation samples, and what measures them."""
     yield from _base(profile, store, stages)
-    yield from _judge(profile, store, stages)
-    yield from _embedder(profile, store, stages)
+    yield from _providers("guidance_curve")(profile, store, stages)
 
 
 def _generated(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
@@ -171,20 +221,13 @@ Needs = Callable[[Profile, Store, Collection[str]], Iterable[Need]]
 """Called with the profile, the home's store, and the stages that will run."""
 
 STAGES: dict[str, Needs] = {
+    **{stage: _providers(stage) for stage in ASKED},
     "raw_affectnet": _raw("affectnet"),
     "raw_disfa": _raw("disfa"),
     "raw_folder": _raw("folder"),
-    "face_crop": _framing,
-    "photorealism": _photorealism,
-    "au_annotation": _labels,
-    "disfa_readings": _readings,
-    "annotator_agreement": _second_labels,
-    "captions": _captions,
     "latents": _base,
     "trained_model": _training,
     "guidance_curve": _guidance,
     "generated_samples": _generated,
-    "au_scores": _judge,
-    "clip_scores": _embedder,
 }
 """The stages that need more than the tables they read."""

@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ import dagster as dg
 import polars as pl
 
 import stages
+from assets import gate, retries
 from curation import frames, recipes
 from settings import view
+from settings.profile import Gates
 from settings.view import View
 from store.hashing import fingerprint, hash_frame
 
@@ -28,11 +31,14 @@ if TYPE_CHECKING:
 CHECK = "{}_is_as_declared"
 
 
-def asset(**options: Any) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
+def asset(
+    checks: Sequence[dg.AssetCheckSpec] = (), **options: Any
+) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
     """`dg.asset` of the stage that the decorated function is named after in `stages`.
 
-    From there come its group, the descriptions of its columns and a blocking check of its table. Of the
-    profile the function sees what the stage declares to read; more raises settings.view.Undeclared.
+    From there come its group, the descriptions of its columns and blocking checks of its table: that it is as
+    declared, and what `gate.watch` compares. `checks` are those that the function gives results of itself. Of
+    the profile the function sees what the stage declares to read; more raises settings.view.Undeclared.
     """
 
     def declare(compute: Callable[..., dg.MaterializeResult]) -> dg.AssetsDefinition:
@@ -42,9 +48,14 @@ def asset(**options: Any) -> Callable[[Callable[..., dg.MaterializeResult]], dg.
         @functools.wraps(compute)
         def computed(*args: Any, **given: Any) -> dg.MaterializeResult:
             bound = signature.bind(*args, **given)
-            if "profile" in bound.arguments:
-                bound.arguments["profile"] = View(bound.arguments["profile"], declared.reads, declared.name)
-            return _checked(declared, compute(*bound.args, **bound.kwargs))
+            profile = bound.arguments.get("profile")
+            if profile is not None:
+                bound.arguments["profile"] = View(profile, declared.reads, declared.name)
+            gates = getattr(profile, "gates", Gates())
+            context = bound.arguments.get("context")
+            helped = retries.where_it_helps(context.retry_number, context.log) if context else nullcontext()
+            with helped:
+                return _checked(declared, compute(*bound.args, **bound.kwargs), gates)
 
         check = dg.AssetCheckSpec(
             CHECK.format(declared.name),
@@ -54,7 +65,7 @@ def asset(**options: Any) -> Callable[[Callable[..., dg.MaterializeResult]], dg.
         )
         return dg.asset(
             group_name=declared.group.value,
-            check_specs=[check],
+            check_specs=[check, *gate.specs(declared), *checks],
             dagster_type=dg.Any,  # with a check beside it, Dagster would expect no value at all
             **options,
         )(computed)
@@ -62,15 +73,32 @@ def asset(**options: Any) -> Callable[[Callable[..., dg.MaterializeResult]], dg.
     return declare
 
 
-def _checked(declared: stages.Stage, made: dg.MaterializeResult) -> dg.MaterializeResult:
-    """`made` with the check of its table, column descriptions, and who answered."""
+def asset_check(*, asset: dg.AssetsDefinition, name: str | None = None, **options: Any) -> Callable:
+    """`dg.asset_check` of the table that its function is handed first; its result counts as `gate.judged`."""
+
+    def declare(compute: Callable[..., dg.AssetCheckResult]) -> dg.AssetChecksDefinition:
+        key = dg.AssetCheckKey(asset.key, name or compute.__name__)
+
+        @functools.wraps(compute)
+        def judged(*args: Any, **given: Any) -> dg.AssetCheckResult:
+            tables = (one for one in (*args, *given.values()) if isinstance(one, pl.DataFrame))
+            return gate.judged(compute(*args, **given), key, next(tables, None))
+
+        return dg.asset_check(asset=asset, name=key.name, **options)(judged)
+
+    return declare
+
+
+def _checked(declared: stages.Stage, made: dg.MaterializeResult, gates: Gates) -> dg.MaterializeResult:
+    """`made` with the checks of its table, column descriptions, and who answered."""
     complaints, undeclared = declared.complaints(made.value), declared.undeclared(made.value)
     found = check(not complaints, rows=made.value.height, undeclared=undeclared, complaints=complaints)
     metadata = {**(made.metadata or {}), "dagster/column_schema": column_schema(made.value, declared)}
-    return made._replace(
-        metadata=metadata,
-        check_results=[*(made.check_results or []), found._replace(check_name=CHECK.format(declared.name))],
-    )
+    results = [found._replace(check_name=CHECK.format(declared.name)), *(made.check_results or [])]
+    results += gate.unwatched(declared) if complaints else gate.watch(declared, made.value, gates)
+    key = dg.AssetKey(declared.name)
+    counted = [gate.judged(one, dg.AssetCheckKey(key, one.check_name or ""), made.value) for one in results]
+    return made._replace(metadata=metadata, check_results=counted)
 
 
 def decided_by(profile: Profile, places: Mapping[str, str]) -> Callable[[dg.AssetSpec], dg.AssetSpec]:

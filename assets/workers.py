@@ -36,4 +36,4 @@ def answers(
         except EnvironmentUnavailable as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         except ChildFailed as error:
-            raise retries.after(error, f"the worker {worker.environment}", context.log) from error
+            raise retries.after(error, f"the worker {worker.environment}", context) from error

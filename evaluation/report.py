@@ -82,6 +82,12 @@ class ReportData:
     stages: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """Stage tables in order, with source, keep and reason_code: the data-set funnel."""
     corrections: pl.DataFrame | None = None
+    balance: pl.DataFrame | None = None
+    """au, name, labelled, present, mean: how many training samples have a label of each AU and show it."""
+    agreement: pl.DataFrame | None = None
+    """`agreement.AGREEMENT`: how far annotators agree about the same pictures."""
+    recipe_errors: pl.DataFrame | None = None
+    """recipe, au, mae …: how far each recipe's labels lie from manual ones."""
     losses: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """Frames of step and loss."""
     facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -113,6 +119,7 @@ def render(data: ReportData) -> str:
     environment.filters["picture"] = _figure
     environment.filters["estimate"] = _estimate
     environment.filters["short"] = tables.short
+    environment.filters["decimal"] = _decimal
     template = environment.get_template("report.html")
     experiments = list(data.au_scores)
     counts = funnel.counts(data.stages)
@@ -143,6 +150,10 @@ def render(data: ReportData) -> str:
         else [],
         reasons=_reasons(data),
         histograms=_histograms(data),
+        balance=[] if data.balance is None else data.balance.rows(named=True),
+        agreement=_agreement(data),
+        recipe_errors=_recipe_errors(data),
+        one_prompt=_count_prompts(data) == 1,
         training=_training(data),
     )
 
@@ -348,6 +359,41 @@ def _histograms(data: ReportData) -> list[Picture]:
     return [Picture(figures.correction_histograms(data.corrections), alt, caption)]
 
 
+def _count_prompts(data: ReportData) -> int:
+    first = next(iter(data.au_scores.values()))
+    return first.filter(pl.col("kind").is_in(tables.KINDS))["prompt_index"].n_unique()
+
+
+def _agreement(data: ReportData) -> list[dict]:
+    """A row a pair of annotators: ICC(3,1) of each AU, None without one, and the pictures compared."""
+    if data.agreement is None or data.agreement.is_empty():
+        return []
+    pairs = data.agreement.partition_by("pictures", "first", "second", maintain_order=True)
+    return [
+        {
+            **part.row(0, named=True),
+            "n": part["n"].max(),
+            "icc": _finite(part, "icc"),
+        }
+        for part in pairs
+    ]
+
+
+def _recipe_errors(data: ReportData) -> list[dict]:
+    """A row a recipe: its mean absolute error of each AU, and their mean."""
+    if data.recipe_errors is None or data.recipe_errors.is_empty():
+        return []
+    parts = data.recipe_errors.partition_by("recipe", maintain_order=True)
+    return [
+        {"recipe": part["recipe"][0], "mae": _finite(part, "mae"), "mean": part["mae"].mean()}
+        for part in parts
+    ]
+
+
+def _finite(table: pl.DataFrame, column: str) -> dict[int, float | None]:
+    return dict(table.select("au", pl.col(column).fill_nan(None)).iter_rows())
+
+
 def _training(data: ReportData) -> list[Picture]:
     losses = {e: frame for e, frame in data.losses.items() if frame.height}
     if not losses:
@@ -375,3 +421,7 @@ def _estimate(row: Mapping | None, metric: str) -> markupsafe.Markup:
     return markupsafe.Markup('{}<span class="ci">{}</span>').format(
         value, interval.rstrip("]").replace(", ", " to ")
     )
+
+
+def _decimal(value: float | None) -> str:
+    return "–" if value is None else tables.short(value)

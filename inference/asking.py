@@ -36,16 +36,26 @@ class Model(Protocol):
 
     def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
         """A row for each request (`key`, and `path` where it has a picture), in any order: its `key` and the
-        columns of the answer, or what `inference.images.refusal` says of a picture that does not decode."""
+        columns of the answer, or what `inference.images.rows_ahead` says of a picture that does not
+        decode."""
 
 
-Engine = Callable[[Model, pl.DataFrame], Iterator[dict[str, Any]]]
-"""What has a model answer requests, wherever it runs."""
+Engine = Callable[[Model, pl.DataFrame, int], Iterator[dict[str, Any]]]
+"""What has a model answer requests, wherever it runs; so many of them belong together, in this order."""
 
 
-def local(model: Model, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+def local(model: Model, requests: pl.DataFrame, together: int) -> Iterator[dict[str, Any]]:
     """The engine that asks in this process."""
     return model.read(requests)
+
+
+def problem(row: Mapping[str, Any]) -> Reason | None:
+    """Why a row that a model or an engine gave holds no answer; None if it does."""
+    if "problem" not in row:
+        return None
+    if row.get("killed"):
+        return Reason.KILLS_WORKER
+    return Reason.CHANGED_FILE if row.get("changed") else Reason.CORRUPT_IMAGE
 
 
 @dataclass(frozen=True)
@@ -99,10 +109,12 @@ def ask(
     when it is asked about.
 
     Answers are remembered `chunk` at a time, so a kill loses at most these. A picture that does not decode,
-    or whose file no longer holds the content that its request names, has a reason and is not remembered.
+    whose file no longer holds the content that its request names, or that kills whoever reads it, has a
+    reason and is not remembered.
     Raises ComputeError for a model that leaves a request out, ImageError for a file that cannot be read.
     """
     memo = store.memo(question.memo, {**question.answer, CONTENT: pl.String})
+    together = question.at_once or chunk
     keyed = requests.with_columns(question.keys(requests).alias("key"))
     _forget_lost(store, memo, question, keyed["key"])
     problems: list[tuple[str, str, str]] = []
@@ -113,13 +125,12 @@ def ask(
             file_system.fetch(picture_files.parted(path)[0] for path in missing["path"].drop_nulls())
         contents = dict(missing.select("key", CONTENT).iter_rows()) if CONTENT in missing.columns else {}
         left = set(missing["key"])
-        with closing(engine(question.model, missing)) as stream:  # type: ignore[type-var]
+        with closing(engine(question.model, missing, together)) as stream:  # type: ignore[type-var]
             for row in stream:
                 key = row["key"]
                 left.discard(key)
-                if "problem" in row:
-                    code = Reason.CHANGED_FILE if row.get("changed") else Reason.CORRUPT_IMAGE
-                    problems.append((key, code.value, row["problem"]))
+                if (reason := problem(row)) is not None:
+                    problems.append((key, reason.value, row["problem"]))
                 else:
                     yield row | {CONTENT: contents.get(key) or _made(row, question)}
         if left:
@@ -127,9 +138,7 @@ def ask(
                 f"{question.model.name} said nothing about {len(left)} of {missing.height} requests"
             )
 
-    found = memo.get_or_stream(
-        keyed, answers, chunk=question.at_once or chunk, progress=progress, partial=True
-    )
+    found = memo.get_or_stream(keyed, answers, chunk=together, progress=progress, partial=True)
     told = [*question.answer, "model", "fingerprint", *reasons.COLUMNS]
     frame = keyed.drop(told, strict=False).join(
         found.frame.select("key", *question.answer), on="key", how="left", maintain_order="left"

@@ -14,6 +14,8 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _TAIL = 30
 KILLED = 128
+PATIENCE = 75.0
+"""Seconds; a training writes its last checkpoint meanwhile."""
 
 
 class ChildFailed(RuntimeError):
@@ -37,8 +39,8 @@ class Child:
     """The program `command`; lines are written to its standard input and read from its standard output,
     standard error goes to the file `log`.
 
-    The process is killed, with all it started, by `close`, and (on Linux) when this process dies, however
-    that happens.
+    The process is asked to end (SIGTERM) by `close`, and killed, with all it started, if that takes longer
+    than PATIENCE; on Linux it is also asked when this process dies, however that happens.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class Child:
                 encoding="utf-8",
                 env=environment,
                 start_new_session=True,
-                preexec_fn=dies_with(os.getpid(), signal.SIGKILL),
+                preexec_fn=dies_with(os.getpid(), signal.SIGTERM),
             )
 
     def write(self, line: str) -> None:
@@ -84,10 +86,7 @@ class Child:
 
     def close(self) -> None:
         """End it."""
-        if self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        end(self._process, PATIENCE, signal.SIGTERM)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
@@ -116,17 +115,19 @@ def dies_with(parent: int, by: signal.Signals) -> Callable[[], None] | None:
     return prepare
 
 
-def end(process: subprocess.Popen, patience: float) -> None:
-    """Interrupt a process that leads a group of its own; kill what is left of the group after `patience`
-    seconds.
+def end(process: subprocess.Popen, patience: float, by: signal.Signals = signal.SIGINT) -> None:
+    """Send a process that leads a group of its own the signal `by`; kill what is left of the group after
+    `patience` seconds, or when somebody will not wait that long.
     """
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        if process.poll() is None:
+            process.send_signal(by)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(patience)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _said(log: Path, began: int) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
+"""Heard by whoever asks a model: a run, or a worker."""
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -56,23 +61,65 @@ def fitting(picture_bytes: int, device: torch.device, most: int = 256, without_a
     return 1 << (max(1, min(most, free // picture_bytes)).bit_length() - 1)
 
 
-def halving(
-    read: Callable[[Sequence[Any]], list[Any]], pictures: Sequence[Any], batch_size: int
-) -> tuple[list[Any], int]:
-    """`read` over `pictures` in batches, halved whenever the accelerator's memory runs out: the answers in
-    order, and the batch size that fitted. Raises torch.OutOfMemoryError if not even one picture fits.
-    """
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, the accelerator's or the machine's; torch has a class for some of it only."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(said in str(error) for said in OUT_OF_MEMORY)
+    )
+
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def release() -> None:
+    """Give the accelerator back what nothing holds any more."""
     import torch
 
-    answers: list[Any] = []
-    while len(answers) < len(pictures):
-        try:
-            answers += read(pictures[len(answers) : len(answers) + batch_size])
-            continue
-        except torch.OutOfMemoryError:
-            if batch_size == 1:
-                raise
-        # Out of the except clause: its traceback keeps the batch's tensors alive.
-        batch_size //= 2
+    gc.collect()
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def halving(
+    read: Callable[[Sequence[Any]], Sequence[Any]], inputs: Sequence[Any], batch_size: int
+) -> tuple[list[Any], int]:
+    """`read` over `inputs` in batches, halved whenever memory runs out: the answers in order, and the batch
+    size that fitted. Raises MemoryError if not even one fits.
+    """
+    answers: list[Any] = []
+    while len(answers) < len(inputs):
+        batch = inputs[len(answers) : len(answers) + batch_size]
+        try:
+            answers.extend(read(batch))
+            continue
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                raise MemoryError(
+                    f"out of memory with one at a time, the least there is ({_first_line(error)}): "
+                    "precision: bfloat16, a smaller model or more memory is what is left"
+                ) from error
+        # Out of the except clause: its traceback keeps the batch's tensors alive.
+        batch_size = len(batch) // 2
+        release()
+        log.warning(f"out of memory with {len(batch)} at once: {batch_size} at once from now on")
     return answers, batch_size
+
+
+def in_fitting_batches(
+    read: Callable[[Sequence[Any]], Sequence[Any]], batch_size: int
+) -> Callable[[Sequence[Any]], list[Any]]:
+    """`read` for any number of inputs, by `halving`, which starts from what fitted before."""
+    fits = batch_size
+
+    def answers(inputs: Sequence[Any]) -> list[Any]:
+        nonlocal fits
+        found, fits = halving(read, inputs, fits)
+        return found
+
+    return answers
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

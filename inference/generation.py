@@ -5,6 +5,7 @@ Which pictures are wanted is the protocol's business, whether they are known alr
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -68,6 +69,14 @@ class Generator:
         self.precision = devices.check_precision(precision)
         self.batch_size, self.device = batch_size, device
         self.calls = 0
+        self._loaded: list[FineFacePipeline] = []
+
+    def called_with(self, arguments: Mapping[str, Any]) -> Generator:
+        """This generator, its pipeline called with other `arguments`; both share the model that one loads."""
+        other = copy.copy(self)
+        other.__dict__.pop("fingerprint", None)
+        other.arguments = dict(arguments)
+        return other
 
     @cached_property
     def folder(self) -> Path:
@@ -128,8 +137,13 @@ class Generator:
         self.calls += len(prompts)
         return pictures
 
-    @cached_property
+    @property
     def _pipe(self) -> FineFacePipeline:
+        if not self._loaded:
+            self._loaded.append(self._load())
+        return self._loaded[0]
+
+    def _load(self) -> FineFacePipeline:
         import diffusers
         import torch
 

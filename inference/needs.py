@@ -6,7 +6,6 @@ Providers say theirs by `needs()`, stages in `assets.needs`; `pipelines.prefligh
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -114,12 +113,6 @@ def base(name: str, revision: str | None, size: int, precision: str) -> Iterator
     else:
         problem = ""
     yield Need(what, problem, how)
-
-
-def free(folder: Path) -> int:
-    """Free bytes where `folder` lies or would lie."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    return shutil.disk_usage(there).free
 
 
 def _config(folder: Path) -> dict[str, Any]:

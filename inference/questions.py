@@ -14,7 +14,7 @@ import polars as pl
 
 import facs
 import reasons
-from inference import images
+from inference import devices, images
 from inference.asking import Question
 from store import Files
 
@@ -146,6 +146,7 @@ class Annotating(_Named):
             return [self.row(one) for one in self.ask(self.model, batch)]
 
         model = self.model
+        read = devices.in_fitting_batches(read, model.batch_size)
         yield from images.rows_ahead(requests.to_dicts(), read, model.batch_size, model.prepare, model.side)
 
 
@@ -162,7 +163,7 @@ class Foreign(_Named):
 
 @dataclass(frozen=True)
 class Encoding(_Named):
-    """Pictures encoded by an autoencoder, in shards of SHARD (the last is smaller), one after another."""
+    """Pictures encoded by an autoencoder; those of each SHARD requests lie in one file, in their order."""
 
     model: Autoencoder
     size: int
@@ -170,15 +171,15 @@ class Encoding(_Named):
 
     def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
         waiting: list[dict[str, Any]] = []
-        rows = images.rows_ahead(
-            requests.to_dicts(), self._encode, self.model.batch_size, self._prepare, self.size
-        )
-        for row in rows:
+        size = self.model.batch_size
+        encode = devices.in_fitting_batches(self._encode, size)
+        rows = images.rows_ahead(requests.to_dicts(), encode, size, self._prepare, self.size)
+        for count, row in enumerate(rows, start=1):
             if "problem" in row:
                 yield row
-                continue
-            waiting.append(row)
-            if len(waiting) == SHARD:
+            else:
+                waiting.append(row)
+            if count % SHARD == 0:
                 yield from self._shard(waiting)
                 waiting.clear()
         yield from self._shard(waiting)
@@ -212,17 +213,17 @@ class Generating:
         return self.generator.fingerprint
 
     def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
-        for (guidance,), alike in requests.group_by("guidance", maintain_order=True):
-            for batch in alike.iter_slices(self.generator.batch_size):
-                aus = batch["aus"].to_list()
-                made = self.generator.generate(
-                    batch["prompt"].to_list(),
-                    None if None in aus else aus,
-                    batch["seed"].to_list(),
-                    float(str(guidance)),
-                )
-                for key, picture in zip(batch["key"], made, strict=True):
+        size = self.generator.batch_size
+        draw = devices.in_fitting_batches(self._draw, size)
+        for _, alike in requests.group_by("guidance", maintain_order=True):
+            for batch in alike.iter_slices(size):
+                for key, picture in zip(batch["key"], draw(batch.to_dicts()), strict=True):
                     yield {"key": key, "file": self.files.put(images.png(picture), ".png")}
+
+    def _draw(self, batch: Sequence[Mapping[str, Any]]) -> Sequence[Any]:
+        """The pictures of requests of one guidance."""
+        prompts, aus, seeds = ([row[name] for row in batch] for name in ("prompt", "aus", "seed"))
+        return self.generator.generate(prompts, None if None in aus else aus, seeds, batch[0]["guidance"])
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,8 @@ class EmbeddingTexts(_Named):
     model: Any
 
     def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
-        embeddings = self.model.embed_texts(requests["prompt"].to_list())
+        embed = devices.in_fitting_batches(self.model.embed_texts, self.model.batch_size)
+        embeddings = embed(requests["prompt"].to_list())
         for key, embedding in zip(requests["key"], embeddings, strict=True):
             yield {"key": key, "embedding": embedding.tolist()}
 

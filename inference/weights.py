@@ -160,6 +160,20 @@ def tree(folder: Path) -> str:
     return _hashed(folder, (path for path in found if "/." not in f"/{path.relative_to(folder).as_posix()}"))
 
 
+def not_finite(folder: Path) -> list[str]:
+    """The tensors in safetensors files below `folder` that hold a NaN or an infinity, as `file: name`; one is
+    read at a time."""
+    from safetensors import safe_open
+
+    found = []
+    for path in sorted(folder.rglob("*.safetensors")):
+        with safe_open(path, framework="pt") as tensors:
+            for key in tensors.keys():  # noqa: SIM118 (no mapping)
+                if not bool(tensors.get_tensor(key).isfinite().all()):
+                    found.append(f"{path.relative_to(folder).as_posix()}: {key}")
+    return found
+
+
 def _hashed(folder: Path, paths: Iterable[Path]) -> str:
     states = ((path, path.stat()) for path in sorted(paths) if path.is_file())
     return _content(

@@ -36,6 +36,10 @@ class Batch:
     text: torch.Tensor
     aus: torch.Tensor
 
+    def parts(self, size: int) -> list[Batch]:
+        """The samples in batches of `size`, the last maybe smaller."""
+        return [Batch(*part) for part in zip(*(one.split(size) for one in vars(self).values()), strict=True)]
+
 
 class TrainedModel(ABC, Generic[Trained]):
     """What a method adds to a Stable Diffusion base, as `settings` ask for it."""
@@ -63,7 +67,10 @@ class TrainedModel(ABC, Generic[Trained]):
         """Put what was saved in `folder` into the plain base of `pipe`, frozen."""
 
     def loss(self, unet: nn.Module, noising: DDPMScheduler, batch: Batch) -> torch.Tensor:
-        """Mean squared error over the samples of `batch`, in the terms of the base's prediction type."""
+        """Mean squared error over the samples of `batch`, in the terms of the base's prediction type.
+
+        A mean over samples: where memory is short, a batch comes in parts whose gradients are added up.
+        """
         return denoising_errors(self, unet, noising, batch).mean()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
@@ -34,6 +34,8 @@ class Console:
     reused: int = 0
     trained: int = 0
     made: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    """The jobs that had nothing to do."""
     causes: set[str] = field(default_factory=set)
     """The classes of the errors by which stages failed, and of those that they were raised from."""
     _started: dict[str, float] = field(default_factory=dict)
@@ -46,10 +48,18 @@ class Console:
         self._not_run.clear()
         return self._hear
 
+    def spared(self, name: str, complaints: Sequence[str]) -> None:
+        """Say that nothing was to be made, and what checks had complained of when it was."""
+        self.say(f"\n{name}\n  is as the last run left it: nothing that it is made from has changed")
+        self.left.append(name)
+        for complaint in complaints:
+            self.say(f"    {complaint}")
+
     def total(self) -> str:
         """One line: model calls made and reused, training steps made."""
         calls = f"{self.calls:,} made, {self.reused:,} reused"
-        return f"{len(self.made)} stages; model calls: {calls}; training steps: {self.trained:,}"
+        stages = f"{len(self.made)} stages" + (" looked at, the rest is as it was" if self.left else "")
+        return f"{stages}; model calls: {calls}; training steps: {self.trained:,}"
 
     def _hear(self, entry: EventLogEntry) -> None:
         event = entry.dagster_event

@@ -6,6 +6,7 @@ FINEFACE_PROFILE (default: miniature) and FINEFACE_HOME (default: .fineface) say
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import dagster as dg
 
 import assets
 from assets import stage
+from exports.openlineage import Events
 from pipelines import automation, jobs, profiles
 from pipelines.resources import StageTables
+from pipelines.staleness import Graph
 from settings.profile import Profile
 from store import Store, file_system
 
@@ -23,25 +26,32 @@ DEFAULT_PROFILE, DEFAULT_HOME = "miniature", ".fineface"
 
 def build(profile: Profile, home: Path) -> dg.Definitions:
     """The definitions of `profile` with all state under `home`."""
-    raw = {f"raw_{name}": folder for name, folder in profile.raw if folder is not None}
-    store = Store(home, raw)
+    store = store_of(profile, home)
     experiments = dg.StaticPartitionsDefinition(sorted(profile.experiments))
     found = assets.load(experiments)
-    places = {str(folder): f"${{{name}}}" for name, folder in raw.items()}
+    places = {str(folder): f"${{{name}}}" for name, folder in store.raw.items()}
     places |= {str(file_system.own(home)): "${home}", str(profiles.PROJECT): "${project}"}
-    settled = stage.decided_by(profile, places)
-    return dg.Definitions(
-        assets=dg.map_asset_specs(lambda spec: automation.on_real_change(settled(spec)), found.assets),
+    settled, late = stage.decided_by(profile, places), automation.late(profile.automation)
+    stages = dg.Definitions(
+        assets=dg.map_asset_specs(lambda spec: late(settled(spec)), found.assets),
         asset_checks=found.checks,
         jobs=[jobs.raw, *jobs.PHASES],
-        schedules=[automation.NIGHTLY],
         resources={
             "store": store,
             "profile": profile,
-            "io_manager": StageTables(store, profile.name),
+            "io_manager": StageTables(
+                store, profile.name, profile.openlineage and Events(profile.openlineage)
+            ),
         },
         executor=dg.in_process_executor,
     )
+    graph = functools.cache(lambda: Graph(stages, tuple(profile.experiments), store))
+    return dg.Definitions.merge(stages, automation.build(profile, home, graph))
+
+
+def store_of(profile: Profile, home: Path) -> Store:
+    """The store in `home`, which knows where the raw data of `profile` lies."""
+    return Store(home, {f"raw_{name}": folder for name, folder in profile.raw if folder is not None})
 
 
 def home_folder(home: str | os.PathLike | None = None) -> Path:

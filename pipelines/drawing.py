@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,15 @@ import facs
 from settings import nearest
 from settings.base import identity
 from settings.profile import Profile
-from store import Store
+from store import Store, file_system
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from inference.generation import Generator
+
+FILES = "generated"
+"""The kind of stored files that drawn pictures are."""
 SIDES = (192, 512)
 """Smallest and largest side of a picture on a sheet, in pixels."""
 
@@ -64,36 +69,64 @@ class FaceGenerator:
         aus: Mapping[str | int, float] | None = None,
         seed: int = 0,
         guidance: float | None = None,
+        **arguments: float,
     ) -> Image.Image:
         """The picture of `prompt` with `aus`, such as {"AU12": 4}; those not named are 0.
 
-        The same question is answered from memory. Raises ValueError for what is no AU or no number.
+        The same question is answered from memory. `arguments` as in `names`. Raises ValueError for what is
+        no AU or no number.
         """
         from PIL import Image
 
-        content = self.drawn(prompt, [facs.parse(aus or {})], seed, guidance)[0]
+        content = self.drawn(prompt, [facs.parse(aus or {})], seed, guidance, **arguments)[0]
         return Image.open(io.BytesIO(content)).convert("RGB")
 
     def drawn(
-        self, prompt: str, vectors: Sequence[Sequence[float]], seed: int, guidance: float | None = None
+        self,
+        prompt: str,
+        vectors: Sequence[Sequence[float]],
+        seed: int,
+        guidance: float | None = None,
+        **arguments: float,
     ) -> list[bytes]:
         """A PNG for each of `vectors`, 12 intensities each, all of one prompt and one noise."""
+        files = self.store.files(FILES)
+        return [files.read(name) for name in self.names(prompt, vectors, seed, guidance, **arguments)]
+
+    def names(
+        self,
+        prompt: str,
+        vectors: Sequence[Sequence[float]],
+        seed: int,
+        guidance: float | None = None,
+        **arguments: float,
+    ) -> list[str]:
+        """Like `drawn`, the names of the stored pictures. `arguments` stand in the place of what the
+        experiment calls its pipeline with, such as au_scale. Raises ValueError for one that its method has
+        not."""
         import methods.registry
-        from assets.experiment import generated_samples
+        from assets.experiment.generated_samples import requests
         from inference import asking, questions
 
         rows = [dict(zip(facs.COLUMNS, vector, strict=True)) for vector in vectors]
         samples = pl.DataFrame(rows).with_columns(prompt=pl.lit(prompt), seed=pl.lit(seed, dtype=pl.Int64))
         method = methods.registry.get(self.trained["method"])
-        asked = generated_samples.requests(samples, method.word).with_columns(
+        asked = requests(samples, method.word).with_columns(
             guidance=pl.lit(float(self.guidance if guidance is None else guidance))
         )
-        files = self.store.files(generated_samples.FILES)
-        question = questions.pictures(
-            generated_samples.generator(self.store, self.profile, self.trained), files
-        )
+        own = self.profile.experiments[self.trained["experiment"]].sample.arguments
+        if unknown := sorted(set(arguments) - set(own)):
+            raise ValueError(f"{', '.join(unknown)}: no argument of the method {method.name}")
+        generator = self._generator.called_with({**own, **arguments})
+        question = questions.pictures(generator, self.store.files(FILES))
         found = asking.ask(self.store, question, asked, chunk=self.profile.evaluation.chunk)
-        return [files.read(name) for name in found.frame["file"]]
+        return found.frame["file"].to_list()
+
+    @cached_property
+    def _generator(self) -> Generator:
+        from assets.experiment import generated_samples
+
+        return generated_samples.generator(self.store, self.profile, self.trained)
 
 
 def find(store: Store, profile: Profile, experiment: str | None = None) -> FaceGenerator:
@@ -150,7 +183,7 @@ def _same_model(store: Store, profile: Profile, trained: Mapping[str, Any]) -> N
 
     if trained["folder"] is None:
         return
-    job = TrainingJob.read((store.home / trained["folder"]).parents[1] / JOB)
+    job = TrainingJob.read(file_system.local((store.home / trained["folder"]).parents[1] / JOB))
     experiment = trained["experiment"]
     other = ""
     if identity(job.train) != identity(profile.experiments[experiment].train):

@@ -182,7 +182,14 @@ def _judge(store: Store, experiment: str) -> str:
     table = f"au_scores/{experiment}"
     if store.version(table) is None:
         return ""
-    return judged_by(store.read(table), store.read("au_annotation", columns=["fingerprint"]))
+    first = store.read(table).filter(judge=_first_judge(store, experiment))
+    return judged_by(first, store.read("au_annotation", columns=["fingerprint"]))
+
+
+def _first_judge(store: Store, experiment: str) -> str:
+    """Who measured first, by whom guidance was chosen: au_scores has those rows on top."""
+    table = f"au_scores/{experiment}"
+    return str(store.read(table)["judge"][0]) if store.version(table) is not None else "labeller"
 
 
 def _measured(store: Store, experiment: str) -> list[dict[str, str]]:
@@ -192,6 +199,7 @@ def _measured(store: Store, experiment: str) -> list[dict[str, str]]:
     if store.version("results") is None:
         return []
     found = store.read("results").filter(experiment=experiment)
+    found = found.filter(pl.col("judge").is_in([_first_judge(store, experiment), "clip"]))
     cells = {(row["kind"], row["metric"]): row for row in found.iter_rows(named=True)}
     rows = []
     for metric, definition in tables.DEFINITIONS.items():

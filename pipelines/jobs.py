@@ -1,22 +1,35 @@
-"""The jobs: the data set, one experiment, the comparison. `fineface run` runs them in this order."""
+"""The jobs: the data set, one experiment, the comparison. `fineface run` runs them in this order, and so does
+what runs by itself (`pipelines.automation`), after a look at the raw data alone.
+"""
 
 import dagster as dg
 
+ON_A_GPU = {
+    "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},
+}
+"""What the pod of a job is given where runs are pods (docs/deployment.md); nothing elsewhere reads it."""
+
 RAW = dg.AssetSelection.assets("raw_affectnet", "raw_disfa", "raw_folder")
 
-raw = dg.define_asset_job("read_raw_data", RAW, description="Read the raw data, and only that.")
+raw = dg.define_asset_job(
+    "read_raw_data", RAW, description="Read the raw data, and only that: what new files begin with."
+)
 data_set = dg.define_asset_job(
     "data_set",
     dg.AssetSelection.groups("data_set"),
-    description="From raw data to the training set's latents.",
+    description="From raw data to the training set's latents. Models are asked about what is new.",
+    tags=ON_A_GPU,
 )
 experiment = dg.define_asset_job(
     "experiment",
     dg.AssetSelection.groups("experiment"),
     description="Train, generate and measure one experiment (a partition).",
+    tags=ON_A_GPU,
 )
 comparison = dg.define_asset_job(
-    "comparison", dg.AssetSelection.groups("results"), description="Tables, figures and the report."
+    "comparison",
+    dg.AssetSelection.groups("results"),
+    description="Tables, figures and the report, of all experiments.",
 )
 
 PHASES = (data_set, experiment, comparison)

@@ -16,11 +16,12 @@ from typing import Any
 import dagster as dg
 
 from assets import needs
-from inference.needs import GB, Need, free
+from inference.needs import GB, Need, disk, package
 from pipelines import runs
 from pipelines.profiles import ProfileError
 from pipelines.runs import Plan
 from store import Store, StoreError
+from store.disk import RESERVE, free
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -42,7 +43,9 @@ def check(plan: Plan) -> list[Found]:
     """All that the stages of `plan` need, each once, in the order of the graph; what is missing first."""
     store = Store(plan.home)
     names = _in_order(plan)
-    found: dict[Need, list[str]] = {need: [] for need in (*_variables(plan), *_writer(plan))}
+    records = disk("tables and records", plan.home, RESERVE)
+    whole_run = (records, *_variables(plan), *_writer(plan), *_events(plan), *needs.engine(plan.profile))
+    found: dict[Need, list[str]] = {need: [] for need in whole_run}
     for name in names:
         for need in [*_tables(plan, store, name), *_declared(plan, store, name, names)]:
             stages = found.setdefault(need, [])
@@ -128,6 +131,12 @@ def _writer(plan: Plan) -> Iterator[Need]:
             runs.writer(plan.profile.raw_writer)
         except ProfileError as error:
             yield Need("what writes the raw data", str(error), "set raw_writer to null")
+
+
+def _events(plan: Plan) -> Iterator[Need]:
+    """What sends OpenLineage events, if the profile says where to; tables are written without it too."""
+    if plan.profile.openlineage is not None:
+        yield package("openlineage", "pip install 'fineface[lineage]'")._replace(blocks=False)
 
 
 def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

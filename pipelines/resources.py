@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from typing import Any
 
 import dagster as dg
 import polars as pl
 from dagster._core.errors import DagsterInvariantViolationError
 
+from assets import retries
 from assets.stage import SETTINGS
+from exports.openlineage import Events, Written
 from store import Store
 from store.errors import MissingTable
 from store.hashing import hash_frame
@@ -24,13 +27,17 @@ class StageTables(dg.IOManager):
     experiments materialised so far.
     """
 
-    def __init__(self, store: Store, profile: str):
-        self._store, self._profile = store, profile
+    def __init__(self, store: Store, profile: str, events: Events | None = None):
+        self._store, self._profile, self._events = store, profile, events
         self._read: dict[tuple[str, str], dict[str, int | None]] = {}
         store.on_read = self._note_side_door
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
         """The latest version of the upstream table. Raises MissingTable if it was never materialised."""
+        with _retried(context):
+            return self._loaded(context)
+
+    def _loaded(self, context: dg.InputContext) -> pl.DataFrame:
         name = "/".join(context.asset_key.path)
         stages = [f"{name}/{key}" for key in _partitions(context)] or [name]
         frames = []
@@ -45,19 +52,27 @@ class StageTables(dg.IOManager):
         return pl.concat(frames, how="diagonal_relaxed")
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
-        """Write the table; a frame that is equal to the last version makes no new one."""
+        """Write the table; a frame that is equal to the last version, made of the same, makes no new one."""
         name = "/".join(context.asset_key.path)
         stage = f"{name}/{context.partition_key}" if context.has_asset_partitions else name
-        commit = {
-            "run_id": context.run_id,
+        commit = {"run_id": context.run_id, "data_version": hash_frame(obj), "profile": self._profile}
+        lineage = {
             "code_version": context.asset_spec.code_version or "",
-            "data_version": hash_frame(obj),
-            "profile": self._profile,
             "settings": json.dumps(_settings(context), sort_keys=True),
             "upstream": json.dumps(self._read.pop((context.run_id, context.step_key), {}), sort_keys=True),
         }
-        version = self._store.write(stage, obj, commit)
+        with _retried(context):
+            version = self._store.write(stage, obj, commit, lineage)
         context.add_output_metadata({"table": stage, "table_version": version})
+        if self._events is not None:
+            self._tell(self._events, context, Written(stage, version, obj, **_told(context, lineage)))
+
+    def _tell(self, events: Events, context: dg.OutputContext, written: Written) -> None:
+        """An event is news, not the work: a collector that is down stops no run."""
+        try:
+            events.send(written)
+        except Exception as error:
+            context.log.warning(f"the OpenLineage event of {written.stage} was not sent: {error}")
 
     def _note_side_door(self, stage: str, version: int) -> None:
         """Of an asset that reads a table from the store itself. What reads outside of a step is no stage."""
@@ -71,6 +86,21 @@ class StageTables(dg.IOManager):
     def _note(self, context: dg.InputContext, stage: str, version: int | None) -> None:
         run_id, step = context.step_context.run_id, context.step_context.step.key
         self._read.setdefault((run_id, step), {})[stage] = version
+
+
+def _told(context: dg.OutputContext, lineage: dict[str, str]) -> dict[str, Any]:
+    """What an event says of the run, as the commit does."""
+    return {
+        "run_id": context.run_id,
+        "job": context.step_context.job_name,
+        "code_version": lineage["code_version"],
+        "upstream": json.loads(lineage["upstream"]),
+    }
+
+
+def _retried(context: dg.InputContext | dg.OutputContext) -> AbstractContextManager[None]:
+    """A store that is away for a moment, or busy, is asked again with its stage."""
+    return retries.where_it_helps(context.step_context.previous_attempt_count, context.step_context.log)
 
 
 def _settings(context: dg.OutputContext) -> dict[str, Any]:

@@ -12,20 +12,22 @@ import uuid
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.api import execute_run
 
-from pipelines import definitions, jobs
+from pipelines import definitions, jobs, origin, unchanged
 from pipelines.profiles import ProfileError
 from settings import nearest
 from settings.profile import Profile
-from store import file_system
+from store import disk, file_system
 from store.file_system import make_folder
 from store.lock import alive, this_process
 
@@ -45,6 +47,8 @@ concurrency:
   pools:
     granularity: op
     default_limit: 1          # one stage at a time holds the accelerator
+freshness:
+  enabled: true             # shows which stages nobody made again in time
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 60
@@ -61,6 +65,8 @@ class Outcome:
 
     succeeded: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    spared: list[str] = field(default_factory=list)
+    """Those that could have made nothing that is not there."""
     interrupted: bool = False
     """Whether somebody asked it to stop: then nothing was begun after that."""
 
@@ -74,6 +80,8 @@ class Plan:
     definitions: dg.Definitions
     keys: frozenset[dg.AssetKey]
     experiments: tuple[str, ...]
+    chosen: bool = False
+    """Whether somebody said which stages: these run, even where nothing has changed."""
 
 
 class NothingSelected(ValueError):
@@ -82,19 +90,25 @@ class NothingSelected(ValueError):
 
 @contextmanager
 def instance(home: Path) -> Iterator[DagsterInstance]:
-    """Dagster's instance of `home`, at `home/dagster`; the one that the UI shows. That of a home in a bucket
-    lies on this machine: runs and events are a database."""
-    folder = dagster_home(home)
-    with DagsterInstance.from_config(str(folder)) as opened:
-        yield opened
+    """Dagster's instance of `home`, at `home/dagster`; the one that the UI shows. Raises DiskFull, also in
+    its block, when what is to be recorded there finds no room."""
+    with disk.full_disk_named(file_system.own(home) / "dagster", 0, "the record of runs"):
+        folder = dagster_home(home)
+        with DagsterInstance.from_config(str(folder)) as opened:
+            yield opened
 
 
 def dagster_home(home: Path) -> Path:
-    """`home/dagster` with its dagster.yaml; also put into the environment, for child processes."""
-    folder = make_folder(file_system.own(home) / "dagster")
+    """`home/dagster` with its dagster.yaml; also put into the environment, for child processes. That of a
+    home in a bucket lies on this machine, or where DAGSTER_HOME points.
+    """
+    folder = file_system.own(home) / "dagster"
+    if folder != home / "dagster" and (given := os.environ.get("DAGSTER_HOME")):
+        folder = Path(given)
+    make_folder(folder)
     config = folder / "dagster.yaml"
     if not config.exists():
-        config.write_text(DAGSTER_YAML, encoding="utf-8")
+        file_system.write(config, DAGSTER_YAML)
     os.environ["DAGSTER_HOME"] = str(folder)
     return folder
 
@@ -106,53 +120,104 @@ def plan(profile: Profile, home: Path, select: str | None = None, experiments: S
     for name in experiments:
         _known("experiment", name, profile.experiments)
     found = definitions.build(profile, home)
-    return Plan(
-        profile, home, found, frozenset(selected(found, select)), tuple(experiments or profile.experiments)
-    )
+    keys = frozenset(selected(found, select))
+    return Plan(profile, home, found, keys, tuple(experiments or profile.experiments), select is not None)
 
 
 def run(
     planned: Plan,
     opened: DagsterInstance,
     listener: Callable[[str, str | None], Listener] | None = None,
+    spared: Callable[[str, Sequence[str]], None] | None = None,
 ) -> Outcome:
     """Materialise what is planned, in graph order.
 
     A failure in the data set ends the run; one in an experiment does not stop the others. `listener` is
-    called with the job's name and the partition before each run and returns what its events go to.
+    called with the job's name and the partition before each run and returns what its events go to. Raw data
+    is always looked at; of the rest, what could make nothing that is not there is not run, unless it was
+    chosen: `spared` is told its name and what checks had complained of.
     """
     outcome = Outcome()
+    raw = jobs.RAW.resolve(planned.definitions.resolve_asset_graph())
+
+    def made(phase: str, part: unchanged.Part) -> dg.JobExecutionResult:
+        run_id = str(uuid.uuid4())
+        if listener is not None:
+            opened.add_event_listener(run_id, listener(phase, part.partition))
+        job = planned.definitions.resolve_job_def(phase)
+        result = _execute(job, opened, run_id, sorted(part.keys), part.partition)
+        if not result.success:
+            outcome.failed.append(part.name)
+        outcome.interrupted = _interrupted(result)
+        return result
+
     with _closing_dead_runs(opened):
-        for phase in jobs.PHASES:
-            job = planned.definitions.resolve_job_def(phase.name)
-            keys = [key for key in job.asset_layer.executable_asset_keys if key in planned.keys]
-            if not keys:
-                continue
-            partitions = planned.experiments if phase is jobs.experiment else (None,)
-            for partition in partitions:
-                name = phase.name if partition is None else f"{phase.name} {partition}"
-                run_id = str(uuid.uuid4())
-                if listener is not None:
-                    opened.add_event_listener(run_id, listener(phase.name, partition))
-                result = job.execute_in_process(
-                    run_config=QUIET,
-                    instance=opened,
-                    partition_key=partition,
-                    asset_selection=keys,
-                    raise_on_error=False,
-                    run_id=run_id,
-                    tags={PROCESS_TAG: this_process()},
-                )
-                (outcome.succeeded if result.success else outcome.failed).append(name)
-                if _interrupted(result):
-                    outcome.interrupted = True
-                    return outcome
-            if outcome.failed and phase is jobs.data_set:
+        for phase, part in _parts(planned):
+            rest = replace(part, keys=part.keys - raw)
+            complaints = None if planned.chosen else unchanged.since(rest)
+            if complaints is not None and (looked := part.keys & raw):
+                if not made(phase, replace(part, keys=looked)).success:
+                    break
+                part, complaints = rest, unchanged.since(rest)
+            if complaints is not None:
+                outcome.spared.append(part.name)
+                if spared is not None:
+                    spared(part.name, complaints)
+            else:
+                alone, before = not others(opened), unchanged.reads(part)
+                result = made(phase, part)
+                if result.success:
+                    outcome.succeeded.append(part.name)
+                    if not planned.chosen and alone and before == unchanged.reads(part):
+                        unchanged.note(rest, _complaints(result))
+            if outcome.interrupted or (outcome.failed and phase == jobs.data_set.name):
                 break
     return outcome
 
 
-def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+def _parts(planned: Plan) -> Iterator[tuple[str, unchanged.Part]]:
+    """What is planned as runs: the name of the job, and what it is to make."""
+    graph, store = planned.definitions.resolve_asset_graph(), (planned.definitions.resources or {})["store"]
+    for phase in jobs.PHASES:
+        job = planned.definitions.resolve_job_def(phase.name)
+        if keys := planned.keys & set(job.asset_layer.executable_asset_keys):
+            for partition in planned.experiments if phase is jobs.experiment else (None,):
+                name = phase.name if partition is None else f"{phase.name} {partition}"
+                yield phase.name, unchanged.Part(name, graph, store, planned.profile, keys, partition)
+
+
+def _execute(
+    job: dg.JobDefinition,
+    opened: DagsterInstance,
+    run_id: str,
+    keys: Sequence[dg.AssetKey],
+    partition: str | None,
+) -> dg.JobExecutionResult:
+    """Like `job.execute_in_process`, of the assets `keys`, recorded with the origin that a run of the UI has:
+    so it stands in the timeline and under its job, and sensors hear of its end.
+    """
+    tags = {PROCESS_TAG: this_process(), **origin.label()}
+    whole = set(keys) == set(job.asset_layer.executable_asset_keys)
+    if partition is not None:
+        tags |= job.get_tags_for_partition_key(partition, selected_asset_keys=keys)
+    run = opened.create_run_for_job(
+        job,
+        run_id=run_id,
+        run_config=QUIET,
+        tags=tags,
+        asset_selection=None if whole else set(keys),
+        remote_job_origin=origin.repository().get_job_origin(job.name),
+    )
+    return execute_run(InMemoryJob(job), run, opened)
+
+
+def _complaints(result: dg.JobExecutionResult) -> list[str]:
+    """The checks that did not pass, as lines."""
+    found = [one for one in result.get_asset_check_evaluations() if not one.passed]
+    return [f"check {one.check_name} of {one.asset_key.to_user_string()} did not pass" for one in found]
+
+
+def _interrupted(result: dg.JobExecutionResult) -> bool:
     failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
     return any(error is not None and error.cls_name == INTERRUPTED for error in failures)
 

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from provenance.moments import Commit, Moment
-from store import Store
+from store import Store, file_system
 
 MODELS, RESULTS, DRAWS, JOB = "trained_model", "results", "draws.parquet", "job.json"
 TRAINED_ON = "train"
@@ -123,7 +123,7 @@ def _split(moment: Moment, sample_id: str, training_set: int, latents: int | Non
 
 def _drawn(store: Store, key: str, sample_id: str) -> int | None:
     path = store.home / "files" / "adapters" / key / "output" / DRAWS
-    if not path.is_file():
+    if not file_system.local(path).is_file():
         return None
     rows = pl.scan_parquet(path, glob=False).filter(pl.col("sample_id") == sample_id).collect()
     return int(rows["draws"][0]) if rows.height else 0
@@ -132,7 +132,7 @@ def _drawn(store: Store, key: str, sample_id: str) -> int | None:
 def _bounds(store: Store, key: str, row: dict[str, Any]) -> tuple[int | None, int | None]:
     """How often each sample is drawn: an epoch is a permutation, so the numbers differ by one at most."""
     try:
-        job = json.loads((store.home / "files" / "adapters" / key / JOB).read_text())
+        job = json.loads(file_system.read(store.home / "files" / "adapters" / key / JOB))
         drawn = int(row["steps"]) * int(job["train"]["batch_size"])
         return drawn // row["samples"], -(-drawn // row["samples"])
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):

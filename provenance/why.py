@@ -359,8 +359,17 @@ def _step(
         maps,
         stale,
         tuple(said[OVERRIDES].filter(stage=stage).to_dicts()),
-        tuple(said[ACCEPTANCES].filter(stage=stage).to_dicts()),
+        _accepted(said[ACCEPTANCES], stage, commit.metadata),
     )
+
+
+def _accepted(
+    acceptances: pl.DataFrame, stage: str, metadata: Mapping[str, str]
+) -> tuple[Mapping[str, Any], ...]:
+    """Those of the version's content, whatever run came to it."""
+    rows = acceptances.filter(stage=stage).to_dicts()
+    contents = {metadata.get("content_hash"), metadata.get("data_version")}
+    return tuple(row for row in rows if row.get("content") in contents)
 
 
 def _said(moment: Moment, table: str, sample_id: str) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator
@@ -81,6 +82,11 @@ class LoopSettings(TrainSettings):
     )
     processes: Annotated[int, OPERATIONAL] = Field(
         1, ge=0, description="Processes that train together; 0: as many as fit. They must divide batch_size."
+    )
+    launch: Annotated[Path | None, OPERATIONAL] = Field(
+        None,
+        description="A configuration of `accelerate launch` that starts them instead, also on several "
+        "machines (docs/machines.md); null: on this one, by `processes`.",
     )
     gradient_checkpointing: Annotated[bool, OPERATIONAL] = Field(
         False, description="Less memory for more time; same result."

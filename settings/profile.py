@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from settings import providers
+from settings.automation import Automation
 from settings.base import OPERATIONAL, Settings
 from settings.experiment import Experiment
 
@@ -272,6 +273,41 @@ class Evaluation(Settings):
         }
 
 
+class LocalEngine(Settings):
+    """Models answer in the process of the run, those in environments of their own beside it."""
+
+    kind: Literal["local"] = Field("local", description="Where models answer.")
+
+
+class RayEngine(Settings):
+    """Models answer in actors of Ray: one a GPU of this machine, or on the machines of a cluster."""
+
+    kind: Literal["ray"] = Field(description="Where models answer.")
+    actors: int | None = Field(
+        None, ge=1, description="Copies of a model that answer at once; null: as many as there is room for."
+    )
+    cpus: int = Field(1, ge=1, description="CPUs of an actor, and its threads.")
+    gpus: float = Field(0, ge=0, description="GPUs of an actor; with 0 it sees none. 0.5: two share one.")
+    address: str | None = Field(
+        None,
+        pattern=r"^(auto|\[[0-9a-f:]+\]:\d+|[\w.-]+:\d+)$",
+        description="host:port of a Ray cluster, or auto; null: a Ray of this machine's own, started when a "
+        "model is first asked.",
+    )
+
+
+class Gates(Settings):
+    """How far new data may move what was accepted last, beyond what chance explains, before a blocking check
+    stops; `fineface accept` lets it pass."""
+
+    kept_share: float = Field(
+        0.1, ge=0, le=1, description="Of the share that a filter keeps of a source's samples."
+    )
+    au_drift: float = Field(
+        0.1, ge=0, le=1, description="Of the distribution of an AU's intensities (Kolmogorov-Smirnov)."
+    )
+
+
 class Profile(Settings):
     """One profile. Every key is documented in docs/profiles.md."""
 
@@ -284,12 +320,22 @@ class Profile(Settings):
     raw_writer: Annotated[str | None, OPERATIONAL] = Field(
         None, description="`module:function` called with the folder above the raw folders if one is absent."
     )
+    openlineage: Annotated[str | None, OPERATIONAL] = Field(
+        None,
+        description="Where an OpenLineage event of every written table goes: an http(s) address (its key in "
+        "OPENLINEAGE_API_KEY), or a file; null: nowhere.",
+    )
     limits: Annotated[dict[Literal["quarantined", "no_face", "cut_faces"], float], OPERATIONAL] = Field(
         {"quarantined": 0.05, "no_face": 0.2, "cut_faces": 0.02},
         description="Shares above which a check warns.",
     )
+    gates: Annotated[Gates, OPERATIONAL] = Gates()
+    automation: Annotated[Automation, OPERATIONAL] = Automation()
     chunk: Annotated[int, OPERATIONAL] = Field(
         256, ge=1, description="Images a model reads between two writes of its memo: what a kill can lose."
+    )
+    engine: Annotated[LocalEngine | RayEngine, Field(discriminator="kind"), OPERATIONAL] = Field(
+        LocalEngine(), description="Where models answer. It decides no result (docs/machines.md)."
     )
     framing: Framing = Framing()
     resolution: Resolution

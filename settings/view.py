@@ -8,8 +8,8 @@ from typing import Any
 
 from settings.base import operational, plain
 
-CHUNK = "chunk"
-"""Operational, and asked for by nearly every stage."""
+ASKING = ("chunk", "engine")
+"""How models are asked: operational, and read by nearly every stage."""
 
 
 class Undeclared(LookupError):
@@ -27,7 +27,7 @@ class View:
     def __getattr__(self, name: str) -> Any:
         path = self._inside + name
         field = getattr(type(self._settings), "model_fields", {}).get(name)
-        if path in self._reads or path == CHUNK or (field is not None and operational(field)):
+        if path in self._reads or path in ASKING or (field is not None and operational(field)):
             return getattr(self._settings, name)
         if any(read.startswith(f"{path}.") for read in self._reads):
             return View(getattr(self._settings, name), self._reads, self._who, f"{path}.")

@@ -8,7 +8,7 @@ import io
 import random
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,8 +17,8 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from store import file_system
-from store.errors import CorruptTable, StoreError, UnstorableColumn
+from store import disk, file_system
+from store.errors import CorruptTable, Outrun, StoreError, UnstorableColumn
 from store.file_system import make_folder
 from store.hashing import hash_frame
 from store.schema import conform, storable
@@ -38,11 +38,13 @@ _SOUND: set[tuple[Path, int, int]] = set()
 
 
 class DataFile(NamedTuple):
-    """A data file as the log has it; `rows` is null where the log does not count them."""
+    """A data file as the log has it; `rows` is null where the log does not count them, `hash` (of its rows)
+    where they were written without."""
 
     path: Path
     size: int
     rows: int | None
+    hash: str | None = None
 
 
 class Delta:
@@ -81,13 +83,20 @@ class Delta:
                 raise
 
     def listed(self, table: DeltaTable) -> list[DataFile]:
+<<<<<<< HEAD
         """The data files of this version as its log has them, oldest first, whether or not they are there."""
+=======
+        """The data files of this version, oldest first."""
+>>>>>>> main
         with self._readable():
             actions = pl.DataFrame(table.get_add_actions(flatten=True))
-            actions = actions.sort("modification_time", "path").select("path", "size_bytes", "num_records")
+            if (told := f"min.{ROWS_HASH}") not in actions.columns:
+                actions = actions.with_columns(pl.lit(None, dtype=pl.String).alias(told))
+            actions = actions.sort("modification_time", "path")
+            actions = actions.select("path", "size_bytes", "num_records", told)
         return [
-            DataFile(self._inside(urllib.parse.unquote(name)), size, rows)
-            for name, size, rows in actions.iter_rows()
+            DataFile(self._inside(urllib.parse.unquote(name)), size, rows, found)
+            for name, size, rows, found in actions.iter_rows()
         ]
 
     def _inside(self, name: str) -> Path:
@@ -104,7 +113,11 @@ class Delta:
 
     def _complete(self, table: DeltaTable) -> list[DataFile]:
         listed = self.listed(table)
+<<<<<<< HEAD
         for path, size, _ in listed:
+=======
+        for path, size, *_ in listed:
+>>>>>>> main
             found = file_system.size(path)
             if found != size:
                 state = "is missing" if found is None else f"has {found} bytes, not {size}"
@@ -127,11 +140,14 @@ class Delta:
         """The columns, without the hidden one."""
         return pl.Schema({name: kind for name, kind in self._columns(table).items() if name != ROWS_HASH})
 
-    def scan(self, table: DeltaTable, verify: bool = True) -> pl.LazyFrame:
-        """All rows, lazily; columns that older files lack come as nulls. Raises CorruptTable for a file whose
-        rows no longer have their hash, which is seen when a process reads it first, if it is to `verify`."""
+    def scan(self, table: DeltaTable, verify: bool = True, of: Sequence[str] | None = None) -> pl.LazyFrame:
+        """All rows, or those of the data files whose rows have the hashes `of`, lazily; columns that older
+        files lack come as nulls. Raises CorruptTable for a file whose rows no longer have their hash, which
+        is seen when a process reads it first, if it is to `verify`."""
         files, columns = self._complete(table), self._columns(table)
         schema = self.schema(table)
+        if of is not None:
+            files = [file for file in files if file.hash in set(of)]
         if verify and ROWS_HASH in columns:
             for file in files:
                 if not self._sound(file, columns):
@@ -188,9 +204,21 @@ class Delta:
         new = table is not None and bool(set(frame.columns) - set(known))
         return self.write(frame, table, overwrite=False, new_columns=new, metadata=metadata)
 
+<<<<<<< HEAD
     def overwrite(self, rows: pl.DataFrame, table: DeltaTable) -> DeltaTable:
         """Like `write`, of the rows that are to take the place of those in `table`."""
         return self.write(self.hashed(rows), table, overwrite=True)
+=======
+    def overwrite(self, rows: pl.DataFrame, table: DeltaTable, of: Sequence[str] | None = None) -> DeltaTable:
+        """Like `write`, of the rows that are to take the place of those in `table`: of all, or of the data
+        files whose rows have the hashes `of`."""
+        rows = self._hashed(rows)
+        if of is None:
+            return self.write(rows, table, overwrite=True)
+        # New rows must fulfil the predicate too. All rows of a file have one hash, so whole files go.
+        hashes = sorted({*of, *rows[ROWS_HASH].unique()})
+        return self.write(rows, table, overwrite=True, where=f"{ROWS_HASH} IN {_listing(hashes)}")
+>>>>>>> main
 
     def hashed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """`rows` with their hash, as they are appended."""
@@ -206,26 +234,40 @@ class Delta:
         overwrite: bool,
         new_columns: bool = False,
         metadata: Mapping[str, str] | None = None,
+        where: str | None = None,
     ) -> DeltaTable:
-        """One commit onto `table` (None: create it). Raises DeltaError when another process was faster."""
+        """One commit onto `table` (None: create it); `where` says which rows are overwritten. Raises
+        DeltaError when another process was faster, and DiskFull."""
         make_folder(self.folder)
-        schema_mode = "overwrite" if overwrite and table is not None else "merge" if new_columns else None
-        write_deltalake(  # type: ignore[call-overload]
-            file_system.uri(self.folder) if table is None else table,
-            frame,
-            mode="error" if table is None else "overwrite" if overwrite else "append",
-            schema_mode=schema_mode,
-            configuration=self.configuration if table is None else None,
-            # One data file a commit keeps the order of rows.
-            target_file_size=_ONE_FILE,
-            writer_properties=WriterProperties(compression="SNAPPY", max_row_group_size=_ROWS_TOGETHER),
-            # deltalake rebases a commit that lost a race: right for appends, but two overwrites of a table
-            # without files would both stay. So no retries there; ours reads the table again.
-            commit_properties=CommitProperties(
-                custom_metadata=dict(metadata or {}), max_commit_retries=0 if overwrite else None
-            ),
-        )
+        whole = overwrite and where is None and table is not None
+        schema_mode = "overwrite" if whole else "merge" if new_columns else None
+        with disk.room(self.folder, frame.estimated_size(), self.what):
+            write_deltalake(  # type: ignore[call-overload, misc]
+                file_system.uri(self.folder) if table is None else table,
+                frame,
+                mode="error" if table is None else "overwrite" if overwrite else "append",
+                schema_mode=schema_mode,
+                predicate=where,
+                configuration=self.configuration if table is None else None,
+                # One data file a commit keeps the order of rows.
+                target_file_size=_ONE_FILE,
+                writer_properties=WriterProperties(compression="SNAPPY", max_row_group_size=_ROWS_TOGETHER),
+                # deltalake rebases a commit that lost a race: right for appends, but two overwrites of a
+                # table without files would both stay. So no retries there; ours reads the table again.
+                commit_properties=CommitProperties(
+                    custom_metadata=dict(metadata or {}), max_commit_retries=0 if overwrite else None
+                ),
+            )
         return table if table is not None else DeltaTable(file_system.uri(self.folder))
+
+    def note(self, table: DeltaTable, metadata: Mapping[str, str]) -> int:
+        """One commit onto `table` that changes no row; its version. Raises DeltaError when another
+        process was faster."""
+        commit = CommitProperties(custom_metadata=dict(metadata), max_commit_retries=0)
+        with disk.room(self.folder, 0, self.what):
+            table.create_write_transaction([], "append", table.schema(), commit_properties=commit)
+        table.update_incremental()
+        return table.version()
 
     def history(self, table: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
         """The commits as deltalake gives them, newest first."""
@@ -245,18 +287,22 @@ class Delta:
         return damaged
 
     def retry(self, attempt: Callable[[], T]) -> T:
-        """`attempt()`, again after a pause when another process committed first. Raises StoreError at the
+        """`attempt()`, again after a pause when another process committed first. Raises Outrun at the
         end."""
         for left in reversed(range(ATTEMPTS)):
             try:
                 return attempt()
             except DeltaError as error:
                 if not left:
-                    raise StoreError(f"{self.what} cannot be written: {self.folder}: {error}") from error
+                    raise Outrun(f"{self.what} cannot be written: {self.folder}: {error}") from error
                 time.sleep(random.uniform(0.01, 0.1) * (ATTEMPTS - left))
             except OSError as error:
                 raise StoreError(f"{self.what} cannot be written: {self.folder}: {error}") from error
         raise AssertionError("unreachable")
+
+
+def _listing(hashes: Sequence[str]) -> str:
+    return "(" + ", ".join(f"'{one}'" for one in hashes) + ")"
 
 
 def _rows_hash(rows: pl.DataFrame) -> str:

@@ -33,6 +33,14 @@ class Locked(StoreError):
     """A lock that another process holds for longer than was to be waited."""
 
 
+class Outrun(StoreError):
+    """A table onto which other processes kept committing first."""
+
+
+class DiskFull(StoreError):
+    """A disk without room for what was to be written."""
+
+
 class UnstorableColumn(StoreError, TypeError):
     """A column whose type no Delta table can hold, such as an all-null column without a type."""
 

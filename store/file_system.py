@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from store import objects
+from store import disk, objects
 
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
 DRAFT = ".half-"
@@ -131,7 +131,7 @@ def make_folder(folder: Path) -> Path:
 @contextmanager
 def draft(path: Path) -> Iterator[Path]:
     """A name on this machine to write a file to; it becomes `path` when the block ends without an error, else
-    it is gone. A kill leaves the old file, or none."""
+    it is gone. A kill leaves the old file, or none. Raises DiskFull."""
     with _drafted(path) as half:
         yield half
         if objects.elsewhere(path):
@@ -145,10 +145,11 @@ def _drafted(path: Path) -> Iterator[Path]:
     make_folder(path.parent)
     half = path.with_name(f"{DRAFT}{path.name}.{secrets.token_hex(6)}")
     try:
-        os.close(os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, FILE_MODE))
-        yield half
-        os.chmod(half, FILE_MODE)
-        os.replace(half, path)
+        with disk.full_disk_named(path.parent, 0, path.name):
+            os.close(os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, FILE_MODE))
+            yield half
+            os.chmod(half, FILE_MODE)
+            os.replace(half, path)
     finally:
         half.unlink(missing_ok=True)
 
@@ -156,8 +157,9 @@ def _drafted(path: Path) -> Iterator[Path]:
 def write(path: Path, content: bytes | str) -> Path:
     """Write `content` to `path`, whole or not at all; `path` itself. A link at `path` is replaced, not
     followed."""
-    with draft(path) as half:
-        half.write_bytes(content.encode() if isinstance(content, str) else content)
+    data = content.encode() if isinstance(content, str) else content
+    with disk.room(path.parent, len(data), path.name), draft(path) as half:
+        half.write_bytes(data)
     return path
 
 
@@ -190,6 +192,11 @@ def find(folder: Path, pattern: str) -> list[Path]:
     if objects.elsewhere(folder):
         return objects.find(folder, pattern)
     return sorted(path for path in folder.glob(pattern) if not path.is_symlink())
+
+
+def listed(folder: Path) -> dict[str, tuple[int, int]]:
+    """`state` of all files below a folder in a bucket, by their names from there, in one go."""
+    return dict(objects.listed(folder))
 
 
 def remove(path: Path) -> bool:

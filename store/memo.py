@@ -4,7 +4,7 @@ What belongs into a key is the caller's business; so is the function. A memo onl
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,8 @@ COMPUTED_AT = "computed_at"
 
 COMPACT_ABOVE = 8
 COMPACT_DURING = 64
+FULL = 1 << 22
+"""Rows of a data file that is joined with no other any more: bounds what is held in memory at once."""
 _WEEK_HOURS = 7 * 24
 _IS_KNOWN = "is known"
 
@@ -127,8 +129,8 @@ class Memo:
             if progress:
                 done = min(offset + chunk, missing.height)
                 progress(Progress(done, missing.height, time.monotonic() - started))
-            if _is_power(offset // chunk + 1):
-                self.compact()
+            if _is_power(offset // chunk + 1) and self.compact():
+                table = None
         if missing.height:
             self.compact()
         return self._result(found, missing, answered)
@@ -151,23 +153,24 @@ class Memo:
         if missing.is_empty():
             return self._result(found, missing, 0)
         started, chunks = time.monotonic(), 0
+        table: DeltaTable | None = None
         left = set(missing["key"])
         gathered: list[Mapping[str, Any]] = []
 
         def append() -> None:
-            nonlocal chunks
+            nonlocal chunks, table
             rows = pl.DataFrame(gathered, schema_overrides=self.schema, infer_schema_length=None)
             gathered.clear()
             rows = self._typed(rows)
             self._refuse("returned rows nobody asked for:", set(rows["key"]) - left)
             self._refuse("returned several rows for", rows.filter(pl.col("key").is_duplicated())["key"])
-            self._append(rows, None)
+            table = self._append(rows, table)
             chunks += 1
             left.difference_update(rows["key"])
             if progress:
                 progress(Progress(missing.height - len(left), missing.height, time.monotonic() - started))
-            if _is_power(chunks):
-                self.compact()
+            if _is_power(chunks) and self.compact():
+                table = None
 
         with closing(answer(missing)) as stream:  # type: ignore[type-var]
             try:
@@ -203,9 +206,15 @@ class Memo:
         if table is None:
             return pl.DataFrame(schema={"key": pl.String, **(self.schema or {}), COMPUTED_AT: pl.Datetime})
         lazy = self._delta.scan(table)
-        if keys is not None:
-            lazy = lazy.join(pl.LazyFrame({"key": keys}), on="key", how="semi")
-        return self._delta.collect(lazy)
+        if keys is None:
+            return self._delta.collect(lazy)
+        found = []
+        rows = sum(file.rows or 0 for file in self._delta.listed(table))
+        for part in _ranges(keys, 1 + rows // FULL):
+            within = pl.col("key").is_between(pl.lit(part.min()), pl.lit(part.max()))
+            wanted = pl.LazyFrame({"key": part})
+            found.append(self._delta.collect(lazy.filter(within).join(wanted, on="key", how="semi")))
+        return pl.concat(found)
 
     def _results(self, rows: pl.DataFrame) -> pl.DataFrame:
         if self.schema is None:
@@ -349,13 +358,43 @@ class Memo:
         return self._delta.retry(attempt)
 
     def _compact(self, table: DeltaTable) -> bool:
-        """One file in the place of all that `table` has at its version, each key once. An ordinary overwrite:
-        of two at once, or where rows were appended meanwhile, the commit that comes second fails, and an
-        append that comes second is repeated, so no row is lost or there twice."""
+        """One file in the place of many small ones, sorted by key, each key once. An ordinary overwrite: of
+        two at once, or where rows were appended meanwhile, the commit that comes second fails, and an append
+        that comes second is repeated, so no row is lost or there twice."""
         try:
-            rows = self._delta.collect(self._delta.scan(table))
-            self._delta.overwrite(_oldest(rows), table)
+            files = self._delta.listed(table)
+            hashes = None if any(file.hash is None for file in files) else _small(files)
+            if hashes is not None and len(hashes) < 2:
+                return False
+            rows = self._delta.collect(self._delta.scan(table, of=hashes))
+            self._delta.overwrite(_oldest(rows).sort("key"), table, hashes)
             table.vacuum(retention_hours=_WEEK_HOURS, dry_run=False)
         except DeltaError:
             return False
         return True
+
+
+def _small(files: Sequence[DataFile]) -> list[str]:
+    """The hashes of the files to join: from the smallest on, as long as one is no larger than those before it
+    together. So a row is rewritten when what lies beside it has doubled, not with every change, and the files
+    that are left are few: each larger than all below it, or full.
+    """
+    joined: list[str] = []
+    total = 0
+    for file in sorted(files, key=lambda file: file.rows or 0):
+        rows = file.rows or 0
+        if rows > total or total + rows > FULL:
+            if len(joined) > 1:
+                break
+            joined, total = [], 0
+        joined.append(str(file.hash))
+        total += rows
+    return joined
+
+
+def _ranges(keys: pl.Series, count: int) -> list[pl.Series]:
+    """`keys`, sorted and each once, in `count` parts: ranges, which the statistics of sorted files tell
+    apart."""
+    keys = keys.unique().sort()
+    size = max(1, -(-len(keys) // count))
+    return [keys.slice(start, size) for start in range(0, max(1, len(keys)), size)]

@@ -218,5 +218,10 @@ def _reaching(path: Path) -> Iterator[None]:
     except (said.AlreadyExistsError, said.PreconditionError):
         raise
     except (said.BaseError, ValueError) as error:
-        reason = str(error).split("\n\nDebug source", 1)[0].strip()
-        raise Unreachable(f"{address(path)} cannot be reached: {reason}") from error
+        raise Unreachable(f"{address(path)} cannot be reached: {_reason(str(error))}") from error
+
+
+def _reason(said: str) -> str:
+    """What the server says in its XML, or else the first line."""
+    found = re.search(r"<Code>(.*?)</Code>\s*<Message>(.*?)</Message>", said, re.DOTALL)
+    return f"{found[2].strip()} ({found[1]})" if found else said.strip().splitlines()[0]

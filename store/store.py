@@ -57,6 +57,10 @@ class Store:
                 f"a store cannot live in {file_system.address(self.home)}: its path contains {' '.join(odd)}"
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to another process: not the account of who reads in this one."""
+        return self.__dict__ | {"on_read": None}
+
     def __repr__(self) -> str:
         return f"Store({str(self.home)!r})"
 
@@ -66,18 +70,26 @@ class Store:
     def __hash__(self) -> int:
         return hash(self.home)
 
-    def write(self, stage: str, frame: pl.DataFrame, metadata: Mapping[str, Any] | None = None) -> int:
+    def write(
+        self,
+        stage: str,
+        frame: pl.DataFrame,
+        metadata: Mapping[str, Any] | None = None,
+        lineage: Mapping[str, Any] | None = None,
+    ) -> int:
         """Makes `frame` the latest version of `stage`, whole; the version.
 
-        Unchanged content (schema, order of rows, values) writes nothing and returns the current version;
-        its commit keeps the metadata of the run that first wrote it. `metadata` (run id, code version,
-        recipe, upstream …) goes into the commit; values that are not strings become JSON. Unsigned integers
-        are stored wider, categories as strings, arrays as lists. Raises UnstorableColumn, CorruptTable, and
-        StoreError when another process keeps committing.
+        `metadata` (run id, profile …) and `lineage` (what the content comes of: code, settings, versions
+        read) go into the commit; values that are not strings become JSON. Unchanged content (schema, order of
+        rows, values) of unchanged lineage writes nothing and returns the current version, whose commit keeps
+        the metadata of the run that first wrote it. Unchanged content of another lineage is a version of the
+        same data files. Unsigned integers are stored wider, categories as strings, arrays as lists. Raises
+        UnstorableColumn, CorruptTable, and StoreError when another process keeps committing.
         """
         delta = self.delta(stage)
         frame = storable(frame, delta.what)
-        entries = {name: _text(value) for name, value in (metadata or {}).items()}
+        decides = {name: _text(value) for name, value in (lineage or {}).items()}
+        entries = {name: _text(value) for name, value in (metadata or {}).items()} | decides
         entries |= {_CONTENT_HASH: hash_frame(frame), _ROWS: str(frame.height)}
         tagged = {_PREFIX + name: value for name, value in entries.items()}
 
@@ -85,9 +97,12 @@ class Store:
             table = delta.open()
             if table is not None:
                 commits = delta.history(table, limit=1)
-                known = commits[0].get(_PREFIX + _CONTENT_HASH) if commits else None
-                if known == entries[_CONTENT_HASH] and delta.intact(table) and self._sound(delta, table):
-                    return table.version()
+                known = commits[0] if commits else {}
+                same = known.get(_PREFIX + _CONTENT_HASH) == entries[_CONTENT_HASH]
+                if same and delta.intact(table) and self._sound(delta, table):
+                    if all(known.get(_PREFIX + name) == value for name, value in decides.items()):
+                        return table.version()
+                    return delta.note(table, tagged)
             return delta.write(frame, table, overwrite=True, metadata=tagged).version()
 
         return delta.retry(attempt)

@@ -7,21 +7,24 @@ from store import file_system
 from store.errors import CorruptFile
 from store.hashing import hash_folder
 
-WEIGHTS, RESULT = "weights.hash", "output/result.json"
+WEIGHTS, RESULT, MODEL = "weights.hash", "output/result.json", "output/model"
 
 
 def intact(folder: Path, model: Path | None = None) -> str | None:
     """The hash of the weights of the model trained in the job folder `folder`; null for one in training.
 
-    What is asked for first, with the folder `model` that the training just wrote, is what counts later.
+    What is asked for first, with the folder `model` that the training just wrote, is what counts later, if it
+    has the content that the training's result names.
     Raises CorruptFile for weights that differ from it, and for a result that cannot be read.
     """
     result, noted = folder / RESULT, folder / WEIGHTS
     if file_system.size(result) is None:
         return None
     try:
-        json.loads(file_system.read(result))
+        content = json.loads(file_system.read(result)).get("content")
         note = file_system.read(noted).decode() if file_system.size(noted) is not None else ""
+        if content and not note and hash_folder(model or folder / MODEL) != content:
+            raise CorruptFile(_changed(folder))
         if model is None and not note:
             return None
         named, _, expected = note.partition(" ")
@@ -32,8 +35,12 @@ def intact(folder: Path, model: Path | None = None) -> str | None:
     if model is not None and not note:
         file_system.write(noted, f"{model.relative_to(folder)} {found}")
     elif found != expected:
-        raise CorruptFile(
-            f"the weights in {folder} have changed since they were trained; "
-            "'fineface repair' sets them aside, and they are trained again"
-        )
+        raise CorruptFile(_changed(folder))
     return found
+
+
+def _changed(folder: Path) -> str:
+    return (
+        f"the weights in {folder} have changed since they were trained; "
+        "'fineface repair' sets them aside, and they are trained again"
+    )

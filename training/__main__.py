@@ -1,8 +1,8 @@
 """`python -m training JOB.json`: lock the output folder, start the job's processes, wait for them.
 
 Standard output carries the lines of `training.progress`. Exit codes: 0 trained (or had been before), 2 the
-job cannot be done as asked, above 128 a process was killed (by that signal), 1 anything else. Killed at any
-moment, the same command goes on from the last checkpoint.
+job cannot be done as asked, above 128 a process was killed (by that signal), 1 anything else. SIGTERM ends it
+after the step with a checkpoint; killed at any moment, the same command goes on from the last one.
 """
 
 import argparse
@@ -18,13 +18,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from store.errors import Locked
+from store.errors import DiskFull, Locked
 from store.lock import sole
+from training import launching
 from training.job import RENDEZVOUS, RESULT_FILE, JobError, TrainingJob
 
 LOCK_FILE, MEETING_FILE = ".lock", ".processes"
-# A killed training's processes need a moment to notice.
-LOCK_PATIENCE = 30.0
+STOPPED = 128 + signal.SIGTERM
+STOP_PATIENCE = 60.0
+"""Seconds that a training has to end its step and write a checkpoint once it is asked to stop."""
+# The run that started a training may be gone, and the training still at its last checkpoint.
+LOCK_PATIENCE = STOP_PATIENCE + 30
 # Activations are freed and wanted again at every step; left to itself, glibc gives them back to the system in
 # between, which costs several percent of the time on a CPU.
 KEEP_MEMORY = ":".join(
@@ -48,11 +52,15 @@ def main(arguments: list[str] | None = None) -> int:
         if given.worker_of is not None:
             _die_with(given.worker_of)
             return _work(job)
+        if launching.is_launched():
+            return _launched(job)
+        if job.loop.launch is not None:
+            return launching.launch(given.job, job.loop.launch, PROJECT)
         with _lock(Path(job.output)) as lock:
             if _is_done(job):
                 return 0
             return _launch(given.job, Path(job.output), job.loop.processes or _usual_processes(job), lock)
-    except JobError as error:
+    except (JobError, DiskFull) as error:
         if int(os.environ.get("RANK", 0)) == 0:
             print(f"error: {error}", file=sys.stderr)
         return 2
@@ -66,12 +74,24 @@ def _work(job: TrainingJob) -> int:
 
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    train(job)
-    return 0
+    asked_to_stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
+    return 0 if train(job, asked_to_stop.is_set) else STOPPED
+
+
+def _launched(job: TrainingJob) -> int:
+    """One of the processes of a launcher; the first of all holds the lock."""
+    _die_with(os.getppid())
+    launching.check_world(job)
+    launching.stay_on_loopback()
+    first = int(os.environ["RANK"]) == 0
+    with _lock(Path(job.output)) if first else contextlib.nullcontext():
+        return 0 if _is_done(job) else _work(job)
 
 
 def _launch(path: Path, output: Path, processes: int, lock: int) -> int:
-    """Start the processes and wait; the first that fails ends them all. They inherit the lock."""
+    """Start the processes and wait; the first that fails ends them all. They inherit the lock. SIGTERM is
+    passed on to them, and they are waited for."""
     threads = min(int(os.environ.get("OMP_NUM_THREADS", _cores())), _cores() // processes)
     meeting = output.resolve() / MEETING_FILE
     meeting.unlink(missing_ok=True)  # of a training that was killed
@@ -85,7 +105,8 @@ def _launch(path: Path, output: Path, processes: int, lock: int) -> int:
         environment.setdefault(f"{backend}_SOCKET_IFNAME", loopback[0])
     command = [sys.executable, "-m", "training", str(path), "--worker-of", str(os.getpid())]
     running: list[subprocess.Popen] = []
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    asked_to_stop, patience_ends = threading.Event(), float("inf")
+    signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
     try:
         for rank in range(processes):
             own = {} if processes == 1 else _group(rank, processes, meeting)
@@ -95,15 +116,22 @@ def _launch(path: Path, output: Path, processes: int, lock: int) -> int:
                 "stdin": subprocess.DEVNULL,
             }
             running.append(subprocess.Popen(command, **options))
-        while True:
+        while time.monotonic() < patience_ends:
             codes = [process.poll() for process in running]
             failed = [code for code in codes if code]
             if failed:
+                if asked_to_stop.is_set() or STOPPED in failed:
+                    return STOPPED
                 killed = -min(failed)
                 return 2 if 2 in failed else 128 + killed if killed > 0 else 1
             if all(code == 0 for code in codes):
                 return 0
+            if asked_to_stop.is_set() and patience_ends == float("inf"):
+                patience_ends = time.monotonic() + STOP_PATIENCE
+                for process in running:
+                    process.terminate()
             time.sleep(0.1)
+        return STOPPED
     finally:
         for process in running:
             process.kill()

@@ -11,9 +11,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from store import disk
 from training.job import JobError
 
 KEEP = 2
+_COPIES = 3
+"""The parameters, and AdamW's two means of each."""
 
 
 @dataclass
@@ -38,22 +41,25 @@ class Checkpoints:
     def save(
         self, state: State, parameters: Mapping[str, torch.Tensor], optimiser: torch.optim.Optimizer
     ) -> None:
-        """Write a checkpoint, then remove those before the last two."""
+        """Write a checkpoint, then remove those before the last two. Raises DiskFull."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(".*"):
             shutil.rmtree(leftover)
         draft = self.folder / f".step-{state.step:08d}"
-        draft.mkdir()
         tensors = {name: value.detach().cpu().contiguous() for name, value in parameters.items()}
-        save_file(tensors, draft / "parameters.safetensors")
-        torch.save(optimiser.state_dict(), draft / "optimiser.pt")
-        (draft / "state.json").write_text(json.dumps({"identity": self.identity, **asdict(state)}))
-        for path in (*draft.iterdir(), draft):
-            _flush(path)
+        with disk.room(
+            self.folder, _COPIES * sum(value.nbytes for value in tensors.values()), "a checkpoint"
+        ):
+            draft.mkdir()
+            save_file(tensors, draft / "parameters.safetensors")
+            torch.save(optimiser.state_dict(), draft / "optimiser.pt")
+            (draft / "state.json").write_text(json.dumps({"identity": self.identity, **asdict(state)}))
+            for path in (*draft.iterdir(), draft):
+                flush(path)
         place = self.folder / draft.name.removeprefix(".")
         shutil.rmtree(place, ignore_errors=True)  # one that was found damaged
         draft.rename(place)
-        _flush(self.folder)
+        flush(self.folder)
         for old in self._found()[:-KEEP]:
             shutil.rmtree(old)
 
@@ -89,7 +95,8 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("step-*") if path.is_dir())
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """See that a file, or the names in a folder, are on the disk: a machine may lose its power."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -19,10 +19,11 @@ from inference.generation import base_content, base_folder
 from inference.pipeline import FineFacePipeline
 from inference.weights import ModelNotFound
 from methods.model import Batch, MethodError, TrainedModel, denoising_errors
+from store import disk
 from store.hashing import hash_folder
 from training import sheets
 from training.captions import CaptionEmbeddings
-from training.checkpoints import Checkpoints, State
+from training.checkpoints import Checkpoints, State, flush
 from training.dataset import Dataset, Draw
 from training.job import (
     HELD_OUT_FILE,
@@ -33,7 +34,7 @@ from training.job import (
     JobError,
     TrainingJob,
 )
-from training.progress import Progress, write
+from training.progress import Progress, say, write
 
 SAMPLES_FOLDER, CHECKPOINTS_FOLDER = "samples", "checkpoints"
 
@@ -42,17 +43,19 @@ class TrainingDiverged(RuntimeError):
     """The loss is no longer a finite number."""
 
 
-def train(job: TrainingJob) -> None:
+def train(job: TrainingJob, asked_to_stop: Callable[[], bool] = lambda: False) -> bool:
     """Train the model of `job`, from its last checkpoint if it has one; all of its processes call this.
 
-    Leaves in the output folder model/, result.json, progress.jsonl and samples/. Raises JobError where the
-    job, its data, its base and the machine's memory do not fit, TrainingDiverged for a loss not finite.
+    Leaves in the output folder model/, result.json, progress.jsonl and samples/; whether it came so far. Once
+    `asked_to_stop` in any of the processes, they end after their step, with a checkpoint. Raises JobError
+    where the job, its data, its base and the machine's memory do not fit, DiskFull, and TrainingDiverged for
+    a loss not finite.
     """
-    with _memory_errors_named(job):
-        _train(job)
+    with _memory_errors_named(job), disk.full_disk_named(Path(job.output), 0, "the training"):
+        return _train(job, asked_to_stop)
 
 
-def _train(job: TrainingJob) -> None:
+def _train(job: TrainingJob, asked_to_stop: Callable[[], bool]) -> bool:
     settings, output = job.loop, Path(job.output)
     accelerator = _accelerator(job)
     output.mkdir(parents=True, exist_ok=True)
@@ -71,43 +74,45 @@ def _train(job: TrainingJob) -> None:
     noising = DDPMScheduler.from_config(pipe.scheduler.config)
 
     losses: list[torch.Tensor] = []
+    gradients = _Gradients(model, pipe.unet, noising, accelerator)
+    stops = False
     for step in range(state.step, settings.steps):
         draw = data.batch(step, accelerator.process_index, accelerator.num_processes)
-        with accelerator.autocast():
-            loss = model.loss(pipe.unet, noising, _batch(draw, captions, accelerator.device))
-        loss.backward()
-        _exchange_gradients(parameters, accelerator)
+        losses.append(gradients.of(_batch(draw, captions, accelerator.device), parameters))
+        stops = _exchange_gradients(parameters, accelerator, asked_to_stop())
         nn.utils.clip_grad_norm_(list(parameters.values()), settings.gradient_clip)
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate_at(step)
         optimiser.step()
         optimiser.zero_grad()
-        losses.append(loss.detach())
 
         done = state.step = step + 1
         last = done == settings.steps
         validates = validation is not None and (_due(done, settings.validate_every) or last)
         logs = _due(done, settings.log_every) or validates or last
-        saves = _due(done, settings.checkpoint_every) and not last
+        saves = (_due(done, settings.checkpoint_every) or stops) and not last
         if logs or saves:
             _add_losses(state, losses, data, accelerator)
         held_out_loss = validation.loss(noising) if validation is not None and validates else None
-        if progress is None:
-            state.loss_sum, state.loss_count = (0.0, 0) if logs else (state.loss_sum, state.loss_count)
-            continue
+        if progress is not None:
+            if logs:
+                progress.report(done, state.loss_sum / state.loss_count, held_out_loss)
+            if settings.sample_every and (_due(done, settings.sample_every) or last):
+                _draw_sheet(pipe, job, output / SAMPLES_FOLDER / f"step-{done:08d}.png", accelerator)
         if logs:
-            progress.report(done, state.loss_sum / state.loss_count, held_out_loss)
             state.loss_sum, state.loss_count = 0.0, 0
-        if settings.sample_every and (_due(done, settings.sample_every) or last):
-            _draw_sheet(pipe, job, output / SAMPLES_FOLDER / f"step-{done:08d}.png", accelerator)
-        if saves:
+        if progress is not None and saves:
             state.seconds = progress.seconds()
             checkpoints.save(state, parameters, optimiser)
-    if progress is not None:
+        if stops:
+            break
+    whole = state.step == settings.steps
+    if progress is not None and whole:
         _finish(pipe, model, job, parameters, progress)
         checkpoints.remove()
     accelerator.wait_for_everyone()
     accelerator.end_training()
+    return whole
 
 
 def _due(done: int, every: int) -> bool:
@@ -120,13 +125,12 @@ def _memory_errors_named(job: TrainingJob) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # torch has a class of its own for accelerators only
-        known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not known and "can't allocate memory" not in str(error):
+        if not devices.is_out_of_memory(error):
             raise
         said = job.loop
         raise JobError(
-            f"out of memory with batch_size {said.batch_size}, processes {said.processes}, precision "
+            "out of memory although the training already takes as few samples at once as it can: batch_size "
+            f"{said.batch_size}, processes {said.processes}, precision "
             f"{said.precision}, gradient_checkpointing {str(said.gradient_checkpointing).lower()}: set "
             "gradient_checkpointing: true, or more processes where there are more GPUs; neither changes the "
             "model, and the training goes on from its last checkpoint. precision: bfloat16 or a smaller "
@@ -137,13 +141,16 @@ def _memory_errors_named(job: TrainingJob) -> Iterator[None]:
 def _accelerator(job: TrainingJob) -> Accelerator:
     cpu = devices.pick(job.device).type == "cpu"
     world = int(os.environ.get("WORLD_SIZE", 1))
-    if not cpu and torch.cuda.is_available() and world > torch.cuda.device_count():
-        raise JobError(f"{world} processes, but {torch.cuda.device_count()} GPUs")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if not cpu and torch.cuda.is_available() and here > torch.cuda.device_count():
+        raise JobError(f"{here} processes, but {torch.cuda.device_count()} GPUs")
     if world > 1 and not torch.distributed.is_initialized():
-        # A file, where torch's own choice would be a port that listens on all interfaces.
+        # A file, where torch's own choice would be a port that listens on all interfaces; processes of
+        # several machines have no other.
+        meeting = os.environ.get(RENDEZVOUS)
         torch.distributed.init_process_group(
             "gloo" if cpu else "nccl",
-            init_method=f"file://{os.environ[RENDEZVOUS]}",
+            init_method="env://" if meeting is None else f"file://{meeting}",
             rank=int(os.environ["RANK"]),
             world_size=world,
         )
@@ -231,14 +238,69 @@ class _Validation:
         return total / count
 
 
-def _exchange_gradients(parameters: dict[str, nn.Parameter], accelerator: Accelerator) -> None:
-    """Give every process the mean gradient, sent as one vector so that the order of sums is always one."""
+class _Gradients:
+    """The gradient of a process's batch: of all its samples at once, or, once memory ran out, of parts of it
+    one after another, which gives the same but for rounding."""
+
+    def __init__(
+        self,
+        model: TrainedModel,
+        unet: nn.Module,
+        noising: DDPMScheduler,
+        accelerator: Accelerator,
+    ):
+        self._model, self._unet, self._noising, self._accelerator = model, unet, noising, accelerator
+        self._at_once: int | None = None
+
+    def of(self, batch: Batch, parameters: Mapping[str, nn.Parameter]) -> torch.Tensor:
+        """Add the gradient of the mean loss of `batch` to those of `parameters`; that loss. Raises what
+        torch raises when memory runs out with a single sample."""
+        while True:
+            try:
+                return self._added(batch)
+            except (MemoryError, RuntimeError) as error:
+                size = min(len(batch.latents), self._at_once or len(batch.latents))
+                if not devices.is_out_of_memory(error) or size == 1:
+                    raise
+            # Out of the except clause: its traceback keeps the batch's tensors alive.
+            self._at_once = size // 2
+            for parameter in parameters.values():
+                parameter.grad = None
+            devices.release()
+            say(
+                {
+                    "warning": f"out of memory with {size} samples at once: {self._at_once} at once from now "
+                    "on, their gradients added up. The model is the same but for rounding"
+                }
+            )
+
+    def _added(self, batch: Batch) -> torch.Tensor:
+        parts = batch.parts(self._at_once or len(batch.latents))
+        total = torch.zeros((), device=batch.latents.device)
+        for part in parts:
+            with self._accelerator.autocast():
+                loss = self._model.loss(self._unet, self._noising, part)
+            if len(parts) > 1:
+                loss = loss * (len(part.latents) / len(batch.latents))
+            loss.backward()
+            total += loss.detach()
+        return total
+
+
+def _exchange_gradients(
+    parameters: dict[str, nn.Parameter], accelerator: Accelerator, asked_to_stop: bool
+) -> bool:
+    """Give every process the mean gradient, sent as one vector so that the order of sums is always one;
+    whether any of them was asked to stop, of which they must all know at the same step."""
     if accelerator.num_processes == 1:
-        return
+        return asked_to_stop
     gradients = [parameter.grad for parameter in parameters.values() if parameter.grad is not None]
-    mean = accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), "mean")
-    for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+    flag = torch.full((1,), float(asked_to_stop), device=accelerator.device)
+    sent = torch.cat([*(gradient.flatten() for gradient in gradients), flag])
+    *means, stops = accelerator.reduce(sent, "mean").split([*(g.numel() for g in gradients), 1])
+    for gradient, mean in zip(gradients, means, strict=True):
+        gradient.copy_(mean.view_as(gradient))
+    return stops.item() > 0
 
 
 def _add_losses(state: State, losses: list[torch.Tensor], data: Dataset, accelerator: Accelerator) -> None:
@@ -276,7 +338,10 @@ def _finish(
         shutil.rmtree(old, ignore_errors=True)
     base = {"model": job.base, "revision": job.revision, "fingerprint": job.base_content}
     model.save(pipe, draft, base)
+    for path in (*draft.iterdir(), draft):
+        flush(path)
     draft.rename(folder)
+    flush(output)
     result = {
         "steps": job.loop.steps,
         "final_loss": round(progress.final_loss(), 6),

@@ -1,8 +1,14 @@
-"""How a training speaks: a JSON line every few steps, on standard output and in progress.jsonl."""
+"""How a training speaks: a JSON line every few steps, on standard output and in progress.jsonl; on standard
+output also {"warning": …}.
+"""
 
 import json
+import os
+import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from store import file_system
 from training.checkpoints import State
@@ -49,12 +55,20 @@ class Progress:
         self.lines.append(line)
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        print(json.dumps(line), flush=True)
+        say(line)
 
     def final_loss(self) -> float:
         """The mean loss of the last tenth of the lines."""
         last = self.lines[-max(1, len(self.lines) // 10) :]
         return sum(line["loss"] for line in last) / len(last)
+
+
+def say(line: Mapping[str, Any]) -> None:
+    """Write a line to standard output. Where nobody reads it any more the training still has to save."""
+    try:
+        print(json.dumps(line), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def read(folder: Path | str) -> list[dict]:

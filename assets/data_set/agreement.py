@@ -32,7 +32,7 @@ def disfa_readings(
         on="sample_id",
         maintain_order="left",
     )
-    read, made, reused = annotate(context, store, profile.au_estimator, frames, profile.chunk)
+    read, made, reused = annotate(context, store, profile.au_estimator, frames, profile)
     table = read.select(
         *frames.columns,
         *facs.COLUMNS,
@@ -65,7 +65,7 @@ def annotator_agreement(
     if profile.second_au_estimator is not None:
         for readings in annotators.values():
             pictures = readings["labeller"].select("file_kind", "file", "content_hash")
-            found = annotate(context, store, profile.second_au_estimator, pictures, profile.chunk)
+            found = annotate(context, store, profile.second_au_estimator, pictures, profile)
             readings["second"], made, reused = found[0], made + found[1], reused + found[2]
     parts = [
         agreement.compare(pictures, readings, [pair for pair in PAIRS if set(pair) <= set(readings)])

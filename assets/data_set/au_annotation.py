@@ -25,7 +25,7 @@ def au_annotation(
 ) -> dg.MaterializeResult:
     """AU intensities 0-5 of the photographs; null where the estimator does not support an AU."""
     photographs = stage.kept(photorealism).select("sample_id", "source", "file_kind", "file", "content_hash")
-    read, made, reused = annotate(context, store, profile.au_estimator, photographs, profile.chunk)
+    read, made, reused = annotate(context, store, profile.au_estimator, photographs, profile)
     limit = profile.au_estimator.rival
     read = frames.quarantine(
         read.with_columns(pl.col("reason_code").is_null().alias("keep")),
@@ -55,23 +55,23 @@ def au_annotation(
 
 
 def annotate(
-    context: dg.AssetExecutionContext, store: Store, estimator: Any, images: pl.DataFrame, chunk: int
+    context: dg.AssetExecutionContext, store: Store, estimator: Any, images: pl.DataFrame, profile: Profile
 ) -> tuple[pl.DataFrame, int, int]:
     """`images` with what `estimator`, a section of the profile, reads in them: the columns of READING,
     `model`, `fingerprint`; calls, reused.
     """
-    found = calls.ask(context, store, questions.action_units(estimator.chosen), images, chunk)
+    found = calls.ask(context, store, questions.action_units(estimator.chosen), images, profile)
     return found.frame, found.asked, found.reused
 
 
-@dg.asset_check(asset=au_annotation, blocking=True)
+@stage.asset_check(asset=au_annotation, blocking=True)
 def something_was_measured(au_annotation: pl.DataFrame) -> dg.AssetCheckResult:
     """There is an intensity at all."""
     measured = sum(au_annotation[column].count() for column in facs.COLUMNS)
     return stage.check(measured > 0, measured=measured)
 
 
-@dg.asset_check(asset=au_annotation)
+@stage.asset_check(asset=au_annotation)
 def most_have_a_face(au_annotation: pl.DataFrame, profile: dg.ResourceParam[Profile]) -> dg.AssetCheckResult:
     """The share of photographs without a face stays below the profile's limit."""
     code = au_annotation["reason_code"]

@@ -35,7 +35,7 @@ def captions(
     if isinstance(settings, SidecarCaptions):
         captioned = _sidecar(samples)
     else:
-        captioned, made, reused = _written(context, store, settings, samples, profile.chunk)
+        captioned, made, reused = _written(context, store, settings, samples, profile)
     empty = pl.col("caption").fill_null("").str.strip_chars() == ""
     table = captioned.select(
         *COLUMNS,
@@ -55,9 +55,9 @@ def _written(
     store: Store,
     settings: BlipCaptions | LavisCaptions,
     samples: pl.DataFrame,
-    chunk: int,
+    profile: Profile,
 ) -> tuple[pl.DataFrame, int, int]:
-    found = calls.ask(context, store, questions.captions(settings.chosen), samples, chunk)
+    found = calls.ask(context, store, questions.captions(settings.chosen), samples, profile)
     said = found.frame.with_columns(pl.lit("the model gave none").alias("complaint"))
     return said, found.asked, found.reused
 
@@ -75,7 +75,7 @@ def _sidecar(samples: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-@dg.asset_check(asset=captions, blocking=True)
+@stage.asset_check(asset=captions, blocking=True)
 def captions_not_empty(captions: pl.DataFrame) -> dg.AssetCheckResult:
     """There are captions, and a kept sample's is not empty."""
     kept = stage.kept(captions)

@@ -94,7 +94,7 @@ def recipe_errors(disfa_readings: pl.DataFrame) -> dg.MaterializeResult:
     )
 
 
-@dg.asset_check(asset=au_statistics)
+@stage.asset_check(asset=au_statistics)
 def every_map_is_fitted(au_statistics: pl.DataFrame) -> dg.AssetCheckResult:
     """No AU of a calibrated recipe is without a positive frame: it keeps its readings as they are."""
     unfitted = au_statistics.filter(step=calibration.IDENTITY)["au"]
@@ -103,7 +103,7 @@ def every_map_is_fitted(au_statistics: pl.DataFrame) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset=au_statistics)
+@stage.asset_check(asset=au_statistics)
 def every_range_is_wide(au_statistics: pl.DataFrame) -> dg.AssetCheckResult:
     """No corrected AU is constant: a column without a range is left as it was."""
     au_statistics = au_statistics.filter(step="power")
@@ -112,7 +112,7 @@ def every_range_is_wide(au_statistics: pl.DataFrame) -> dg.AssetCheckResult:
     return stage.check(not named, dg.AssetCheckSeverity.WARN, constant=[f"AU{au}" for au in named])
 
 
-@dg.asset_check(asset=au_statistics)
+@stage.asset_check(asset=au_statistics)
 def scales_rest_on_many(
     au_statistics: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.AssetCheckResult:
@@ -126,7 +126,7 @@ def scales_rest_on_many(
     )
 
 
-@dg.asset_check(asset=au_corrections, blocking=True)
+@stage.asset_check(asset=au_corrections, blocking=True)
 def final_intensities_in_range(
     au_corrections: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.AssetCheckResult:

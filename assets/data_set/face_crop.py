@@ -62,7 +62,7 @@ def _detected(
     if rows.is_empty():
         return rows, 0, 0
     question = questions.faces({"provider": "mediapipe", "model": profile.framing.model})
-    answers = calls.ask(context, store, question, rows, profile.chunk)
+    answers = calls.ask(context, store, question, rows, profile)
     scale = zip(framing.BOX, ("width", "height") * 2, strict=True)
     found = answers.frame.with_columns(
         (pl.col(name) * pl.col(side)).round(1).alias(name) for name, side in scale
@@ -88,13 +88,13 @@ def faces_by_framing(table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-@dg.asset_check(asset=face_crop, blocking=True)
+@stage.asset_check(asset=face_crop, blocking=True)
 def some_have_a_face(face_crop: pl.DataFrame) -> dg.AssetCheckResult:
     """If there were pictures at all, some are kept."""
     return stage.check(face_crop.is_empty() or face_crop["keep"].any(), kept=stage.kept(face_crop).height)
 
 
-@dg.asset_check(asset=face_crop)
+@stage.asset_check(asset=face_crop)
 def most_have_a_face_to_crop(
     face_crop: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.AssetCheckResult:
@@ -104,7 +104,7 @@ def most_have_a_face_to_crop(
     return stage.check(share <= limit, dg.AssetCheckSeverity.WARN, share=share, limit=limit)
 
 
-@dg.asset_check(asset=face_crop)
+@stage.asset_check(asset=face_crop)
 def faces_are_whole(face_crop: pl.DataFrame, profile: dg.ResourceParam[Profile]) -> dg.AssetCheckResult:
     """The framing cuts few of the faces whose boxes are known: what is trained on shows what was labelled."""
     cut = stage.kept(face_crop).select(framing.is_cut()).to_series()

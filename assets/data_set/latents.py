@@ -24,7 +24,7 @@ def latents(
     model = Autoencoder(base.model, base.revision, base.precision, base.batch_size)
     samples = stage.kept(training_set).select("sample_id", "source", "file_kind", "file", "content_hash")
     question = questions.latents(model, base.size, store.files("latents"))
-    found = calls.ask(context, store, question, samples, profile.chunk)
+    found = calls.ask(context, store, question, samples, profile)
     table = found.frame.select(
         "sample_id",
         "source",
@@ -42,7 +42,7 @@ def latents(
     return stage.result(table, model_calls=found.asked, reused=found.reused, shards=shards)
 
 
-@dg.asset_check(asset=latents, blocking=True)
+@stage.asset_check(asset=latents, blocking=True)
 def shards_are_there(latents: pl.DataFrame, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
     """Every shard that the table names lies in the store, with the bytes that name it."""
     named = latents["file"].drop_nulls()

@@ -39,7 +39,7 @@ def photorealism(
     if isinstance(settings, VouchedPhotorealism):
         judged = rule.vouch(pictures_in, settings.by)
     else:
-        judged, made, reused = _asked(context, store, settings, pictures_in, profile.chunk)
+        judged, made, reused = _asked(context, store, settings, pictures_in, profile)
     table = overrides.apply(judged, people.read(store), "photorealism").select(
         *pictures_in.columns,
         *ANSWERS,
@@ -57,10 +57,10 @@ def photorealism(
 
 
 def _asked(
-    context: dg.AssetExecutionContext, store: Store, settings: Asked, images: pl.DataFrame, chunk: int
+    context: dg.AssetExecutionContext, store: Store, settings: Asked, images: pl.DataFrame, profile: Profile
 ) -> tuple[pl.DataFrame, int, int]:
     wordings = dict[str, str](settings.questions.items())
-    asked = calls.ask(context, store, questions.answers(settings.chosen, wordings), images, chunk)
+    asked = calls.ask(context, store, questions.answers(settings.chosen, wordings), images, profile)
     answered = asked.frame.with_columns(pl.col("reason_code").is_null().alias("keep"))
     return rule.judge(answered, _thresholds(settings), wordings), asked.asked, asked.reused
 
@@ -91,7 +91,7 @@ def _borderline(table: pl.DataFrame, profile: Profile, store: Store) -> dict[str
     return {"borderline": stage.picture(sheet, "borderline"), "audit": dg.MetadataValue.path(page)}
 
 
-@dg.asset_check(asset=photorealism, blocking=True)
+@stage.asset_check(asset=photorealism, blocking=True)
 def some_are_photographs(photorealism: pl.DataFrame) -> dg.AssetCheckResult:
     """If there were pictures at all, some are kept."""
     return stage.check(

@@ -112,7 +112,7 @@ def _described(store: Store, found: pl.DataFrame, raw: Path, **metadata: Any) ->
 def _checks(asset: dg.AssetsDefinition) -> list[dg.AssetChecksDefinition]:
     name = asset.key.path[-1]
 
-    @dg.asset_check(
+    @stage.asset_check(
         asset=asset,
         name=f"{name}_not_empty",
         blocking=True,
@@ -122,7 +122,7 @@ def _checks(asset: dg.AssetsDefinition) -> list[dg.AssetChecksDefinition]:
         kept, used = stage.kept(table).height, getattr(profile.raw, name.removeprefix("raw_")) is not None
         return stage.check(kept > 0 or not used, kept=kept, used=used)
 
-    @dg.asset_check(
+    @stage.asset_check(
         asset=asset,
         name=f"{name}_quarantine_small",
         description="The share of unusable rows stays below the limit; rows left out by rule do not count.",

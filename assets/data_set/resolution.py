@@ -29,7 +29,7 @@ def resolution(
     return stage.result(table, **pictures.sheets(store.located(judged)))
 
 
-@dg.asset_check(asset=resolution, blocking=True)
+@stage.asset_check(asset=resolution, blocking=True)
 def some_are_large_enough(resolution: pl.DataFrame) -> dg.AssetCheckResult:
     """If there were photographs at all, some are kept."""
     return stage.check(resolution.is_empty() or resolution["keep"].any(), kept=stage.kept(resolution).height)

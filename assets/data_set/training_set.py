@@ -74,7 +74,7 @@ def put_together(
         raw_folder,
         face_crop,
         captioned,
-        hashes=None if within is None else _hashes(context, store, profile.chunk, captioned),
+        hashes=None if within is None else _hashes(context, store, profile, captioned),
         within=within or 0,
         shares=profile.split.shares,
         seed=profile.split.seed,
@@ -82,13 +82,13 @@ def put_together(
 
 
 def _hashes(
-    context: dg.AssetExecutionContext, store: Store, chunk: int, samples: pl.DataFrame
+    context: dg.AssetExecutionContext, store: Store, profile: Profile, samples: pl.DataFrame
 ) -> pl.DataFrame:
     """`content_hash` and `perceptual_hash` of each content, or why it does not decode."""
     contents = samples.unique("content_hash", keep="first", maintain_order=True).select(
         "file_kind", "file", "content_hash"
     )
-    return calls.ask(context, store, questions.looks(), contents, chunk).frame
+    return calls.ask(context, store, questions.looks(), contents, profile).frame
 
 
 def _described(store: Store, table: pl.DataFrame) -> dict[str, Any]:
@@ -112,19 +112,19 @@ def _described(store: Store, table: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-@dg.asset_check(asset=training_set, blocking=True)
+@stage.asset_check(asset=training_set, blocking=True)
 def no_subject_in_two_splits(training_set: pl.DataFrame) -> dg.AssetCheckResult:
     """Nobody is both trained on and tested with."""
     return _in_one_split(training_set.drop_nulls("subject"), ["source", "subject"])
 
 
-@dg.asset_check(asset=training_set, blocking=True)
+@stage.asset_check(asset=training_set, blocking=True)
 def no_content_in_two_splits(training_set: pl.DataFrame) -> dg.AssetCheckResult:
     """No picture is both trained on and tested with, under whatever name."""
     return _in_one_split(training_set, ["content_hash"])
 
 
-@dg.asset_check(asset=training_set, blocking=True)
+@stage.asset_check(asset=training_set, blocking=True)
 def no_lookalike_in_two_splits(
     training_set: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.AssetCheckResult:
@@ -134,14 +134,14 @@ def no_lookalike_in_two_splits(
     return stage.check(torn.is_empty(), compared=rows.height, pairs_in_two_splits=torn.height)
 
 
-@dg.asset_check(asset=training_set, blocking=True)
+@stage.asset_check(asset=training_set, blocking=True)
 def something_to_train_on(training_set: pl.DataFrame) -> dg.AssetCheckResult:
     """The split "train" is not empty."""
     rows = stage.kept(training_set).filter(split="train").height
     return stage.check(rows > 0, train=rows)
 
 
-@dg.asset_check(asset=training_set)
+@stage.asset_check(asset=training_set)
 def every_split_has_samples(
     training_set: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.AssetCheckResult:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from inference.generation import Generator
 
 FILES = "generated"
+COMPLETE = "generated_samples_are_the_protocols"
 
 
 def build(
@@ -28,6 +29,15 @@ def build(
     """The asset, with one partition an experiment."""
 
     @stage.asset(
+        checks=[
+            dg.AssetCheckSpec(
+                COMPLETE,
+                asset="generated_samples",
+                blocking=True,
+                description="Every sample of the protocol (1650) has one picture, and so have its no-AU "
+                "partners and the base's.",
+            )
+        ],
         code_version="1",
         partitions_def=experiments,
         kinds={"torch", "huggingface"},
@@ -58,7 +68,7 @@ def build(
         shown = pictures.spread(table.filter(kind="individual"))
         paths = store.located(shown)["path"].to_list()
         titles = [f"AU{row['prompted']}={sum(row[c] for c in facs.COLUMNS):g}" for row in shown.to_dicts()]
-        return stage.result(
+        made = stage.result(
             table,
             model_calls=drawn.asked + base.asked,
             reused=drawn.reused + base.reused,
@@ -69,8 +79,21 @@ def build(
             guidance=scale,
             sheet=stage.picture(pictures.contact_sheet(paths, titles), "individual samples"),
         )
+        return made._replace(check_results=[complete(table, samples)])
 
     return [generated_samples]
+
+
+def complete(table: pl.DataFrame, samples: pl.DataFrame) -> dg.AssetCheckResult:
+    """Whether `table` has a picture of each of the protocol's `samples`, once, and of all that it names
+    beside them."""
+    own = table.filter(pl.col("kind").is_in(["individual", "combination"]))
+    without = table["file"].null_count()
+    right = (
+        own.height == samples.height and set(own["sample_id"]) == set(samples["sample_id"]) and not without
+    )
+    found = stage.check(right, wanted=samples.height, drawn=own.height, without_picture=without)
+    return found._replace(check_name=COMPLETE)
 
 
 def draw(
@@ -151,7 +174,7 @@ def _answers(
 ) -> calls.Answers:
     question = questions.pictures(generator, store.files(FILES))
     asked = asked.with_columns(pl.lit(float(guidance)).alias("guidance"))
-    return calls.ask(context, store, question, asked, profile.evaluation.chunk)
+    return calls.ask(context, store, question, asked, profile, profile.evaluation.chunk)
 
 
 def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
@@ -166,13 +189,17 @@ def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:
 
 
 def measure(
-    context: dg.AssetExecutionContext, store: Store, judge: AUEstimator, chunk: int, samples: pl.DataFrame
+    context: dg.AssetExecutionContext,
+    store: Store,
+    profile: Profile,
+    judge: AUEstimator,
+    samples: pl.DataFrame,
 ) -> tuple[pl.DataFrame, int, int]:
     """`samples` (with `file`) and what `judge` measures in them: measured_au1 …, faces, and its model and
     fingerprint; calls, reused.
     """
     images = samples.select("file_kind", "file", content())
-    found, made, reused = annotate(context, store, judge, images, chunk)
+    found, made, reused = annotate(context, store, judge, images, profile)
     readings = calls.readable(found).select(
         pl.col(facs.COLUMNS).name.prefix("measured_"), "faces", "model", "fingerprint"
     )

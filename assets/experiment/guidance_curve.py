@@ -70,9 +70,8 @@ def candidates(
         drawn = draw(
             context, store, profile, trained, pl.concat([samples, protocol.no_au_samples(samples)]), scale
         )
-        judged, *judge_calls = measure(
-            context, store, profile.judge, profile.chunk, drawn.frame.drop_nulls("partner_id")
-        )
+        pictures = drawn.frame.drop_nulls("partner_id")
+        judged, *judge_calls = measure(context, store, profile, profile.judge, pictures)
         embedded, *clip_calls = embed(context, store, profile, drawn.frame)
         cosines = metrics.partner_cosines(embedded)
         measured[scale] = judged.with_columns(clip_i=cosines["clip_i"])

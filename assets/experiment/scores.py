@@ -34,7 +34,7 @@ def build(
         tables, calls_made, answers_known = [], 0, 0
         told: dict[str, Any] = {}
         for name, judge in profile.judges.items():
-            read, made, reused = measure(context, store, judge, profile.chunk, own)
+            read, made, reused = measure(context, store, profile, judge, own)
             tables.append(read.select(pl.lit(name).alias("judge"), pl.all()))
             found = pl.any_horizontal(pl.col(f"measured_{column}").is_not_null() for column in facs.COLUMNS)
             told[name] = judge.provider
@@ -63,7 +63,7 @@ def build(
         embedded, made, reused = embed(context, store, profile, generated_samples)
         prompts = generated_samples.select("prompt").unique().sort("prompt")
         question = questions.text_embeddings(profile.evaluation.embedder)
-        texts = calls.ask(context, store, question, prompts, profile.chunk)
+        texts = calls.ask(context, store, question, prompts, profile)
         table = metrics.partner_cosines(embedded, texts.frame)
         means = table.select(pl.col(metrics.CLIP_METRICS).mean()).row(0, named=True)
         return stage.result(
@@ -81,6 +81,6 @@ def embed(
     """
     question = questions.embeddings(profile.evaluation.embedder)
     images = samples.select("file_kind", "file", content())
-    found = calls.ask(context, store, question, images, profile.chunk)
+    found = calls.ask(context, store, question, images, profile)
     embedded = calls.readable(found.frame).select("embedding", "model", "fingerprint")
     return samples.hstack(embedded), found.asked, found.reused

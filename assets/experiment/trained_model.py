@@ -39,6 +39,7 @@ SCHEMA = {
 ADAPTERS = Path("files") / "adapters"
 PROJECT = Path(__file__).resolve().parents[2]
 JOB, OUTPUT, CHECKPOINTS = "job.json", "output", "checkpoints"
+FINITE = "weights_are_finite"
 
 
 def build(
@@ -47,6 +48,14 @@ def build(
     """The asset, with one partition an experiment; it refuses to train while one of `gates` is failed."""
 
     @stage.asset(
+        checks=[
+            dg.AssetCheckSpec(
+                FINITE,
+                asset="trained_model",
+                blocking=True,
+                description="No weight of the model is NaN or infinite.",
+            )
+        ],
         code_version="2",
         partitions_def=experiments,
         kinds={"torch"},
@@ -74,9 +83,18 @@ def build(
             "experiment": context.partition_key,
             "method": settings.method,
         }
-        return stage.result(pl.DataFrame([row], schema=SCHEMA), **metadata)
+        made = stage.result(pl.DataFrame([row], schema=SCHEMA), **metadata)
+        return made._replace(check_results=[_finite(store, row.get("folder"))])
 
     return [trained_model]
+
+
+def _finite(store: Store, folder: str | None) -> dg.AssetCheckResult:
+    """Whether all weights in the model's `folder` of the home are numbers; an untrained one has none."""
+    from inference import weights
+
+    broken = weights.not_finite(file_system.local(store.home / folder)) if folder is not None else []
+    return stage.check(not broken, not_finite=broken[:10])._replace(check_name=FINITE)
 
 
 def _trained(
@@ -111,6 +129,11 @@ def _trained(
             _write_samples(held_out, store, here / HELD_OUT_FILE)
             for place in {here, folder}:
                 job.write(place / JOB)
+            if settings.launch is not None:
+                context.log.info(
+                    f"the training waits for the machines of {settings.launch}; on each of the others: "
+                    f"accelerate launch --config_file … --module training {here / JOB}"
+                )
             _run(context, here, folder, settings.steps)
             file_system.publish(here / OUTPUT, folder / OUTPUT)
     model = folder / OUTPUT / MODEL_FOLDER
@@ -216,6 +239,8 @@ def _run(context: dg.AssetExecutionContext, folder: Path, kept: Path, steps: int
     try:
         for line in child.lines(command, folder / "log.txt", environment):
             event = _event(line)
+            if "warning" in event:
+                context.log.warning(f"training: {event['warning']}")
             step = event.get("step", 0)
             held_out = f", held-out {event['held_out_loss']:.4f}" if "held_out_loss" in event else ""
             if step - logged >= LOG_SHARE * steps or step == steps:
@@ -235,7 +260,7 @@ def _run(context: dg.AssetExecutionContext, folder: Path, kept: Path, steps: int
                     )
                 )
     except child.ChildFailed as error:
-        raise retries.after(error, "the training", context.log) from error
+        raise retries.after(error, "the training", context) from error
 
 
 def _event(line: str) -> dict[str, Any]:

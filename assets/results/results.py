@@ -9,7 +9,10 @@ import polars as pl
 
 import stages
 from assets import stage
+from assets.results import facts
 from assets.results.comparisons import by_experiment, by_judge
+from exports import samples
+from provenance import lineage
 from settings.base import identity
 from settings.profile import Profile
 from store import CorruptFile, Store
@@ -54,6 +57,8 @@ def results(
     )
     settings = {name: identity(experiment) for name, experiment in profile.experiments.items()}
     now = datetime.now(UTC)
+    measured = {f"judge: {name}": rows for (name,), rows in au_scores.group_by("judge", maintain_order=True)}
+    measured["CLIP"] = clip_scores
     over_seeds = seeds.over_seeds(found, seeds.groups(settings))
     path = report.write(
         store.home / REPORT,
@@ -78,7 +83,10 @@ def results(
             },
             corrections=store.read("au_corrections"),
             losses=_losses(store, trained_model),
-            facts=_facts(store, profile, trained_model, au_scores),
+            balance=samples.balance(stage.kept(store.read("training_set"))),
+            agreement=_if_there(store, "annotator_agreement"),
+            recipe_errors=_if_there(store, "recipe_errors"),
+            facts=facts.gathered(store, trained_model, guidance_curve, measured),
         ),
     )
     return stage.result(
@@ -131,34 +139,8 @@ def _losses(store: Store, trained_model: pl.DataFrame) -> dict[str, pl.DataFrame
     return {name: losses((store.home / folder).parents[1]) for name, folder in folders}
 
 
-def _facts(
-    store: Store, profile: Profile, trained_model: pl.DataFrame, au_scores: pl.DataFrame
-) -> dict[str, dict[str, object]]:
-    from evaluation import metrics
-
-    versions: dict[str, object] = {name: store.version(name) for name in (*stages.FUNNEL, "latents")}
-    trained = {row["experiment"]: row["model_hash"] or "untouched base" for row in trained_model.to_dicts()}
-    return {
-        "Experiments": trained,
-        "Evaluation": _told(profile.evaluation),
-        "Base": _told(profile.base),
-        "Labeller": _told(profile.au_estimator),
-        **{
-            f"Judge: {name}": {
-                "model": ", ".join(rows["model"].unique().sort()),
-                "fingerprint": ", ".join(rows["fingerprint"].unique().sort()),
-                "does not read": ", ".join(metrics.left_out(rows)) or None,
-            }
-            for (name,), rows in au_scores.group_by("judge", maintain_order=True)
-        },
-        "Table versions": versions,
-    }
-
-
-def _told(settings: Any) -> dict[str, object]:
-    """Settings by name; of a path of this machine its last part."""
-    given = settings.model_dump(exclude_none=True).items()
-    return {name: Path(value).name if Path(str(value)).is_absolute() else value for name, value in given}
+def _if_there(store: Store, name: str) -> pl.DataFrame | None:
+    return store.read(name) if store.version(name) is not None else None
 
 
 def all_there(store: Store, generated_samples: pl.DataFrame) -> None:
@@ -186,7 +168,7 @@ def judged_by(au_scores: pl.DataFrame, labels: pl.DataFrame) -> str:
     return who + (f" It does not read {absent}; no mean counts it." if absent else "")
 
 
-@dg.asset_check(
+@stage.asset_check(
     asset=results,
     additional_ins={"au_scores": dg.AssetIn("au_scores"), "training_set": dg.AssetIn("training_set")},
     blocking=True,
@@ -218,7 +200,20 @@ def every_experiment_is_complete(
     return stage.check(not incomplete, wanted=len(wanted), incomplete=incomplete, **counts)
 
 
-@dg.asset_check(
+@stage.asset_check(asset=results, blocking=True)
+def versions_form_one_chain(store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
+    """All that is behind the results comes of one state of every table, as the commits say: no new pictures
+    with old scores, no model of another training set than its rival's."""
+    torn = lineage.torn(store, "results")
+    told = [
+        f"{table}: "
+        + "; ".join(f"version {version} for {', '.join(who)}" for version, who in readers.items())
+        for table, readers in torn.items()
+    ]
+    return stage.check(not torn, torn=stage.listed(told) if told else "none")
+
+
+@stage.asset_check(
     asset=results,
     additional_ins={"au_scores": dg.AssetIn("au_scores"), "clip_scores": dg.AssetIn("clip_scores")},
     blocking=True,

@@ -6,6 +6,7 @@ Runs in foreign environments: the standard library only. Who starts one is `infe
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -48,7 +49,13 @@ def serve(load: Callable[[Mapping[str, Any], Callable[[str], None]], Reader]) ->
         out.write(text + "\n")
         out.flush()
 
-    reader = load(json.loads(lines.readline()), lambda text: say(json.dumps({"log": text})))
+    def log(text: str) -> None:
+        say(json.dumps({"log": text}))
+
+    heard = logging.Handler()
+    heard.emit = lambda record: log(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("inference").addHandler(heard)
+    reader = load(json.loads(lines.readline()), log)
     for requests in lines:
         for answer in reader(json.loads(requests)):
             say(json.dumps(answer, allow_nan=False))

@@ -50,15 +50,12 @@ def load(settings: Mapping[str, Any], log: Callable[[str], None]) -> answering.R
         f"LAVIS {version('salesforce-lavis')}: {settings['model']} on {model.device}, {settings['precision']}"
     )
     questions = settings.get("questions")
-    batch_size = fits = settings.get("batch_size") or devices.fitting(PICTURE_BYTES, model.device)
+    batch_size = settings.get("batch_size") or devices.fitting(PICTURE_BYTES, model.device)
 
     def ask(pictures: Sequence[Any]) -> list[dict[str, Any]]:
         return model.captions(pictures) if questions is None else model.answers(pictures, questions)
 
-    def read(pictures: Sequence[Any]) -> list[dict[str, Any]]:
-        nonlocal fits
-        rows, fits = devices.halving(ask, pictures, fits)
-        return rows
+    read = devices.in_fitting_batches(ask, batch_size)
 
     def answers(requests: list[answering.Request]) -> Iterator[answering.Answer]:
         requests = [{**request, "path": str(here / request["path"])} for request in requests]

@@ -24,12 +24,13 @@ def load(settings: Mapping[str, Any], log: Callable[[str], None]) -> answering.R
     """Of each request, in order, au1 … au26, faces, rival, face_box, head_pose, clamped, and reason_code (of
     `reasons.Reason`, which this python may be too old for) and reason_detail; `problem` for a picture that
     does not decode."""
-    from inference import images
+    from inference import devices, images
 
     reader = LibreFace(settings["weights"])
     log(f"LibreFace {version('libreface')} on {reader.device}")
     size = settings["batch_size"]
-    return lambda requests: images.rows_ahead(requests, reader.read, size, reader.align, SIDE)
+    read = devices.in_fitting_batches(reader.read, size)
+    return lambda requests: images.rows_ahead(requests, read, size, reader.align, SIDE)
 
 
 class NoFace(Exception):
@@ -123,14 +124,14 @@ class LibreFace:
         """The rows of a batch that `align` made, in order."""
         import torch
 
-        pixels = [one.pop("pixels") for one in aligned if "pixels" in one]
+        pixels = [one["pixels"] for one in aligned if "pixels" in one]
         values: Iterator[list[float]] = iter(())
         if pixels:
             with torch.inference_mode():
                 values = iter((self.head.model(torch.stack(pixels).to(self.device)) * MAXIMUM).tolist())
+        told = ({name: value for name, value in one.items() if name != "pixels"} for one in aligned)
         return [
-            one if "reason_code" in one else {**one, **clamped(self.head.aus, next(values))}
-            for one in aligned
+            one if "reason_code" in one else {**one, **clamped(self.head.aus, next(values))} for one in told
         ]
 
 

@@ -5,6 +5,7 @@
 import typer
 
 from pipelines.command import (
+    accept,
     check,
     diff,
     draw,
@@ -18,8 +19,10 @@ from pipelines.command import (
     prune,
     repair,
     run,
+    schedule,
     status,
     ui,
+    web_app,
     why,
 )
 from pipelines.command.options import OneLine
@@ -49,7 +52,9 @@ app.command(rich_help_panel=WORK)(run.run)
 app.command(rich_help_panel=WORK)(draw.draw)
 app.command(rich_help_panel=WORK)(export.export)
 app.command(rich_help_panel=WORK)(label.label)
+app.command(rich_help_panel=WORK)(accept.accept)
 app.command(rich_help_panel=WORK)(ui.ui)
+app.command(rich_help_panel=WORK)(web_app.app)
 app.command(rich_help_panel=LOOK)(check.check)
 app.command(rich_help_panel=LOOK)(status.status)
 app.command(rich_help_panel=LOOK)(inspect.inspect)
@@ -57,7 +62,11 @@ app.command(rich_help_panel=LOOK)(why.why)
 app.command(rich_help_panel=LOOK)(impact.impact)
 app.command(rich_help_panel=LOOK)(diff.diff)
 app.command(rich_help_panel=SET_UP)(repair.repair)
+<<<<<<< HEAD
 app.command(rich_help_panel=SET_UP)(forget.forget)
 app.command(rich_help_panel=SET_UP)(prune.prune)
+=======
+app.add_typer(schedule.app, name="schedule", rich_help_panel=WORK)
+>>>>>>> main
 app.add_typer(environment.app, name="environment", rich_help_panel=SET_UP)
 app.add_typer(miniature.app, name="miniature", rich_help_panel=SET_UP)

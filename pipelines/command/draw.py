@@ -30,6 +30,9 @@ def draw(
     guidance: Annotated[
         float | None, typer.Option(min=0, help="Default: the scale that was chosen for the experiment.")
     ] = None,
+    au_scale: Annotated[
+        float | None, typer.Option(help="Weight of the AUs' attention; default: the experiment's.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The picture's file; default: named by what is asked, in this folder.")
     ] = None,
@@ -53,8 +56,9 @@ def draw(
     faces = drawing.find(Store(place), settings, experiment)
     scale = faces.guidance if guidance is None else guidance
     name = faces.trained["experiment"]
+    weight = {} if au_scale is None else {"au_scale": au_scale}
     say(f"{prompt} · {facs.describe(vector)} · experiment {name} · seed {seed} · guidance {scale:g}")
-    neutral, asked = faces.drawn(prompt, [facs.parse({}), vector], seed, scale)
+    neutral, asked = faces.drawn(prompt, [facs.parse({}), vector], seed, scale, **weight)
     say(f"picture: {file_system.write(target, asked)}")
     if any(vector):
         beside = target.with_name(f"{target.stem}_sheet.png")
@@ -64,6 +68,7 @@ def draw(
         [repr(name), repr(profile)] if experiment or profile != DEFAULT_PROFILE else []
     )
     more = (f", seed={seed}" if seed else "") + (f", guidance={scale:g}" if guidance is not None else "")
+    more += "".join(f", {argument}={value:g}" for argument, value in weight.items())
     say(
         "in Python:\n"
         "  from pipelines.drawing import FaceGenerator\n"

@@ -74,6 +74,7 @@ def _expected() -> tuple[type[Exception], ...]:
     from exports.pictures import ChangedPicture
     from inference.abilities import EstimatorUnavailable
     from inference.environments import EnvironmentUnavailable
+    from pipelines.acceptances import NotAccepted
     from pipelines.drawing import NothingTrained
     from pipelines.exporting import ExportError
     from pipelines.labels import NotLabelled
@@ -90,6 +91,7 @@ def _expected() -> tuple[type[Exception], ...]:
             NothingSelected,
             NothingTrained,
             NotLabelled,
+            NotAccepted,
             UnknownSample,
             UnknownMoment,
             UnknownSetting,

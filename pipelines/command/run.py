@@ -37,7 +37,7 @@ def run(
     (`fineface check`) is told before anything is computed.
     """
     settings, place = load(profile, home, keep_unset=not anyway)
-    from pipelines import preflight, runs
+    from pipelines import jobs, preflight, runs
     from pipelines.console import Console
     from store.file_system import address
 
@@ -55,9 +55,9 @@ def run(
     with runs.instance(place) as instance:
         if others := runs.others(instance):
             say(f"also at work in this home: run {', '.join(others)}; stages on the accelerator take turns")
-        outcome = runs.run(planned, instance, console.listener)
+        outcome = runs.run(planned, instance, console.listener, console.spared)
     if not outcome.failed:
-        _results(place, now="results" in console.made)
+        _results(place, now="results" in console.made or jobs.comparison.name in console.left)
     say(f"\n{console.total()}")
     if outcome.interrupted:
         fail(f"interrupted in {outcome.failed[-1]}. What was computed is kept; run again to go on.")
@@ -68,7 +68,7 @@ def run(
 def _what_helps(causes: Collection[str]) -> str:
     """What to do about errors of these classes."""
     if "RetryRequested" in causes:
-        return "a process was killed, perhaps for its memory: run again to go on."
+        return "it was killed, or what it needs was away, each time it was tried: run again to go on."
     if any(name.startswith("Corrupt") for name in causes):
         return "`fineface repair` mends what can be made again."
     return "once that is mended, the same command goes on from there."

@@ -22,7 +22,7 @@ PROJECT = FOLDER.resolve().parent.parent
 """The folder that holds the packages; `${project}` in a profile."""
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_CHOICES = ("provider", "method")
+_CHOICES = ("provider", "method", "kind")
 
 File = tuple[Path, dict[str, Any]]
 
@@ -42,7 +42,7 @@ def load(name: str, home: Path, unset: Callable[[str], str] | None = None) -> Pr
     `${home}` is `home` (of one in a bucket, what of it is this machine's), `${project}` the folder of the
     packages, `${profile}` the folder of the YAML file that says it, `${NAME}` the environment variable NAME,
     `${NAME:-text}` the same with a default. Raw folders may be addresses, s3://bucket/prefix. A profile
-    with `extends` changes single keys of another; one that names another provider or method starts that
+    with `extends` changes single keys of another; one that names another provider, method or kind starts that
     section afresh, and an experiment set to null is removed. `unset` says, of a variable that is not set,
     what stands in its place, for a reader who does not need its value. Raises ProfileError, naming file and
     key, for an unknown profile, key, provider or variable, and for a value of the wrong type.

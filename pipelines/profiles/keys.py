@@ -22,6 +22,8 @@ third column says *operational*: it then says where, how fast or how visibly, an
 model again nor begins a training anew.
 """
 TABLE = ["| key | value | | says |", "|---|---|---|---|"]
+CHOICES = ("provider", "kind")
+"""What tells the alternatives of a section apart."""
 _SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
@@ -47,8 +49,9 @@ def _sections() -> Iterator[str]:
         yield from ("", f"### `{name}`", "", field.description or _says(models[0]))
         for model in models:
             if len(models) > 1:
-                (provider,) = get_args(model.model_fields["provider"].annotation)
-                yield from ("", f"`provider: {provider}`: {_says(model)}")
+                choice = next(name for name in CHOICES if name in model.model_fields)
+                (chosen,) = get_args(model.model_fields[choice].annotation)
+                yield from ("", f"`{choice}: {chosen}`: {_says(model)}")
             yield from ("", *TABLE, *_rows(model, marked=operational(field)))
     yield from ("", "### `experiments`", "", _says(Experiment), "")
     yield "Each has a name and is a partition: `NAME: {train: …, sample: …}`."

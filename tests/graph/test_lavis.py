@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import polars as pl
@@ -82,7 +83,9 @@ def test_it_says_what_lavis_says_one_by_one(tiny, pictures, tmp_path):
             ("answers", questions.answers(chosen, QUESTIONS)),
             ("captions", questions.captions(chosen)),
         ):
-            found[what] = calls.ask(context, store, question, pictures, 4).frame
+            found[what] = calls.ask(
+                context, store, question, pictures, SimpleNamespace(chunk=4, engine=None)
+            ).frame
         return dg.MaterializeResult()
 
     with dg.DagsterInstance.ephemeral() as instance:

@@ -171,6 +171,9 @@ def test_again_with_nothing_changed_asks_no_model(world, undisturbed):
     again = run(world.profile, home)
     assert again.total == 0 and again.trained == 0
     assert tables(home) == before
+    for job in ("data_set", "experiment fineface", "experiment sd", "comparison"):
+        assert f"\n{job}\n  is as the last run left it" in again.output
+    assert "AU-MSE prompted" in again.output and f"report: {home / 'report.html'}" in again.output
     assert all(Store(home).version(stage) == 0 for stage in Store(home).stages())
 
 

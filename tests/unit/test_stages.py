@@ -113,6 +113,16 @@ def test_overrides_are_declared_as_they_are_written():
     assert stages.named("overrides").complaints(row) == {} and not stages.named("overrides").undeclared(row)
 
 
+def test_acceptances_are_declared_as_they_are_written():
+    from curation import acceptances
+
+    row = acceptances.acceptance("sound", "captions", "hash", "empty 3", "Ada", "known", datetime.now(UTC))
+    declared = stages.named("acceptances")
+    assert declared.complaints(row) == {} and not declared.undeclared(row)
+    with pytest.raises(ValueError, match="an acceptance needs a reason"):
+        acceptances.acceptance("sound", "captions", "hash", "empty 3", "Ada", " ", datetime.now(UTC))
+
+
 def test_an_unknown_stage_is_told_with_the_known_ones():
     with pytest.raises(KeyError, match="no stage 'resolutions'; there are raw_affectnet"):
         stages.named("resolutions")
@@ -123,3 +133,23 @@ def test_an_unknown_stage_is_told_with_the_known_ones():
 def test_pages_made_from_declarations_are_up_to_date(page):
     text = (documentation.DOCS / page).read_text(encoding="utf-8")
     assert text == documentation.PAGES[page](), "run python -m pipelines.documentation"
+
+
+def test_columns_are_traced_where_that_is_known():
+    upstream = ["au_corrections", "captions", "raw_disfa", "face_crop"]
+    found = stages.column_sources("training_set", upstream)
+    assert found["au4"] == [("au_corrections", "au4"), ("raw_disfa", "label_au4")]
+    assert found["caption"] == [("captions", "caption")]
+    assert ("raw_disfa", "subject") in found["subject"] and ("face_crop", "sample_id") in found["sample_id"]
+    assert not {"keep", "reason_code", "split", "perceptual_hash"} & set(found)
+    assert stages.column_sources("generated_samples/sd", ["guidance_curve/sd"])["guidance"] == [
+        ("guidance_curve/sd", "guidance")
+    ]
+    assert stages.column_sources("raw_disfa", []) == {}
+
+
+def test_what_columns_are_traced_to_is_declared():
+    for (stage, pattern), sources in stages._DERIVED.items():
+        for name, column in ((stage, pattern), *sources):
+            declared = stages.named(name)
+            assert column.format(4) in {**declared.columns, **declared.optional}

@@ -19,6 +19,7 @@ SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 def profile(second=SECOND, recipe="paper", seed=0):
     return SimpleNamespace(
         chunk=16,
+        engine=None,
         au_estimator=LABELLER,
         second_au_estimator=second,
         reads_labelled_frames=second is not None or recipe == "calibrated",
@@ -51,7 +52,7 @@ def asked(monkeypatch):
     """Who was asked about how many pictures. The labeller halves AU12, the second does not read AU9."""
     calls = []
 
-    def annotate(context, store, estimator, images, chunk):
+    def annotate(context, store, estimator, images, profile):
         calls.append((estimator, images.height))
         value = pl.col("content_hash").cast(pl.Float64) * (0.5 if estimator == LABELLER else 1.0)
         zeros = {column: pl.lit(0.0) for column in facs.COLUMNS}

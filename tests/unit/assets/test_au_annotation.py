@@ -41,7 +41,7 @@ def annotated(tmp_path, monkeypatch, rival, provider="mediapipe", shares=(0, 49,
         dg.build_asset_context(),
         pl.DataFrame(rows, schema=names, orient="row"),
         store=Store(tmp_path / "home", {"raw_here": tmp_path}),
-        profile=SimpleNamespace(au_estimator=estimator, chunk=8),
+        profile=SimpleNamespace(au_estimator=estimator, chunk=8, engine=None),
     )
 
 

@@ -17,7 +17,6 @@ import methods.registry
 from assets import calls
 from assets.experiment import generated_samples, guidance_curve, trained_model
 from assets.results.results import (
-    _told,
     all_there,
     every_experiment_has_the_same_judge,
     every_experiment_is_complete,
@@ -241,7 +240,7 @@ def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
     """`measure` is what both call: it asks the judge, not the labeller, and says so in every row."""
     asked = []
 
-    def annotate(context, store, estimator, images, chunk):
+    def annotate(context, store, estimator, images, profile):
         asked.append(estimator)
         read = {**dict.fromkeys(facs.COLUMNS, 1.0), "au9": None, "faces": 1, "reason_code": None}
         who = {"model": "judge", "fingerprint": "j"}
@@ -256,7 +255,7 @@ def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
     for judge, wanted in (("labeller", profile.au_estimator), ("second", profile.second_au_estimator)):
         evaluation = profile.evaluation.model_copy(update={"judge": judge})
         judging = profile.model_copy(update={"evaluation": evaluation})
-        table, _, _ = generated_samples.measure(None, Store(tmp_path), judging, samples)
+        table, _, _ = generated_samples.measure(None, Store(tmp_path), judging, judging.judge, samples)
         assert asked.pop() == wanted and table["fingerprint"].to_list() == ["j", "j"]
     assert metrics.left_out(table) == ["AU9"]
     own, others = pl.DataFrame({"fingerprint": ["j"]}), pl.DataFrame({"fingerprint": ["l"]})
@@ -295,12 +294,6 @@ def test_only_an_untrained_model_on_a_base_without_words_is_a_floor(profile):
     assert floors(trained, profiles.load("miniature", Path("home"))) == ["sd"]
 
 
-def test_the_reports_settings_name_no_path_of_the_machine(profile):
-    told = {**_told(profile.evaluation), **_told(profile.base), **_told(profile.au_estimator)}
-    assert told["clip"] == "clip" and told["model"] == "estimator" and told["guidance_candidates"] == [2, 4]
-    assert "/" not in str(told)
-
-
 def test_results_of_two_judges_are_not_laid_side_by_side():
     """The judge was changed and only one experiment was measured again."""
     results = pl.DataFrame({"experiment": ["fineface", "sd"]})
@@ -325,7 +318,7 @@ def test_guidance_is_chosen_on_validation_prompts(profile, monkeypatch):
         seen.extend(samples["kind"].unique())
         return Answers(samples.with_columns(guidance=pl.lit(guidance), file=pl.lit("x.png")), 3, 4)
 
-    def measure(context, store, judge, chunk, samples):
+    def measure(context, store, profile, judge, samples):
         off = error[samples["guidance"][0]]
         measured = [(pl.col(column) + off).alias(f"measured_{column}") for column in facs.COLUMNS]
         return samples.with_columns(measured), 1, 2
@@ -365,7 +358,9 @@ def test_prompts_are_embedded_once_and_for_ever(profile, tmp_path):
     store = Store(tmp_path)
     prompts = pl.DataFrame({"prompt": ["a man", "a woman in the park", "a man"]})
     question = questions.text_embeddings(profile.evaluation.embedder)
-    first, second = (calls.ask(CONTEXT, store, question, prompts, 16) for _ in range(2))
+    first, second = (
+        calls.ask(CONTEXT, store, question, prompts, SimpleNamespace(chunk=16, engine=None)) for _ in range(2)
+    )
     assert (first.asked, second.asked) == (2, 0) and second.frame.equals(first.frame)
     one, other, again = (np.array(row) for row in first.frame["embedding"].to_list())
     assert (one == again).all() and (one != other).any()

@@ -33,7 +33,7 @@ class Settings:
     def __init__(self, min_side=8, affectnet="squash", disfa="squash", folder="squash", **more):
         self.framing = Framing(affectnet=affectnet, disfa=disfa, folder=folder, **more)
         self.resolution = SimpleNamespace(min_side=min_side)
-        self.limits, self.chunk = {"no_face": 0.25, "cut_faces": 0.1}, 8
+        self.limits, self.chunk, self.engine = {"no_face": 0.25, "cut_faces": 0.1}, 8, None
 
 
 class Detector:

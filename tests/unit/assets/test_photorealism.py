@@ -49,7 +49,7 @@ def run(tmp_path, model, resolution, monkeypatch):
             questions=questions,
             thresholds=dict(zip(("cartoon", "real"), thresholds, strict=True)),
         )
-        profile = SimpleNamespace(photorealism=settings, chunk=3)
+        profile = SimpleNamespace(photorealism=settings, chunk=3, engine=None)
         seen.clear()
         store = Store(tmp_path / "home", {"raw_folder": tmp_path})
         result = photorealism(dg.build_asset_context(), resolution=resolution, store=store, profile=profile)

@@ -63,12 +63,13 @@ def captions_of(table, ask=lambda profile: None):
 
 def test_a_stage_checks_its_table_and_describes_its_columns():
     asset = captions_of(CAPTIONED)
-    (spec,) = asset.check_specs
-    assert (spec.name, spec.blocking) == ("captions_is_as_declared", True)
+    specs = {spec.name: spec.blocking for spec in asset.check_specs}
+    assert specs == {"captions_is_as_declared": True, "captions_keeps_its_share": True}
     assert asset.group_names_by_key[asset.key] == "data_set"
     made = asset(profile=SimpleNamespace())
-    (found,) = made.check_results
-    assert found.passed and found.metadata["undeclared"].value == []
+    found = {one.check_name: one for one in made.check_results}
+    assert found["captions_is_as_declared"].metadata["undeclared"].value == []
+    assert all(one.passed for one in found.values())
     (keep,) = [c for c in made.metadata["dagster/column_schema"].columns if c.name == "keep"]
     assert keep.description == "Whether the sample goes on." and not keep.constraints.nullable
     assert made.metadata["models"] == ["m (f)"]
@@ -79,7 +80,8 @@ def test_a_table_that_is_not_as_declared_stops_what_follows():
     resources = {"profile": SimpleNamespace(), "io_manager": dg.mem_io_manager}
     run = dg.materialize([captions_of(broken)], resources=resources, raise_on_error=False)
     assert not run.success
-    (found,) = run.get_asset_check_evaluations()
+    found, compared = run.get_asset_check_evaluations()
+    assert not compared.passed and "not as declared" in compared.metadata["compared"].value
     assert not found.passed and found.metadata["complaints"].value == {"source: check__known": 1}
     assert found.metadata["undeclared"].value == ["mood"]
 

@@ -22,7 +22,7 @@ from store.hashing import hash_file
 
 SPLIT = {"validation": 0.25, "test": 0.25, "seed": 0}
 LABELLER = SimpleNamespace(provider="mediapipe")
-PROFILE = SimpleNamespace(chunk=8, split=Split(**SPLIT, looks_within=16), au_estimator=LABELLER)
+PROFILE = SimpleNamespace(chunk=8, engine=None, split=Split(**SPLIT, looks_within=16), au_estimator=LABELLER)
 
 
 @pytest.fixture
@@ -107,7 +107,9 @@ def test_pictures_are_hashed_once(samples, tmp_path, monkeypatch):
 
 
 def test_without_comparison_by_look_no_picture_is_read(samples, tmp_path):
-    profile = SimpleNamespace(chunk=8, split=Split(**SPLIT, looks_within=None), au_estimator=LABELLER)
+    profile = SimpleNamespace(
+        chunk=8, engine=None, split=Split(**SPLIT, looks_within=None), au_estimator=LABELLER
+    )
     gone = samples.with_columns(path=pl.lit("/nowhere/") + pl.col("sample_id"))
     result = materialised(gone, Store(tmp_path / "home", {"raw_folder": tmp_path}), profile)
     assert result.value["keep"].all() and result.metadata["duplicates"] == "none"
@@ -131,7 +133,7 @@ def test_only_samples_that_reach_the_training_set_set_a_scale(samples, tmp_path)
     samples = samples.with_columns(pl.col("sample_id").str.replace("affectnet/", "later/")).sort("sample_id")
     store, recipe = Store(tmp_path / "home", {"raw_folder": tmp_path}), SimpleNamespace(recipe="paper")
     split = Split(validation=0.3, test=0, seed=1, looks_within=16)
-    profile = SimpleNamespace(chunk=8, split=split, corrections=recipe, au_estimator=LABELLER)
+    profile = SimpleNamespace(chunk=8, engine=None, split=split, corrections=recipe, au_estimator=LABELLER)
     kept = materialised(samples, store, profile).value
     (lookalike, *_) = kept.filter(~pl.col("keep"), source="affectnet")["sample_id"]
     (uncaptioned, second, *_) = kept.filter("keep", source="affectnet")["sample_id"]
@@ -165,7 +167,7 @@ def test_only_samples_that_reach_the_training_set_set_a_scale(samples, tmp_path)
 
 def test_that_all_are_in_one_split_is_said(samples, tmp_path):
     split = Split(validation=0.3, test=0, seed=1, looks_within=16)
-    two = SimpleNamespace(chunk=8, split=split, au_estimator=LABELLER)
+    two = SimpleNamespace(chunk=8, engine=None, split=split, au_estimator=LABELLER)
     table = materialised(samples, Store(tmp_path / "home", {"raw_folder": tmp_path}), two).value
     said = training_set.every_split_has_samples(table, profile=two)
     assert said.passed and sum(said.metadata["samples"].value.values()) == table["keep"].sum()

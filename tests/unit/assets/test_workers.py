@@ -72,7 +72,8 @@ def asked(tmp_path):
         @dg.asset
         def annotated(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             model = questions.Foreign(SimpleNamespace(name="m", fingerprint="f"), worker)
-            found = calls.ask(context, store, Question("words", model, ANSWER), images.head(count), 4)
+            question, profile = Question("words", model, ANSWER), SimpleNamespace(chunk=4, engine=None)
+            found = calls.ask(context, store, question, images.head(count), profile)
             given.update(table=found.frame, made=found.asked, reused=found.reused)
             return dg.MaterializeResult()
 

@@ -52,8 +52,8 @@ def tables(draw):
 
 
 @settings(max_examples=60)
-@given(st.lists(st.tuples(hashes, st.sampled_from("abc")), max_size=25), st.integers(0, 9))
-def test_near_finds_exactly_the_pairs_that_all_pairs_would(rows, within):
+@given(st.lists(st.tuples(hashes, st.sampled_from("abc")), max_size=25), st.integers(0, 9), st.integers(1, 3))
+def test_near_finds_exactly_the_pairs_that_all_pairs_would(rows, within, together):
     texts, owners = [text for text, _ in rows], [owner for _, owner in rows]
     expected = [
         (i, j, distance(texts[i], texts[j]))
@@ -61,7 +61,8 @@ def test_near_finds_exactly_the_pairs_that_all_pairs_would(rows, within):
         for j in range(i + 1, len(rows))
         if owners[i] != owners[j] and distance(texts[i], texts[j]) <= within
     ]
-    found = duplicates.near(pl.Series(texts, dtype=pl.String), pl.Series(owners, dtype=pl.String), within)
+    texts, owners = pl.Series(texts, dtype=pl.String), pl.Series(owners, dtype=pl.String)
+    found = duplicates.near(texts, owners, within, together)
     assert found.rows() == expected
 
 

@@ -343,3 +343,37 @@ def test_an_existing_report_survives_a_failure(tmp_path):
     with pytest.raises(ValueError, match="lack the columns"):
         report.write(path, report.ReportData("x", RESULTS, {"sd": AU_SCORES["sd"].drop("measured_au1")}))
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+ONE = {"fineface": AU_SCORES["fineface"].filter(kind="combination", prompt_index=0)}
+"""What one prompt gives, without the charts of each AU."""
+
+
+def test_labels_have_their_balance_agreement_and_recipes():
+    balance = [
+        {"au": au, "name": facs.NAMES[au], "labelled": 200, "present": au, "mean": 2.5} for au in facs.NAMES
+    ]
+    balance[0] |= {"labelled": 0, "present": 0, "mean": None}
+    pair = {"pictures": "photographs", "first": "labeller", "second": "<i>second</i>", "n": 1234}
+    agreement = [pair | {"au": au, "icc": 0.5 + au / 100 if au != 9 else float("nan")} for au in facs.NAMES]
+    errors = [{"recipe": "paper", "au": au, "mae": au / 10} for au in facs.NAMES]
+    data = report.ReportData(
+        "x",
+        tables.results(ONE),
+        ONE,
+        balance=pl.DataFrame(balance),
+        agreement=pl.DataFrame(agreement),
+        recipe_errors=pl.DataFrame(errors),
+    )
+    page = report.render(data)
+    text = re.sub(r"\s+", " ", Page(page).text)
+    assert "<i>second" not in page and "labeller, <i>second</i>photographs1,234" in text
+    assert "Lip Corner Puller</td><td>200</td><td>12</td><td>6.0 %</td><td>2.50" in page
+    assert "Inner Brow Raiser</td><td>0</td><td>0</td><td>–</td><td>–" in page
+    assert "<td>0.62</td>" in page and "<td>–</td>" in page, "AU12 agrees, AU9 is not read"
+    assert re.search(r"paper</th><td>1.18</td><td>0.10</td>", page), "the mean of the twelve, then AU1"
+
+
+def test_one_prompt_is_said_to_show_little(page):
+    told = Page(report.render(report.ReportData("x", tables.results(ONE), ONE))).text
+    assert "All of this is of one prompt" in told and "of one prompt" not in Page(page).text

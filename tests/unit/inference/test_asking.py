@@ -98,7 +98,7 @@ def test_a_model_that_leaves_a_picture_out_is_named_and_what_it_said_is_kept(sha
 def test_an_engine_drives_the_model_and_gets_what_is_not_known(store):
     driven = []
 
-    def engine(model, requests):
+    def engine(model, requests, together):
         driven.append(requests["path"].to_list())
         return model.read(requests)
 

@@ -142,7 +142,7 @@ def test_a_picture_too_large_for_the_memory_is_an_error(blip2, pictures, monkeyp
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(blip2, "_features", full)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(MemoryError, match="out of memory with one at a time"):
         blip2.caption(pictures[:1])
 
 

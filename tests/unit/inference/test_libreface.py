@@ -164,7 +164,9 @@ def annotated(home, weights, paths, chunk=8, batch_size=4):
     @dg.asset
     def au_annotation(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         estimator = SimpleNamespace(chosen=settings)
-        table, made, _ = annotate(context, store, estimator, images, chunk)
+        table, made, _ = annotate(
+            context, store, estimator, images, SimpleNamespace(chunk=chunk, engine=None)
+        )
         rows.update({row["content_hash"]: row for row in table.to_dicts()}, made=made)
         return dg.MaterializeResult()
 

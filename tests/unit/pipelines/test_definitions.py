@@ -18,7 +18,11 @@ STAGES = [
     "face_crop",
     "resolution",
     "overrides",
+<<<<<<< HEAD
     "forgotten",
+=======
+    "acceptances",
+>>>>>>> main
     "photorealism",
     "au_annotation",
     "disfa_readings",
@@ -104,11 +108,25 @@ def test_experiments_are_partitions(graph):
             assert partitions.get_partition_keys() == ["fineface", "sd"]
 
 
-def test_every_stage_has_a_code_version_and_rebuilds_on_real_change(graph):
+def test_every_stage_has_a_code_version(graph):
     for stage in STAGES:
         node = graph.get(dg.AssetKey(stage))
-        assert node.code_version and node.automation_condition and node.description
+        assert node.code_version and node.description
         assert node.group_name in ("data_set", "experiment", "results")
+        assert (node.freshness_policy is not None) == (node.group_name == "data_set")
+
+
+def test_all_that_runs_by_itself_is_off_until_switched_on(built):
+    sensors = {sensor.name: sensor.default_status.value for sensor in built.sensors}
+    assert sensors == {
+        "new_data": "STOPPED",
+        "run_failed": "STOPPED",
+        "comparison_after_training": "RUNNING",  # idle unless weekly_training is on
+    }
+    schedules = {schedule.name: schedule.default_status.value for schedule in built.schedules}
+    assert schedules == dict.fromkeys(("nightly_data_set", "weekly_training"), "STOPPED")
+    for one in (*built.sensors, *built.schedules):
+        assert one.description
 
 
 def test_accelerator_stages_share_a_pool(graph):
@@ -144,4 +162,5 @@ def test_gates_that_block(graph):
         "shards_are_there",
         "every_experiment_is_complete",
         "every_experiment_has_the_same_judge",
+        "versions_form_one_chain",
     } <= blocking

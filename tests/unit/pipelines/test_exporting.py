@@ -110,7 +110,7 @@ def test_cards_say_what_has_to_be_said_and_name_no_place_of_this_machine(store, 
     store.write("trained_model/fineface", pl.DataFrame([row]), commit)
     results = pl.DataFrame(
         [{"experiment": "fineface", "kind": "individual", "metric": "au_mse_prompted", "value": 1.5}]
-    ).with_columns(low=pl.lit(1.2), high=pl.lit(1.9), n=pl.lit(9))
+    ).with_columns(judge=pl.lit("labeller"), low=pl.lit(1.2), high=pl.lit(1.9), n=pl.lit(9))
     store.write("results", results)
     folder = export(store, tmp_path / "out")
     card, page = (folder / "README.md").read_text(), (folder / "models" / "fineface.md").read_text()

@@ -252,3 +252,13 @@ def test_crops_of_affectnet_bring_no_boxes_so_the_detector_is_needed(checked, tm
 
     assert any("mediapipe" in what for what in asked(crops, "face"))
     assert not asked(crops, "centre") and not asked(lists, "face")
+
+
+def test_the_engine_is_a_need_of_the_whole_run(checked, monkeypatch):
+    monkeypatch.setattr("inference.needs.find_spec", lambda name: None if name == "ray" else name)
+    found = checked(select="captions", engine={"kind": "ray", "address": "127.0.0.1:9"})
+    said = missing(found)
+    assert said["the package ray"] == "is not installed"
+    assert said["the Ray cluster 127.0.0.1:9"].startswith("does not answer")
+    assert "→ pip install 'fineface[ray]'" in preflight.text(found)
+    assert not any("ray" in what.lower() for what in missing(checked(select="captions")))

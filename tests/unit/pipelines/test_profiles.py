@@ -113,6 +113,9 @@ def test_an_unknown_key_in_an_extended_file_names_that_file(tmp_path):
             {"experiments": {"fineface": {"train": {"processes": 3}}}},
             "fineface.train.processes: batch_size 32 cannot be divided by 3 processes; 2 would do",
         ),
+        ({"engine": {"kind": "rya"}}, "engine: Input tag 'rya' found using 'kind' does not match"),
+        ({"engine": {"kind": "ray", "gpu": 1}}, "unknown key 'engine.gpu'; did you mean 'gpus'"),
+        ({"engine": {"kind": "ray", "address": "ray://head:1"}}, "engine.address: String should match"),
         (
             {"experiments": {"fineface": {"train": {"sede": 3}}}},
             "unknown key 'experiments.fineface.train.sede'; did you mean 'seed'",

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from store import ComputeError, CorruptTable, Progress, Store, UnstorableColumn
+from store.delta import DataFile
+from store.memo import COMPACT_ABOVE, FULL, _ranges, _small
 
 
 @pytest.fixture
@@ -311,14 +315,58 @@ def test_every_flipped_bit_of_a_memo_is_noticed_or_changes_nothing_and_repair_fo
 
 def test_rows_that_were_moved_into_fewer_files_are_checked_like_the_others(store):
     memo = store.memo("m")
-    memo.get_or_compute(requests(*(f"key {n}" for n in range(20))), Doubler(), chunk=2)
+    memo.get_or_compute(requests(*(f"key {n}" for n in range(16))), Doubler(), chunk=2)
     assert memo._compact(memo._delta.open())
     (path,) = memo._delta.files(memo._delta.open())
     content = path.read_bytes()
-    assert b"key 1" in content
-    path.write_bytes(content.replace(b"key 1", b"kex 1", 1))
+    assert b"key 0" in content
+    path.write_bytes(content.replace(b"key 0", b"kex 0", 1))
     with pytest.raises(CorruptTable, match=f"bytes of {path} have changed"):
         len(memo)
+
+
+def test_a_small_change_leaves_large_files_as_they_are(store):
+    memo = store.memo("m")
+    many = requests(*(f"key {n:03}" for n in range(300)))
+    memo.get_or_compute(many, Doubler(), chunk=300)
+    (large,) = memo._delta.files(memo._delta.open())
+    more = requests(*(f"new {n:03}" for n in range(2 * COMPACT_ABOVE)))
+    memo.get_or_compute(more, Doubler(), chunk=2)
+    files = memo._delta.listed(memo._delta.open())
+    assert files[0].path == large and [file.rows for file in files] == [300, 2 * COMPACT_ABOVE]
+    assert memo.get_or_compute(pl.concat([more, many]), Doubler(), chunk=2).computed == 0
+
+
+def test_files_join_when_what_lies_beside_them_has_doubled():
+    def joined(*rows):
+        files = [DataFile(Path(f"{n}"), 0, count, f"{n}") for n, count in enumerate(rows)]
+        return [rows[int(found)] for found in _small(files)]
+
+    assert joined(5, 5, 5, 5) == [5, 5, 5, 5]
+    assert joined(1000, 2, 2, 2) == [2, 2, 2]
+    assert joined(1000, 6, 2, 2, 2) == [2, 2, 2, 6] and joined(1000, 7, 2, 2, 2) == [2, 2, 2]
+    assert len(joined(1, 2, 4, 8)) < 2, "each larger than all below it"
+    assert len(joined(1, 100, 90)) < 2
+    assert joined(FULL, FULL, 3, 3) == [3, 3]
+    assert len(joined(FULL, FULL)) < 2, "full ones are left alone"
+
+
+def test_a_large_memo_is_looked_up_by_ranges_of_keys(store, monkeypatch):
+    memo = store.memo("m")
+    wanted = requests(*(f"key {n % 50:02} {n}" for n in range(200)))
+    first = memo.get_or_compute(wanted, Doubler(), chunk=10)
+    monkeypatch.setattr("store.memo.FULL", 16)
+    again = memo.get_or_compute(wanted.reverse(), Doubler(), chunk=10)
+    assert again.computed == 0 and again.frame.equals(first.frame.reverse())
+    some = memo.read(pl.Series(["key 07 7", "key 49 199", "unknown"]))
+    assert sorted(some["key"]) == ["key 07 7", "key 49 199"]
+    assert memo.read(pl.Series([], dtype=pl.String)).is_empty()
+
+
+@given(st.lists(st.text("abc", max_size=3), max_size=30), st.integers(1, 9))
+def test_ranges_hold_every_key_once_and_do_not_overlap(keys, count):
+    ranges = _ranges(pl.Series(keys, dtype=pl.String), count)
+    assert len(ranges) <= count and [key for part in ranges for key in part] == sorted(set(keys))
 
 
 def test_answers_without_a_hash_from_before_stay_readable_and_get_one(store):

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from curation.sources import listing
 from store import CorruptTable, Store, StoreError, file_system, lock, objects
 from store.errors import Locked, Unreachable
 from store.lock import this_process
@@ -128,8 +129,17 @@ def test_a_published_folder_is_what_it_is_here(machine, tmp_path):
 def test_a_bucket_that_cannot_be_used_is_said_in_one_line(home, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
     objects._bucket.cache_clear()
-    with pytest.raises(Unreachable, match=r"^s3://bucket/.* cannot be reached: [^\n]*403"):
+    with pytest.raises(Unreachable, match=r"^s3://bucket/.* cannot be reached: .* \(InvalidAccessKeyId\)$"):
         file_system.find(home, "*")
+
+
+def test_raw_data_in_a_bucket_looks_other_when_a_file_comes_or_changes_but_not_by_looking(home):
+    seen = []
+    for name, content in (("a/1.jpg", "1"), ("a/2.jpg", "22"), ("a/2.jpg", "333"), (".hidden/x", "x")):
+        file_system.write(home / name, content)
+        seen.append(listing.state(home))
+    assert [state.files for state in seen] == [1, 2, 2, 2] and seen[2] == seen[3]
+    assert len({state.digest for state in seen}) == 3 and abs(seen[0].changed - time.time()) < 60
 
 
 def test_one_process_at_a_time_holds_a_lease(home, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 
 from store import CorruptTable, Store, StoreError
 from store.errors import CorruptFile, HomeError
+from store.hashing import hash_folder
 from store.repair import repair
 from store.trained import intact
 
@@ -152,6 +153,21 @@ def test_a_flipped_model_is_noticed_where_it_is_used_and_set_aside(store):
     first = intact(folder, model)
     assert first and intact(folder) == first and repair(store) == []
     flip(weights)
+    with pytest.raises(CorruptFile, match="have changed since they were trained; 'fineface repair'"):
+        intact(folder, model)
+    (told,) = repair(store)
+    assert "adapters/k was set aside" in told and not folder.exists()
+
+
+def test_a_model_that_was_cut_short_before_it_was_first_used_is_noticed_too(store):
+    """As a machine leaves one that loses its power: the training's result says what it had saved."""
+    folder = store.home / "files" / "adapters" / "k"
+    model = folder / "output" / "model"
+    model.mkdir(parents=True)
+    weights = model / "w.safetensors"
+    weights.write_bytes(b"weights")
+    (folder / "output" / "result.json").write_text(json.dumps({"content": hash_folder(model)}))
+    weights.write_bytes(b"wei")
     with pytest.raises(CorruptFile, match="have changed since they were trained; 'fineface repair'"):
         intact(folder, model)
     (told,) = repair(store)

@@ -72,6 +72,22 @@ def test_unchanged_content_writes_no_version(store):
     assert store.write("a", store.read("a")) == 2
 
 
+def test_unchanged_content_of_another_lineage_is_a_version_of_the_same_file(store):
+    def write(run, **lineage):
+        return store.write("a", frame(1, 2), {"run_id": run}, lineage)
+
+    assert write("first", code_version="1", upstream={"raw": 0}) == 0
+    assert write("again", code_version="1", upstream={"raw": 0}) == 0
+    assert write("another", code_version="1", upstream={"raw": 1}) == 1
+    assert [entry["metadata"]["run_id"] for entry in store.history("a")] == ["another", "first"]
+    assert json.loads(store.history("a")[0]["metadata"]["upstream"]) == {"raw": 1}
+    assert store.read("a").equals(frame(1, 2)) and store.read("a", 0).equals(frame(1, 2))
+    assert store.content_hash("a", 0) == store.content_hash("a", 1)
+    assert len(list((store.home / "tables" / "a").glob("*.parquet"))) == 1
+    assert write("another", code_version="1", upstream={"raw": 1}) == 1
+    assert store.write("a", frame(3), {}, {"code_version": "1"}) == 2
+
+
 def test_a_lost_data_file_is_healed_by_writing_the_same_again(store):
     store.write("a", frame(1))
     for file in (store.home / "tables" / "a").glob("*.parquet"):

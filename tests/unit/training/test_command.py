@@ -5,12 +5,15 @@ import ipaddress
 import json
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 
 import psutil
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from tiny_training import PROJECT, command, environment, lines, make_job, run, write_dataset, write_home
 
@@ -80,6 +83,23 @@ def test_killed_training_goes_on_to_the_same_bytes(home, finished):
     assert curve == [(line["step"], line["loss"]) for line in progress.read(finished[0].output)]
 
 
+def test_asked_to_end_two_processes_leave_a_checkpoint_of_the_same_step(home, finished):
+    """SIGTERM, and nobody reads what they say any more, as after the death of the run that started them."""
+    asked = job(home, "ended", checkpoint_every=STEPS)
+    with subprocess.Popen(command(asked), cwd=PROJECT, env=environment(), stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        process.terminate()
+        assert process.wait(30) == start.STOPPED
+    wait_until_all_are_dead(asked)
+    (kept,) = os.listdir(f"{asked.output}/checkpoints")
+    assert 1 <= int(kept.removeprefix("step-")) < STEPS
+    answer = run(asked)
+    assert answer.returncode == 0, answer.stderr
+    assert lines(answer.stdout)[0]["step"] == int(kept.removeprefix("step-")) + 1
+    assert adapter_bytes(asked) == adapter_bytes(finished[0])
+
+
 def test_processes_listen_on_loopback_only(home):
     """What they exchange is gradients of faces, and who may join is whoever knocks."""
     asked = job(home, "listening", checkpoint_every=STEPS)
@@ -141,3 +161,73 @@ def test_a_failing_process_ends_the_others(home, tmp_path):
     assert answer.returncode == 2
     assert answer.stderr.count("error: latent shard") == 1
     wait_until_all_are_dead(asked)
+
+
+# --- by accelerate's own launcher
+
+
+def configuration(folder, machines=1, rank=0, port=0, **more):
+    """A configuration of `accelerate launch`: two processes in all. MULTI_GPU is its name for one process a
+    device; the job says that devices are CPUs."""
+    said = {
+        "compute_environment": "LOCAL_MACHINE",
+        "distributed_type": "MULTI_GPU",
+        "num_machines": machines,
+        "num_processes": 2,
+        "machine_rank": rank,
+        "main_process_ip": "127.0.0.1",
+        "main_process_port": port,
+        "same_network": True,
+        "mixed_precision": "no",
+        "use_cpu": False,
+        **more,
+    }
+    path = folder / f"machine-{rank}.yaml"
+    path.write_text(yaml.safe_dump(said))
+    return path
+
+
+def test_a_launched_training_is_killed_and_goes_on_to_the_bytes_of_one_never_disturbed(
+    home, finished, tmp_path
+):
+    """By `accelerate launch`, with two processes; the undisturbed one was begun by ours."""
+    asked = job(home, "launched", launch=configuration(tmp_path))
+    with subprocess.Popen(command(asked), cwd=PROJECT, env=environment(), stdout=subprocess.PIPE) as process:
+        for line in process.stdout:
+            if json.loads(line)["step"] >= 5:
+                os.kill(process.pid, signal.SIGKILL)
+                break
+    wait_until_all_are_dead(asked)
+    assert not os.path.exists(f"{asked.output}/result.json")
+    answer = run(asked)
+    assert answer.returncode == 0, answer.stderr
+    assert 5 <= lines(answer.stdout)[0]["step"] < STEPS, "it began anew"
+    assert adapter_bytes(asked) == adapter_bytes(finished[0])
+
+
+def test_two_machines_train_as_two_processes_of_one(home, finished, tmp_path):
+    """Two launchers that know of each other by an address only; the job begins on one, joins on the other."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    parts = [configuration(tmp_path, machines=2, rank=rank, port=port) for rank in (0, 1)]
+    asked = job(home, "machines", launch=parts[0])
+    path = command(asked)[-1]
+    joins = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(parts[1])]
+    joins += ["--module", "training", path]
+    options = {"cwd": PROJECT, "env": environment(), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(joins, **options, text=True) as second:
+        first = run(asked)
+        said, complaints = second.communicate()
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + complaints
+    assert [line["step"] for line in lines(first.stdout)] == [*range(1, STEPS + 1)] and said == ""
+    assert adapter_bytes(asked) == adapter_bytes(finished[0])
+
+
+def test_launched_processes_that_cannot_share_the_batch_are_refused(home, tmp_path):
+    odd = job(home, "odd", processes=1, batch_size=3, launch=configuration(tmp_path))
+    answer = run(odd)
+    assert answer.returncode != 0
+    assert answer.stderr.count("batch_size 3 cannot be divided by the 2 processes") == 1
+    missing = run(job(home, "missing", launch=tmp_path / "none.yaml"))
+    assert missing.returncode == 2 and "none.yaml is no file" in missing.stderr

@@ -121,6 +121,8 @@ def another(name: str, annotation: Any, value: Any) -> Any:
         return next(other for other in au_encoders.ENCODERS if other != value)
     if name == "processes":
         return 2
+    if name == "launch":
+        return "accelerate.yaml"
     choices = [choice for choice in get_args(annotation) if isinstance(choice, str)]
     if choices:
         return next(choice for choice in choices if choice != value)
@@ -183,7 +185,7 @@ def test_no_operational_setting_changes_the_key(job, path):
 def test_what_is_operational_is_where_how_fast_and_how_visibly():
     assert {path[-1] for path, marked in FIELDS if marked} == {
         *("base", "revision", "dataset", "output", "device", "sample_prompts"),
-        *("processes", "gradient_checkpointing"),
+        *("processes", "launch", "gradient_checkpointing"),
         *("log_every", "checkpoint_every", "validate_every", "sample_every"),
     }
 

@@ -17,6 +17,8 @@ from tiny_training import changed, content, make_job, write_dataset, write_home
 from inference import adapter as au_adapter
 from inference.pipeline import FineFacePipeline
 from methods.model import Batch, MethodError, TrainedModel
+from store import disk
+from store.errors import DiskFull
 from training import job as jobs
 from training import loop, progress
 from training.captions import CaptionEmbeddings
@@ -194,6 +196,67 @@ def test_diverged_training_names_its_step_and_samples(finished, tmp_path):
 
 def out_of_device_memory():
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+@pytest.mark.parametrize("fails", [out_of_device_memory, lambda: torch.empty(1 << 60)])
+def test_a_batch_that_does_not_fit_is_taken_in_parts_and_gives_the_same_model(
+    finished, tmp_path, monkeypatch, capfd, fails
+):
+    job, folder = finished
+    loss, sizes = TrainedModel.loss, []
+
+    def crowded(self, unet, noising, batch):
+        sizes.append(len(batch.latents))
+        if len(sizes) > 2 and sizes[-1] > 1:
+            answer = loss(self, unet, noising, batch)
+            answer.backward()  # what a failed part left behind must not count
+            fails()
+        return loss(self, unet, noising, batch)
+
+    monkeypatch.setattr(TrainedModel, "loss", crowded)
+    assert loop.train(changed(job, output=str(tmp_path), sample_every=4))
+    assert sizes == [4, 4, 4, 2] + [1] * 4 * 5
+    told = [json.loads(line) for line in capfd.readouterr().out.splitlines() if "warning" in line]
+    assert [line["warning"].split(":")[0] for line in told] == [
+        "out of memory with 4 samples at once",
+        "out of memory with 2 samples at once",
+    ]
+    assert "2 at once from now on" in told[0]["warning"]
+    expected = load_file(folder / "model/adapter.safetensors")
+    for name, value in load_file(tmp_path / "model/adapter.safetensors").items():
+        # AdamW divides by the root of a square: rounding of a small gradient shows
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=5e-4)
+    assert [line[1] for line in loss_lines(tmp_path)] == pytest.approx(
+        [line[1] for line in loss_lines(folder)], rel=1e-4
+    )
+
+
+def test_asked_to_stop_it_leaves_a_checkpoint_and_goes_on_to_the_same_bytes(finished, tmp_path):
+    job, folder = finished
+    job = changed(job, output=str(tmp_path), checkpoint_every=100, sample_every=4)
+    steps = iter(range(100))
+    assert loop.train(job, lambda: next(steps) == 3) is False
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
+    assert not (tmp_path / "model").exists() and not (tmp_path / "result.json").exists()
+    assert loop.train(job) is True
+    assert adapter_bytes(tmp_path) == adapter_bytes(folder)
+    assert loss_lines(tmp_path) == loss_lines(folder), "steps that were not logged yet are in the next line"
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(finished, tmp_path, monkeypatch):
+    job = changed(finished[0], output=str(tmp_path))
+    free, saves = disk.free, []
+
+    def full(folder):
+        saves.append(folder.name)
+        return 0 if saves.count("checkpoints") > 1 else free(folder)
+
+    monkeypatch.setattr(disk, "free", full)
+    with pytest.raises(DiskFull, match=r"checkpoints is full: a checkpoint needs \d"):
+        loop.train(job)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000003"]
+    monkeypatch.setattr(disk, "free", free)
+    assert loop.train(job)
 
 
 @pytest.mark.parametrize("fails", [out_of_device_memory, lambda: torch.empty(1 << 60)])

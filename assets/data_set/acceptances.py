@@ -1,0 +1,30 @@
+"""acceptances: the failed checks that people accepted. Rows come from `fineface accept`, none from here."""
+
+import dagster as dg
+import polars as pl
+
+from assets import stage
+from curation import acceptances as rule
+from store import Store
+from store.hashing import hash_frame
+
+
+@dg.asset(group_name="data_set", code_version="1", kinds={"deltalake"})
+def acceptances(store: dg.ResourceParam[Store]) -> dg.MaterializeResult:
+    """Every acceptance ever given, in order. The table itself is only read."""
+    table = read(store)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(hash_frame(table)),
+        metadata={
+            "dagster/row_count": table.height,
+            "dagster/column_schema": stage.column_schema(table),
+            "latest": stage.markdown(table.tail(12)),
+        },
+    )
+
+
+def read(store: Store) -> pl.DataFrame:
+    """The table as it is now, in the order of its times; empty if nobody has accepted anything."""
+    if store.version(rule.TABLE) is None:
+        return pl.DataFrame(schema=rule.SCHEMA)
+    return store.read(rule.TABLE).sort("time", maintain_order=True)

@@ -1,0 +1,106 @@
+"""What a report says below its numbers: with which settings, models and versions they were made, as the
+commits and rows of the tables say. The profile may be newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+import stages
+from exports.samples import ancestry, plain
+from store import Store
+
+Facts = dict[str, dict[str, object]]
+SETTINGS = {
+    "Photographs kept": ("photorealism", "photorealism"),
+    "Captions": ("captions", "captions"),
+    "Labeller": ("au_annotation", "au_estimator"),
+    "Split": ("training_set", "split"),
+}
+"""Headings, and where the settings below them are read: a stage, and a section of its settings."""
+ANSWERED = ("photorealism", "captions", "au_annotation", "latents")
+"""Tables whose rows say which model answered."""
+
+
+def gathered(
+    store: Store,
+    trained_model: pl.DataFrame,
+    guidance_curve: pl.DataFrame,
+    scores: Mapping[str, pl.DataFrame],
+) -> Facts:
+    """Tables of names and values by heading. `scores`: tables that say which model measured, by a name."""
+    commits = {one.stage: one for one in ancestry(store, "latents")}
+    found: Facts = {"Experiments": _experiments(trained_model, guidance_curve)}
+    for name in trained_model["experiment"]:
+        settings = _settings(store, f"trained_model/{name}")
+        found[f"Training: {name}"] = flat(settings.get("experiments", {}).get(name, {}).get("train", {}))
+    found["Base"] = flat(_settings(store, f"trained_model/{trained_model['experiment'][0]}").get("base", {}))
+    found["Recipe"] = _recipe(commits)
+    for heading, (stage, section) in SETTINGS.items():
+        if stage in commits:
+            found[heading] = flat(commits[stage].settings.get(section) or {})
+    found["Evaluation"] = flat(
+        _settings(store, f"generated_samples/{trained_model['experiment'][0]}", "evaluation")
+    )
+    fingerprints: dict[str, object] = {name: answered(store.read(name, columns=WHO)) for name in ANSWERED}
+    fingerprints |= {name: answered(table) for name, table in scores.items()}
+    found["Who answered, and its fingerprint"] = {name: who for name, who in fingerprints.items() if who}
+    found["Table versions"] = {name: store.version(name) for name in (*stages.FUNNEL, "latents")}
+    return {heading: facts for heading, facts in found.items() if facts}
+
+
+WHO = ["model", "fingerprint"]
+
+
+def answered(table: pl.DataFrame) -> str:
+    """The models that the rows of `table` name, each with its fingerprint."""
+    rows = table.select(WHO).drop_nulls().unique().sort(WHO).iter_rows()
+    return ", ".join(f"{plain(model)} ({fingerprint})" for model, fingerprint in rows)
+
+
+def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, object]:
+    """Settings inside of settings by dotted names, without those that are null; of a path its last part."""
+    found: dict[str, object] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{before}{name}.")
+        elif value is not None:
+            found[before + name] = plain(value)
+    return found
+
+
+def _experiments(trained_model: pl.DataFrame, guidance_curve: pl.DataFrame) -> dict[str, object]:
+    chosen = dict(guidance_curve.filter("chosen").select("experiment", "guidance").iter_rows())
+    found: dict[str, object] = {}
+    for row in trained_model.iter_rows(named=True):
+        name = row["experiment"]
+        samples = f"{row['steps']:,} steps on {row['samples']:,} samples, " if row["samples"] else ""
+        scale = f"guidance {chosen[name]:g}" if name in chosen else "guidance not chosen yet"
+        found[name] = f"{samples}{scale}; {row['model_hash'] or 'untouched base'}"
+    return found
+
+
+def _recipe(commits: Mapping[str, Any]) -> dict[str, object]:
+    """The recipe of the labels, number by number."""
+    recipe = (
+        commits["au_corrections"].settings.get("corrections.recipe") if "au_corrections" in commits else None
+    )
+    if not isinstance(recipe, Mapping):
+        return {}
+    powers = {
+        f"AU{power['au']}": f"x^{power['gamma']:g}, normalised to {power['target']:g}"
+        if power.get("target_au") is None
+        else f"x^{power['gamma']:g}, normalised to AU{power['target_au']}"
+        for power in recipe.get("powers") or ()
+    }
+    return flat({name: value for name, value in recipe.items() if name != "powers"}) | powers
+
+
+def _settings(store: Store, table: str, section: str | None = None) -> dict[str, Any]:
+    """The settings in the latest commit of `table`; empty where it was never written."""
+    found = ancestry(store, table)
+    settings = dict(found[0].settings) if found else {}
+    return settings if section is None else dict(settings.get(section) or {})

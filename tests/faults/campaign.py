@@ -1,0 +1,337 @@
+"""A campaign of faults against the whole miniature graph: `PYTHONPATH=.:tests python -m faults.campaign`.
+
+Each injection begins with the home as it was when its stage began, disturbs a run, and lets the graph run to
+its end. Then every table, its rows and those of every memo equal those of an undisturbed graph; or one error
+named what is broken and the command that mends it, and they are equal after that.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from faults import foreign, injections, warm
+from faults.injections import WEIGHTS, Clock, Injection
+
+from store import file_system
+
+MEND = re.compile(r"fineface (repair|run --select [\w+]+|environment create \w+)")
+FAILED = re.compile(r"^  (?:\S+) FAILED: (.*)$", re.MULTILINE)
+SMALL = "300m"
+"""The size of the file system that is filled: a home and its reserve have room in it."""
+
+
+class Violation(AssertionError):
+    """The graph did not keep its promise."""
+
+
+class Campaign:
+    """The undisturbed graph in `folder`, the home as it was before each of its stages, and the injections."""
+
+    def __init__(self, folder: Path, seed: int):
+        self.folder, self.seed = folder, seed
+        self.world, self.whole = folder / "world", folder / "undisturbed"
+        self.before: dict[str, Path] = {}
+        self.ticks: dict[str, int] = {}
+        self.expected: dict[str, list] = {}
+        mounts = _mounted(folder / "try")
+        _unmount(folder / "try")
+        self.faults = [one for one in WEIGHTS if one != "fill" or mounts]
+
+    def prepare(self) -> None:
+        """Make the world and run the graph undisturbed."""
+        environment = foreign.make_environment(self.folder / "environment")
+        self._checked(lambda: _write_world(self.world), "world")
+        seen = self.folder / "ticks.json"
+
+        def undisturbed() -> int:
+            stages: list[str] = []
+
+            def keep(stage: str) -> None:
+                stages.append(stage)
+                shutil.copytree(self.whole, self.folder / "before" / str(len(stages)), symlinks=True)
+
+            clock = Clock(self.whole, keep)
+            code = _command("run", self.world / "tiny.yaml", self.whole)
+            seen.write_text(json.dumps([[stage, clock.ticks[stage]] for stage in stages]))
+            return code
+
+        self._checked(undisturbed, "undisturbed", environment)
+        counted = json.loads(seen.read_text())
+        self.ticks = dict(counted)
+        self.before = {stage: self.folder / "before" / str(n + 1) for n, (stage, _) in enumerate(counted)}
+        self.expected = self._digest(self.whole, "undisturbed")
+
+    def inject(self, injection: Injection) -> dict:
+        """Disturb a run as `injection` says and see the graph to its end; what happened. Raises Violation."""
+        place = self.folder / f"{injection.number}"
+        place.mkdir()
+        home, notes = place / "home", place / "notes"
+        try:
+            if injection.fault == "fill":
+                _mounted(home)
+            shutil.copytree(self.before[injection.stage], home, symlinks=True, dirs_exist_ok=True)
+            environment = shutil.copytree(self.folder / "environment", place / "environment")
+            return self._injected(injection, home, notes, environment)
+        finally:
+            _unmount(home)
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _injected(self, injection: Injection, home: Path, notes: Path, environment: Path) -> dict:
+        def note(text: str) -> None:
+            with notes.open("a") as file:
+                file.write(text + "\n")
+
+        def disturbed() -> int:
+            clock = Clock(home)
+            tick = int(injection.share * self.ticks[injection.stage])
+            clock.set(injection.stage, tick, injections.act(injection, home, environment, note))
+            select = injection.stage.split("/")[1] + "+"
+            return _command("run", self.world / "tiny.yaml", home, "--select", select)
+
+        log, other = notes.with_name("disturbed.log"), notes.with_name("other.log")
+        first = self._start(disturbed, log, environment)
+        if injection.fault == "two":
+            time.sleep(random.Random(injection.seed).random())
+            second = self._start(lambda: _command("run", self.world / "tiny.yaml", home), other, environment)
+            if code := warm.wait(second):
+                raise Violation(f"the second of two runs ended with {code}:\n{_tail(other)}")
+        code = warm.wait(first)
+        said = notes.read_text().splitlines() if notes.exists() else []
+        if not said:
+            raise Violation(f"the moment never came; the run ended with {code}:\n{_tail(log)}")
+        (home / "filler").unlink(missing_ok=True)
+        outcome = {"disturbed": code, "notes": said}
+        if code > 0 and injection.fault != "terminate":
+            outcome["said"] = self._one_error(log, injection.fault == "fill")
+        if injection.fault == "two" and code:
+            raise Violation(f"the first of two runs ended with {code}:\n{_tail(log)}")
+        if not (environment / "bin" / "python").exists():
+            if code <= 0 or "fineface environment create libreface" not in outcome["said"]:
+                raise Violation(f"nothing named the environment:\n{_tail(log)}")
+            foreign.mend(environment)
+        return outcome | self._to_the_end(injection, home, environment)
+
+    def _to_the_end(self, injection: Injection, home: Path, environment: Path) -> dict:
+        log, outcome = home.with_name("again.log"), {}
+        code = warm.wait(
+            self._start(lambda: _command("run", self.world / "tiny.yaml", home), log, environment)
+        )
+        if code:
+            said = self._one_error(log, False)
+            mend = MEND.search(said)
+            if mend is None:
+                raise Violation(f"the error names no command that mends it: {said}")
+            outcome = {"named": said, "mended": mend[0]}
+            verb, *options = mend[0].split()[1:]
+            mending = home.with_name("mending.log")
+            code = warm.wait(
+                self._start(
+                    lambda: _mend(verb, self.world / "tiny.yaml", home, options), mending, environment
+                )
+            )
+            if code:
+                raise Violation(f"{mend[0]} ended with {code}:\n{_tail(mending)}")
+            log = home.with_name("mended.log")
+            code = warm.wait(
+                self._start(lambda: _command("run", self.world / "tiny.yaml", home), log, environment)
+            )
+            if code:
+                raise Violation(f"after {mend[0]} ({said}) the graph ended with {code}:\n{_tail(log)}")
+        found = self._digest(home, "found")
+        different = {
+            name: (self.expected.get(name), found.get(name))
+            for name in sorted(self.expected.keys() | found.keys())
+            if self.expected.get(name) != found.get(name)
+        }
+        if different:
+            raise Violation(f"tables are not those of the undisturbed graph: {different}")
+        return outcome
+
+    def _one_error(self, log: Path, full: bool) -> str:
+        """What a run that failed said. Raises Violation for a traceback, several errors or none."""
+        text = log.read_text(errors="replace")
+        if "Traceback (most recent call last)" in text:
+            raise Violation(f"a traceback:\n{_tail(log)}")
+        said = set(FAILED.findall(text)) or {line for line in text.splitlines() if "fineface" in line or full}
+        if len(said) != 1 and not full:
+            raise Violation(f"{len(said)} errors:\n{_tail(log)}")
+        told = "; ".join(sorted(said))
+        if full and "is full:" not in told:
+            raise Violation(f"no word of a full disk:\n{_tail(log)}")
+        return told
+
+    def _digest(self, home: Path, name: str) -> dict[str, list]:
+        path = self.folder / f"{name}.digest.json"
+
+        def digest() -> int:
+            path.write_text(json.dumps(_tables(home)))
+            return 0
+
+        self._checked(digest, name)
+        return json.loads(path.read_text())
+
+    def _start(self, target, log: Path, environment: Path | None = None) -> int:
+        place = {} if environment is None else {"FINEFACE_LIBREFACE_ENVIRONMENT": str(environment)}
+        return warm.start(target, log, **place)
+
+    def _checked(self, target, name: str, environment: Path | None = None) -> None:
+        log = self.folder / f"{name}.log"
+        if code := warm.wait(self._start(target, log, environment)):
+            raise Violation(f"{name} ended with {code}:\n{_tail(log)}")
+
+
+def _write_world(folder: Path) -> int:
+    import tiny_world
+
+    models = tiny_world.write_models(folder / "models")
+    raw = tiny_world.write_raw(folder / "raw")
+    path = tiny_world.write_profile(folder / "tiny.yaml", models, raw, au_estimator={"provider": "foreign"})
+    # a line a step: moments within the training
+    path.write_text(
+        path.read_text().replace("checkpoint_every: 4", "checkpoint_every: 4\n      log_every: 1")
+    )
+    return 0
+
+
+def _command(verb: str, profile: Path, home: Path, *options: str) -> int:
+    """`fineface VERB` in this process, which has trainings to spare."""
+    from assets import retries
+    from evaluation import report
+    from pipelines.command import app
+    from settings import providers
+
+    warm.keep_spare(2)
+    # a dozen figures cost more than all models; no table has anything of them
+    report.write = lambda path, data: file_system.write(path, data.subtitle)
+    retries.WAIT_SECONDS = 0.2
+    providers.PROVIDERS["action_units"]["foreign"] = "faults.foreign:Estimator"
+    app([verb, "--profile", str(profile), "--home", str(home), *options], prog_name="fineface")
+    return 0
+
+
+def _mend(verb: str, profile: Path, home: Path, options: list[str]) -> int:
+    from pipelines.command import app
+
+    if verb == "run":
+        return _command("run", profile, home, *options)
+    app([verb, "--home", str(home)], prog_name="fineface")
+    return 0
+
+
+def _tables(home: Path) -> dict[str, list]:
+    """Of each stage table the hash of its content, its rows, and the rows that its data files hold; of each
+    memo the number of its keys and the rows that its data files hold."""
+    from store import Store
+    from store.hashing import hash_frame
+
+    store, found = Store(home), {}
+    for stage in store.stages():
+        table = store.read(stage)
+        found[stage] = [hash_frame(table), table.height, _rows(store._stage(stage))]
+    for folder in sorted((home / "memo").iterdir()):
+        memo = store.memo(folder.name)
+        found[f"memo {folder.name}"] = [len(memo), _rows(memo._delta)]
+    return found
+
+
+def _rows(delta) -> int:
+    import polars as pl
+
+    files = delta.files(delta.open())
+    return pl.scan_parquet(files).select(pl.len()).collect().item() if files else 0
+
+
+def _mounted(place: Path) -> bool:
+    """A small file system at `place`; whether one may be mounted here."""
+    place.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "small", str(place)]
+    return subprocess.run(mount, capture_output=True).returncode == 0
+
+
+def _unmount(place: Path) -> None:
+    if place.is_mount():
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-40:])
+
+
+def main() -> int:
+    """Run the campaign; 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(prog="python -m faults.campaign", description=__doc__)
+    parser.add_argument("--seed", type=int, default=16, help="of all that is drawn")
+    parser.add_argument("--injections", type=int, default=200, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="number of the first")
+    parser.add_argument(
+        "--log", type=Path, help="a line of JSON an injection; those in it are not done again"
+    )
+    given = parser.parse_args()
+    if warm.ENVIRONMENT.items() - os.environ.items():
+        return subprocess.run(
+            [sys.executable, *sys.orig_argv[1:]], env=os.environ | warm.ENVIRONMENT
+        ).returncode
+    done = {}
+    if given.log is not None and given.log.exists():
+        done = {line["number"]: line for line in map(json.loads, given.log.read_text().splitlines())}
+    warm.import_everything()
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="campaign-", dir=memory if os.access(memory, os.W_OK) else None))
+    began = time.monotonic()
+    try:
+        campaign = Campaign(folder, given.seed)
+        campaign.prepare()
+        print(f"undisturbed: {len(campaign.before)} stages, {time.monotonic() - began:.0f} s", flush=True)
+        if left_out := sorted(WEIGHTS.keys() - set(campaign.faults)):
+            print(f"left out, no small file system can be mounted here: {', '.join(left_out)}")
+        for number in range(given.first, given.first + given.injections):
+            if number not in done:
+                done[number] = _one(campaign, number)
+                if given.log is not None:
+                    with given.log.open("a") as file:
+                        file.write(json.dumps(done[number]) + "\n")
+                print(_told(done[number]), flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    wanted = [done[n] for n in range(given.first, given.first + given.injections)]
+    broken = [line for line in wanted if "violation" in line]
+    mended = sum("mended" in line for line in wanted)
+    print(
+        f"{len(wanted)} injections of seed {given.seed}: {len(wanted) - len(broken)} ended with the tables "
+        f"of the undisturbed graph, {mended} of these after the command that an error named; {len(broken)} "
+        "did not"
+    )
+    return 1 if broken else 0
+
+
+def _one(campaign: Campaign, number: int) -> dict:
+    injection = injections.draw(campaign.seed, number, [*campaign.before], campaign.faults)
+    began = time.monotonic()
+    line = {"seed": campaign.seed, **vars(injection)}
+    try:
+        line |= campaign.inject(injection)
+    except Violation as error:
+        line["violation"] = str(error)
+    except Exception:
+        line["violation"] = traceback.format_exc()
+    return line | {"seconds": round(time.monotonic() - began, 1)}
+
+
+def _told(line: dict) -> str:
+    what = f"{line['number']:>4} {line['fault']:<12}{line['stage']:<34}{line['seconds']:>6.1f} s  "
+    if "violation" in line:
+        return f"{what}BROKEN {line['violation']}"
+    return f"{what}{'; '.join(line['notes'])}{' → ' + line['mended'] if 'mended' in line else ''}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
