@@ -4,14 +4,19 @@ python benchmarks/audit.py --rows 180000 --home /tmp/audit
 """
 
 import json
+import statistics
 import sys
+import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import dataframely as dy
 import numpy as np
 import polars as pl
+import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 

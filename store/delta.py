@@ -83,11 +83,7 @@ class Delta:
                 raise
 
     def listed(self, table: DeltaTable) -> list[DataFile]:
-<<<<<<< HEAD
         """The data files of this version as its log has them, oldest first, whether or not they are there."""
-=======
-        """The data files of this version, oldest first."""
->>>>>>> main
         with self._readable():
             actions = pl.DataFrame(table.get_add_actions(flatten=True))
             if (told := f"min.{ROWS_HASH}") not in actions.columns:
@@ -113,11 +109,7 @@ class Delta:
 
     def _complete(self, table: DeltaTable) -> list[DataFile]:
         listed = self.listed(table)
-<<<<<<< HEAD
-        for path, size, _ in listed:
-=======
         for path, size, *_ in listed:
->>>>>>> main
             found = file_system.size(path)
             if found != size:
                 state = "is missing" if found is None else f"has {found} bytes, not {size}"
@@ -204,21 +196,15 @@ class Delta:
         new = table is not None and bool(set(frame.columns) - set(known))
         return self.write(frame, table, overwrite=False, new_columns=new, metadata=metadata)
 
-<<<<<<< HEAD
-    def overwrite(self, rows: pl.DataFrame, table: DeltaTable) -> DeltaTable:
-        """Like `write`, of the rows that are to take the place of those in `table`."""
-        return self.write(self.hashed(rows), table, overwrite=True)
-=======
     def overwrite(self, rows: pl.DataFrame, table: DeltaTable, of: Sequence[str] | None = None) -> DeltaTable:
         """Like `write`, of the rows that are to take the place of those in `table`: of all, or of the data
         files whose rows have the hashes `of`."""
-        rows = self._hashed(rows)
+        rows = self.hashed(rows)
         if of is None:
             return self.write(rows, table, overwrite=True)
         # New rows must fulfil the predicate too. All rows of a file have one hash, so whole files go.
         hashes = sorted({*of, *rows[ROWS_HASH].unique()})
         return self.write(rows, table, overwrite=True, where=f"{ROWS_HASH} IN {_listing(hashes)}")
->>>>>>> main
 
     def hashed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """`rows` with their hash, as they are appended."""

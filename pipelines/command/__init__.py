@@ -62,11 +62,8 @@ app.command(rich_help_panel=LOOK)(why.why)
 app.command(rich_help_panel=LOOK)(impact.impact)
 app.command(rich_help_panel=LOOK)(diff.diff)
 app.command(rich_help_panel=SET_UP)(repair.repair)
-<<<<<<< HEAD
 app.command(rich_help_panel=SET_UP)(forget.forget)
 app.command(rich_help_panel=SET_UP)(prune.prune)
-=======
 app.add_typer(schedule.app, name="schedule", rich_help_panel=WORK)
->>>>>>> main
 app.add_typer(environment.app, name="environment", rich_help_panel=SET_UP)
 app.add_typer(miniature.app, name="miniature", rich_help_panel=SET_UP)

@@ -18,11 +18,8 @@ STAGES = [
     "face_crop",
     "resolution",
     "overrides",
-<<<<<<< HEAD
     "forgotten",
-=======
     "acceptances",
->>>>>>> main
     "photorealism",
     "au_annotation",
     "disfa_readings",
