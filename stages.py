@@ -30,6 +30,7 @@ class Group(StrEnum):
     DATA_SET = "data_set"
     EXPERIMENT = "experiment"
     RESULTS = "results"
+    ANNOTATORS = "annotators"
 
 
 @dataclass(frozen=True)
@@ -573,6 +574,31 @@ STAGES: tuple[Stage, ...] = (
             "clip_t": _number("With that of the prompt.", low=-1.001, high=1.001),
         },
         reads=("evaluation.embedder",),
+    ),
+    Stage(
+        "annotator_audit",
+        Group.ANNOTATORS,
+        "What each estimator reads in rendered faces of known intensities.",
+        {
+            "annotator": _key("Who read: labeller, or second."),
+            "picture_id": _key("The picture."),
+            "kind": _text("What is tried: one AU alone, a pair, one side, a condition."),
+            "person": _count("Whose face."),
+            "gender": _text("Of the person."),
+            "age": _text("Of the person."),
+            "skin": _text("Of the person."),
+            "pose": _text("Of the head."),
+            "light": _text("On the face."),
+            "resolution": _count("Side of the picture, pixels.", least=1),
+            "lean": dy.Int64(min=-1, max=1, description="1: left side only; -1: right side only; 0: both."),
+            **_per_au("true_au{}", "AU{} as it was rendered."),
+            **_per_au("au{}", "AU{} as it was read; null where it was not."),
+            "faces": ESTIMATE["faces"],
+            **PICTURE,
+            **MODEL,
+        },
+        reads=("au_estimator", "second_au_estimator", "audit"),
+        chain=False,
     ),
     Stage(
         "comparisons",

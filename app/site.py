@@ -11,7 +11,7 @@ from app.samples import Overview
 from app.studio import Studio
 from app.thumbnails import Thumbnails
 from settings.profile import Profile
-from store import Store
+from store import Store, file_system
 
 PAGES = {"": "Create", "audit": "Audit", "results": "Results", "data": "Data"}
 """The pages by the path at which they lie, in order."""
@@ -50,5 +50,5 @@ class Site:
     @property
     def report(self) -> Path | None:
         """The page that the last comparison wrote."""
-        path = self.store.home / REPORT
+        path = file_system.local(self.store.home / REPORT)
         return path if path.is_file() else None

@@ -20,13 +20,13 @@ class Loaded:
 
 
 def load(experiments: dg.StaticPartitionsDefinition) -> Loaded:
-    """The whole graph: what the modules of `data_set`, `experiment` and `results` define.
+    """The whole graph: what the modules of `data_set`, `experiment`, `results` and `annotators` define.
 
     A stage of an experiment has one partition an experiment, so its module has a function `build` instead.
     """
-    from assets import data_set, experiment, gate, results
+    from assets import annotators, data_set, experiment, gate, results
 
-    data, compared = _modules(data_set), _modules(results)
+    data, compared = _modules(data_set), [*_modules(results), *_modules(annotators)]
     data_checks = dg.load_asset_checks_from_modules(data)
     data_assets = _assets(data)
     gates = gate.blocking([*data_checks, *data_assets])

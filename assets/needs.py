@@ -152,6 +152,11 @@ def _judge(profile: Profile) -> Iterator[Asked]:
         yield "action_units", judge.chosen
 
 
+def _audited(profile: Profile) -> Iterator[Asked]:
+    yield "known_faces", profile.audit.model_dump()
+    yield from _judge(profile)
+
+
 def _embedder(profile: Profile) -> Iterator[Asked]:
     yield "embeddings", profile.evaluation.embedder
 
@@ -170,6 +175,7 @@ ASKED: dict[str, Callable[[Profile], Iterator[Asked]]] = {
     "captions": _captions,
     "guidance_curve": _judge_and_embedder,
     "au_scores": _judge,
+    "annotator_audit": _audited,
     "clip_scores": _embedder,
 }
 """Whom each stage asks besides the base."""

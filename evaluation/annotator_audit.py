@@ -121,6 +121,29 @@ def gains(table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def by_au(table: pl.DataFrame) -> pl.DataFrame:
+    """`monotonicity` and `gains` beside each other, an AU a row: au, spearman, rising, gain, offset; null for
+    an unread AU.
+    """
+    return (
+        monotonicity(table).join(gains(table), on="au").select("au", "spearman", "rising", "gain", "offset")
+    )
+
+
+def curves(table: pl.DataFrame) -> pl.DataFrame:
+    """`responses` in the form of `tables.curves`: au, intensity, value, low, high (95 %, of the mean), n."""
+    half = 1.96 * pl.col("deviation") / pl.col("pictures").sqrt()
+    value = pl.col("reading")
+    return responses(table).select(
+        "au",
+        pl.col("intensity").cast(pl.Float64),
+        value.alias("value"),
+        (value - half).fill_null(value).alias("low"),
+        (value + half).fill_null(value).alias("high"),
+        pl.col("pictures").alias("n"),
+    )
+
+
 def cross_talk(table: pl.DataFrame) -> np.ndarray:
     """float [12, 12]: how far reading j rises for each unit of intensity that AU i alone rises.
 

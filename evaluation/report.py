@@ -18,7 +18,7 @@ import markupsafe
 import polars as pl
 
 import facs
-from evaluation import comparisons, figures, funnel, grids, guidance, metrics, tables
+from evaluation import annotator_audit, comparisons, figures, funnel, grids, guidance, metrics, tables
 from evaluation.metrics import Scores
 from reasons import Reason
 from store import file_system
@@ -90,6 +90,8 @@ class ReportData:
     """recipe, au, mae …: how far each recipe's labels lie from manual ones."""
     losses: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """Frames of step and loss."""
+    audit: pl.DataFrame | None = None
+    """The table of `annotator_audit`: estimators against rendered faces of known intensities."""
     facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Tables of names and values, by heading: settings, versions, fingerprints, seeds."""
 
@@ -155,6 +157,8 @@ def render(data: ReportData) -> str:
         recipe_errors=_recipe_errors(data),
         one_prompt=_count_prompts(data) == 1,
         training=_training(data),
+        audits=_audits(data),
+        audit_curves=_audit_curves(data),
     )
 
 
@@ -401,6 +405,47 @@ def _training(data: ReportData) -> list[Picture]:
     return [
         Picture(figures.training_curves(losses), "Line: training loss against step", "Thick: running mean.")
     ]
+
+
+def _audits(data: ReportData) -> list[dict]:
+    """What the audit says of each estimator: its AUs, its errors and failures by group, its cross-talk."""
+    if data.audit is None:
+        return []
+    found = []
+    for (annotator,), table in data.audit.group_by("annotator", maintain_order=True):
+        groups = [
+            {"by": by, **error, "share": failure["share"]}
+            for by in (*annotator_audit.PEOPLE, *annotator_audit.CONDITIONS)
+            for error, failure in zip(
+                annotator_audit.errors(table, by).to_dicts(),
+                annotator_audit.failures(table, by).to_dicts(),
+                strict=True,
+            )
+        ]
+        talk = Picture(
+            figures.leakage_heatmap(annotator_audit.cross_talk(table), str(annotator)),
+            f"Heat map: how much {annotator} reads of each AU when another is rendered",
+        )
+        found.append(
+            {
+                "annotator": annotator,
+                "model": table["model"].drop_nulls().first(),
+                "aus": annotator_audit.by_au(table).to_dicts(),
+                "groups": groups,
+                "cross_talk": talk,
+            }
+        )
+    return found
+
+
+def _audit_curves(data: ReportData) -> list[Picture]:
+    if data.audit is None:
+        return []
+    parts = data.audit.group_by("annotator", maintain_order=True)
+    curves = {str(name): annotator_audit.curves(table) for (name,), table in parts}
+    alt = "Lines: read against rendered intensity for each AU and estimator"
+    caption = "Mean over people, 95 % interval; each AU alone. Dashed: a perfect annotator."
+    return [Picture(figures.intensity_curves(curves), alt, caption)]
 
 
 def _figure(picture: Picture) -> markupsafe.Markup:

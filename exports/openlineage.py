@@ -63,12 +63,17 @@ class Events:
             path = Path(self.target).expanduser().absolute()
             path.parent.mkdir(parents=True, exist_ok=True)
             return FileTransport(FileConfig(log_file_path=str(path), append=True))
-        from openlineage.client.transport.http import ApiKeyTokenProvider, HttpConfig, HttpTransport
+        from openlineage.client.transport.http import (
+            ApiKeyTokenProvider,
+            HttpConfig,
+            HttpTransport,
+            TokenProvider,
+        )
 
         key = os.environ.get(KEY)
-        auth = {"auth": ApiKeyTokenProvider({"api_key": key})} if key else {}
+        auth = ApiKeyTokenProvider({"api_key": key}) if key else TokenProvider({})
         retry = {"total": 1, "backoff_factor": 0.1, "allowed_methods": ["POST"]}
-        return HttpTransport(HttpConfig(self.target, timeout=TIMEOUT_SECONDS, retry=retry, **auth))
+        return HttpTransport(HttpConfig(self.target, timeout=TIMEOUT_SECONDS, retry=retry, auth=auth))
 
 
 def event(written: Written) -> Any:

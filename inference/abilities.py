@@ -14,6 +14,7 @@ from settings import providers
 
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
     from PIL import Image
 
     from inference.environments import Worker
@@ -137,6 +138,27 @@ class AUEstimator(Annotator, Protocol):
 class FaceDetector(Annotator, Protocol):
     def find(self, pictures: Sequence[Any]) -> list[Face]:
         """One Face a picture, in order."""
+
+
+class FaceRenderer(Protocol):
+    """Makes faces whose action units are known, to try estimators on. Cheap to construct."""
+
+    @property
+    def name(self) -> str:
+        """Who rendered, as tables name it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that decides a picture beside its row."""
+
+    def needs(self) -> Iterator[Need]:
+        """What must be there before it renders. Renders nothing."""
+
+    def plan(self) -> pl.DataFrame:
+        """A row a picture: its `picture_id`, true intensities, and all that decides it."""
+
+    def render(self, rows: Sequence[dict[str, Any]]) -> Iterator[np.ndarray]:
+        """The picture of each row of `plan`, in order, uint8 [height, width, 3]."""
 
 
 class Embedder(Annotator, Protocol):

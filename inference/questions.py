@@ -19,6 +19,7 @@ from inference.asking import Question
 from store import Files
 
 if TYPE_CHECKING:
+    from inference.abilities import FaceRenderer
     from inference.autoencoder import Autoencoder
     from inference.environments import Worker
     from inference.generation import Generator
@@ -116,6 +117,13 @@ def pictures(generator: Generator, files: Files) -> Question:
         PICTURE,
         about=("prompt", "aus", "seed", "guidance"),
         stored=files.kind,
+    )
+
+
+def renderings(renderer: FaceRenderer, plan: pl.DataFrame, files: Files) -> Question:
+    """The picture of a row of `plan`, in `files`: PICTURE."""
+    return Question(
+        "renderings", Rendering(renderer, files), PICTURE, about=tuple(plan.columns), stored=files.kind
     )
 
 
@@ -224,6 +232,22 @@ class Generating:
         """The pictures of requests of one guidance."""
         prompts, aus, seeds = ([row[name] for row in batch] for name in ("prompt", "aus", "seed"))
         return self.generator.generate(prompts, None if None in aus else aus, seeds, batch[0]["guidance"])
+
+
+@dataclass(frozen=True)
+class Rendering(_Named):
+    """Faces of known action units; each is stored as soon as it is made."""
+
+    model: FaceRenderer
+    files: Files
+
+    def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        from PIL import Image
+
+        rows = requests.to_dicts()
+        for row, pixels in zip(rows, self.model.render(rows), strict=True):
+            picture = images.png(Image.fromarray(pixels))
+            yield {"key": row["key"], "file": self.files.put(picture, ".png")}
 
 
 @dataclass(frozen=True)

@@ -256,8 +256,9 @@ class _Reader:
     def take(self, model: Any) -> None:
         """Begin with that."""
         worker = getattr(model, "worker", None)
-        self._read = model.read
-        if worker is not None:
+        if worker is None:
+            self._read = model.read
+        else:
             log = Path(tempfile.mkdtemp(prefix="fineface-")) / f"{worker.environment}.txt"
             self._read = Running(worker, log, print).answers
 

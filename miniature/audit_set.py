@@ -1,24 +1,26 @@
-"""The annotator audit's pictures: rendered faces of known intensities, in a folder with their truth."""
+"""The annotator audit's pictures: which there are, with their true intensities, and the faces themselves."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import multiprocessing
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
 
 import numpy as np
 import polars as pl
-from PIL import Image
 
 from evaluation.annotator_audit import TRUTH
 from facs import ACTION_UNITS
-from miniature.atomic import whole_folder
+from inference.needs import Need, package
 from miniature.identities import SKINS
 from miniature.rendered.people import AGES, Shot, draw_person
 from miniature.rendered.picture import render
+from miniature.rig.head import FILE
+from store.hashing import fingerprint, hash_file
 
+CODE_VERSION = "1"
 SIDE = 256
 """Pixels of the pictures, but for those that vary it."""
 _PEOPLE_SEED = 4_000
@@ -46,7 +48,7 @@ _STRAIGHT = Shot(
     yaw=0.0, pitch=0.0, roll=0.0, offset_x=0.0, offset_y=0.0, scale=1.0,
     light_azimuth=0.45, light_elevation=0.5, key=0.95, warmth=0.0, exposure=1.0, gaze_x=0.0, gaze_y=0.0,
 )  # fmt: skip
-_FOLDER = "pictures"
+_AT_ONCE = 16
 
 
 def plan(people: int = 24, seed: int = 0) -> pl.DataFrame:
@@ -116,31 +118,34 @@ def picture(row: dict, seed: int = 0) -> np.ndarray:
     )
 
 
-def write(folder: Path, people: int = 24, seed: int = 0, processes: int = 2) -> pl.DataFrame:
-    """Render the audit into `folder`: pictures/<picture_id>.png and truth.parquet; the plan, with `path`.
+class Renderer:
+    """Renders the plan's pictures, by several processes; see `inference.abilities.FaceRenderer`."""
 
-    The same arguments give the same bytes. Raises FileExistsError if `folder` exists.
-    """
-    asked = plan(people, seed).with_columns(path=pl.format(f"{_FOLDER}/{{}}.png", "picture_id"))
-    with whole_folder(Path(folder)) as partial:
-        (partial / _FOLDER).mkdir()
-        jobs = [(row, seed, partial / row["path"]) for row in asked.iter_rows(named=True)]
-        for _ in _each(jobs, processes):
-            pass
-        asked.write_parquet(partial / "truth.parquet")
-    return asked
+    name = "rendered faces"
 
+    def __init__(self, people: int = 24, seed: int = 0, processes: int = 2):
+        self.people, self.seed, self.processes = people, seed, processes
 
-def _each(jobs: list, processes: int) -> Iterator[None]:
-    if processes == 1:
-        yield from map(_write_one, jobs)
-        return
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap(_write_one, jobs, chunksize=16)
-        pool.close()
-        pool.join()
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the rig, seed and code version. Loads nothing."""
+        return fingerprint(kind="audit", code=CODE_VERSION, rig=hash_file(FILE), seed=self.seed)
 
+    def needs(self) -> Iterator[Need]:
+        """What casts the rays."""
+        yield package("embreex", "make environment")
 
-def _write_one(job: tuple[dict, int, Path]) -> None:
-    row, seed, path = job
-    Image.fromarray(picture(row, seed)).save(path)
+    def plan(self) -> pl.DataFrame:
+        """The rows of `plan`."""
+        return plan(self.people, self.seed)
+
+    def render(self, rows: Sequence[dict]) -> Iterator[np.ndarray]:
+        """The picture of each row, in order: uint8 [resolution, resolution, 3]."""
+        draw = partial(picture, seed=self.seed)
+        if self.processes == 1 or len(rows) < 2 * _AT_ONCE:
+            yield from map(draw, rows)
+            return
+        with multiprocessing.get_context("spawn").Pool(self.processes) as pool:
+            yield from pool.imap(draw, rows, chunksize=_AT_ONCE)
+            pool.close()
+            pool.join()

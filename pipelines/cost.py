@@ -74,7 +74,7 @@ def new_pictures(store: Store, profile: Profile) -> dict[str, int]:
 
 def _asked(profile: Profile) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
     """The stages of the data set that ask a model about each row, and whose kept rows those are."""
-    asked = {}
+    asked: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
     if not isinstance(profile.photorealism, VouchedPhotorealism):
         asked["photorealism"] = [("resolution", WEB)]
     asked["au_annotation"] = [("photorealism", WEB)]

@@ -32,16 +32,15 @@ def build(profile: Profile, home: Path) -> dg.Definitions:
     places = {str(folder): f"${{{name}}}" for name, folder in store.raw.items()}
     places |= {str(file_system.own(home)): "${home}", str(profiles.PROJECT): "${project}"}
     settled, late = stage.decided_by(profile, places), automation.late(profile.automation)
+    events = None if profile.openlineage is None else Events(profile.openlineage)
     stages = dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: late(settled(spec)), found.assets),
         asset_checks=found.checks,
-        jobs=[jobs.raw, *jobs.PHASES],
+        jobs=[jobs.raw, *jobs.ALL],
         resources={
             "store": store,
             "profile": profile,
-            "io_manager": StageTables(
-                store, profile.name, profile.openlineage and Events(profile.openlineage)
-            ),
+            "io_manager": StageTables(store, profile.name, events),
         },
         executor=dg.in_process_executor,
     )

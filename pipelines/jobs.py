@@ -32,4 +32,11 @@ comparison = dg.define_asset_job(
     description="Tables, figures and the report, of all experiments.",
 )
 
+annotators = dg.define_asset_job(
+    "annotators",
+    dg.AssetSelection.groups("annotators"),
+    description="Try the estimators on rendered faces of known intensities; no part of a run of everything.",
+)
+
 PHASES = (data_set, experiment, comparison)
+ALL = (*PHASES, annotators)

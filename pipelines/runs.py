@@ -178,7 +178,7 @@ def run(
 def _parts(planned: Plan) -> Iterator[tuple[str, unchanged.Part]]:
     """What is planned as runs: the name of the job, and what it is to make."""
     graph, store = planned.definitions.resolve_asset_graph(), (planned.definitions.resources or {})["store"]
-    for phase in jobs.PHASES:
+    for phase in jobs.ALL:
         job = planned.definitions.resolve_job_def(phase.name)
         if keys := planned.keys & set(job.asset_layer.executable_asset_keys):
             for partition in planned.experiments if phase is jobs.experiment else (None,):
@@ -223,14 +223,15 @@ def _interrupted(result: dg.JobExecutionResult) -> bool:
 
 
 def selected(found: dg.Definitions, select: str | None) -> set[dg.AssetKey]:
-    """The assets that `select` names; all if None.
+    """The assets that `select` names; if None all that belong to a run of everything.
 
     Dagster's syntax, or bare names: "au_annotation+", "data_set", "raw_disfa, captions". Raises
     NothingSelected.
     """
     graph = found.resolve_asset_graph()
     if select is None:
-        return set(graph.materializable_asset_keys)
+        whole = (found.resolve_job_def(phase.name).asset_layer for phase in jobs.PHASES)
+        return {key for layer in whole for key in layer.executable_asset_keys}
     stages = sorted(key.to_user_string() for key in graph.materializable_asset_keys)
     for name in _bare_names(select):
         _known("stage or group", name, [*stages, *sorted(graph.all_group_names)])

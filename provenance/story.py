@@ -132,10 +132,8 @@ def _made(step: Step) -> Iterator[str]:
     for upstream, (used, newest) in step.stale.items():
         yield f"written from version {used} of {upstream}; that is at version {newest} now"
     for one in step.acceptances:
-        about = _plain(
-            {name: value for name, value in one.items() if name not in ("stage", "time", "author")}
-        )
-        yield f"accepted by {one.get('author')} on {one['time']:%Y-%m-%d %H:%M} UTC: {_cut(about)}"
+        who = f"{one['author']} on {one['time']:%Y-%m-%d %H:%M} UTC: {one['reason']}"
+        yield f"check {one['check']} failed ({_cut(one['said'])}), accepted by {who}"
 
 
 def _judged(step: Step) -> list[str]:

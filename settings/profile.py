@@ -273,6 +273,14 @@ class Evaluation(Settings):
         }
 
 
+class Audit(Settings):
+    """Faces of known action units, to try the estimators on; rendered, so no photographs."""
+
+    provider: Literal["rendered"] = Field("rendered", description="Who makes the faces.")
+    people: int = Field(24, ge=1, description="How many; skin, age and sex are balanced for multiples of 24.")
+    seed: int = Field(0, description="Seed of the people.")
+
+
 class LocalEngine(Settings):
     """Models answer in the process of the run, those in environments of their own beside it."""
 
@@ -353,6 +361,7 @@ class Profile(Settings):
     )
     split: Split = Split()
     base: Base
+    audit: Audit = Audit()
     experiments: dict[str, Experiment] = Field(min_length=1, description="Named experiments, the partitions.")
     evaluation: Evaluation
 

@@ -240,18 +240,18 @@ class Store:
         return Files(self.home / "files" / _checked(kind, "kind of files"), kind, self._hash_files)
 
     def locate(self, kind: str, name: str) -> str:
-        """Where the file `name` of `kind` lies, with the part of a picture that the name may end with.
+        """Where the file `name` of `kind` lies on this machine, with the part of a picture that the name may
+        end with; fetched if it lies elsewhere.
 
         Raises StoreError for raw data whose folder was not given, ValueError for what cannot be a name.
         """
-        if kind.startswith(RAW):
-            return f"{self._raw(kind)}/{name}"
-        stem, mark, part = name.partition("#")
-        return f"{self.files(kind).path(stem)}{mark}{part}"
+        stem, mark, part = name.partition("#xywh=")
+        path = self._raw(kind) / stem if kind.startswith(RAW) else self.files(kind).path(stem)
+        return f"{file_system.local(path)}{mark}{part}"
 
     def located(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """`frame` (`file_kind`, `file`) with `path`, where each file lies on this machine; null for no file.
-        Raises like `locate`."""
+        """`frame` (`file_kind`, `file`) with `path`, where each file lies on this machine, once
+        `file_system.fetch` has fetched it; null for no file. Raises like `locate`."""
         name, found = pl.col("file"), pl.lit(None, dtype=pl.String)
         for kind in frame["file_kind"].drop_nulls().unique():
             here = self._raw(kind) if kind.startswith(RAW) else self.home / "files" / _checked(kind, "kind")

@@ -83,6 +83,7 @@ def results(
             },
             corrections=store.read("au_corrections"),
             losses=_losses(store, trained_model),
+            audit=_if_there(store, "annotator_audit"),
             balance=samples.balance(stage.kept(store.read("training_set"))),
             agreement=_if_there(store, "annotator_agreement"),
             recipe_errors=_if_there(store, "recipe_errors"),

@@ -6,6 +6,7 @@ import typer
 
 from pipelines.command import (
     accept,
+    annotators,
     check,
     diff,
     draw,
@@ -65,5 +66,6 @@ app.command(rich_help_panel=SET_UP)(repair.repair)
 app.command(rich_help_panel=SET_UP)(forget.forget)
 app.command(rich_help_panel=SET_UP)(prune.prune)
 app.add_typer(schedule.app, name="schedule", rich_help_panel=WORK)
+app.add_typer(annotators.app, name="annotators", rich_help_panel=LOOK)
 app.add_typer(environment.app, name="environment", rich_help_panel=SET_UP)
 app.add_typer(miniature.app, name="miniature", rich_help_panel=SET_UP)

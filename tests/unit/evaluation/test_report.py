@@ -12,8 +12,20 @@ import tiny_protocol
 from PIL import Image
 
 import facs
-from evaluation import comparisons, figures, funnel, grids, guidance, protocol, report, seeds, tables
+from evaluation import (
+    annotator_audit,
+    comparisons,
+    figures,
+    funnel,
+    grids,
+    guidance,
+    protocol,
+    report,
+    seeds,
+    tables,
+)
 from evaluation.metrics import MEASURED
+from miniature import audit_set
 
 PROTOCOL = tiny_protocol.build()
 SAMPLES = pl.concat([PROTOCOL, protocol.no_au_samples(PROTOCOL)])
@@ -343,6 +355,17 @@ def test_an_existing_report_survives_a_failure(tmp_path):
     with pytest.raises(ValueError, match="lack the columns"):
         report.write(path, report.ReportData("x", RESULTS, {"sd": AU_SCORES["sd"].drop("measured_au1")}))
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_audit_of_estimators_has_a_section_where_there_was_one(page):
+    plan = audit_set.plan(people=2)
+    read = plan.select("picture_id", faces=pl.lit(1), **{c: pl.col(f"true_{c}") for c in facs.COLUMNS})
+    table = annotator_audit.joined(plan, read.with_columns(au9=pl.lit(None, dtype=pl.Float64)))
+    audited = table.select(pl.lit("second").alias("annotator"), pl.lit("mediapipe").alias("model"), pl.all())
+    found = Page(report.render(report.ReportData("x", RESULTS, AU_SCORES, audit=audited)))
+    text = re.sub(r"\s+", " ", found.text)
+    assert found.open == [] and "Estimators where the truth is known" in text and "not read" in text
+    assert "Estimators where the truth is known" not in Page(page).text
 
 
 ONE = {"fineface": AU_SCORES["fineface"].filter(kind="combination", prompt_index=0)}

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from evaluation import annotator_audit as audit
+from evaluation import tables
 from facs import ACTION_UNITS, COLUMNS
 from miniature import audit_set
 
@@ -119,15 +120,15 @@ def test_what_does_not_fit_is_named(plan):
         audit.errors(table(plan, lambda true: true.astype(float)), "height")
 
 
-def test_pictures_are_written_once_and_twice_alike(tmp_path, monkeypatch):
-    few = audit_set.plan(people=24).filter(pl.col("kind").is_in(["neutral", "resolution"])).head(26).tail(4)
-    monkeypatch.setattr(audit_set, "plan", lambda people, seed: few)
-    for name in ("a", "b"):
-        audit_set.write(tmp_path / name, processes=1)
-    first, second = (
-        [path.read_bytes() for path in sorted((tmp_path / name / "pictures").iterdir())]
-        for name in ("a", "b")
-    )
-    assert first == second and len(first) == 4
-    with pytest.raises(FileExistsError):
-        audit_set.write(tmp_path / "a", processes=1)
+def test_pictures_are_the_same_by_one_process_and_by_two(plan):
+    few = plan.filter(pl.col("kind").is_in(["neutral", "resolution"])).head(26).tail(4).to_dicts() * 9
+    one, two = (list(audit_set.Renderer(processes=processes).render(few)) for processes in (1, 2))
+    assert [picture.shape[0] for picture in one] == [row["resolution"] for row in few]
+    assert all(np.array_equal(first, second) for first, second in zip(one, two, strict=True))
+    assert audit_set.Renderer(seed=1).fingerprint != audit_set.Renderer().fingerprint
+
+
+def test_curves_are_those_of_the_perfect_annotator(plan):
+    found = audit.curves(table(plan, lambda true: true.astype(float)))
+    assert found.schema == tables.CURVES and found["value"].to_list() == found["intensity"].to_list()
+    assert (found["low"] == found["high"]).all(), "nobody differs"

@@ -21,6 +21,7 @@ STAGES = [
     "forgotten",
     "acceptances",
     "photorealism",
+    "annotator_audit",
     "au_annotation",
     "disfa_readings",
     "annotator_agreement",
@@ -109,7 +110,7 @@ def test_every_stage_has_a_code_version(graph):
     for stage in STAGES:
         node = graph.get(dg.AssetKey(stage))
         assert node.code_version and node.description
-        assert node.group_name in ("data_set", "experiment", "results")
+        assert node.group_name in ("data_set", "experiment", "results", "annotators")
         assert (node.freshness_policy is not None) == (node.group_name == "data_set")
 
 
@@ -128,14 +129,14 @@ def test_all_that_runs_by_itself_is_off_until_switched_on(built):
 
 def test_accelerator_stages_share_a_pool(graph):
     holders = {stage for stage in STAGES if graph.get(dg.AssetKey(stage)).pools == {"gpu"}}
-    readers = {"au_annotation", "disfa_readings", "annotator_agreement"}
+    readers = {"au_annotation", "disfa_readings", "annotator_agreement", "annotator_audit"}
     assert holders == {"photorealism", *readers, "captions", "latents", *BY_EXPERIMENT}
 
 
 def test_the_jobs_cover_every_stage_once(built):
     covered = [
         key.to_user_string()
-        for phase in jobs.PHASES
+        for phase in jobs.ALL
         for key in built.resolve_job_def(phase.name).asset_layer.executable_asset_keys
     ]
     assert sorted(covered) == sorted(STAGES)

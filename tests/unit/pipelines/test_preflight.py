@@ -219,8 +219,8 @@ def test_every_provider_and_only_stages_of_the_graph_say_what_they_need(tmp_path
     for known in providers.PROVIDERS.values():
         for module, _, name in (place.partition(":") for place in known.values()):
             assert callable(getattr(import_module(module), name).needs), name
-    plan = runs.plan(profiles.load("miniature", tmp_path), tmp_path)
-    assert set(declared.STAGES) <= {key.to_user_string() for key in plan.keys}
+    graph = runs.plan(profiles.load("miniature", tmp_path), tmp_path).definitions.resolve_asset_graph()
+    assert set(declared.STAGES) <= {key.to_user_string() for key in graph.materializable_asset_keys}
 
 
 def test_what_is_missing_comes_first():

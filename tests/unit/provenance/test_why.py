@@ -370,3 +370,29 @@ def test_an_archives_member_is_found_by_its_content(store):
     trail = why(store, KEPT)
     assert (trail.member.name, trail.member.size) == ("Manually_Annotated_Images/1/a.jpg", 48211)
     assert "member Manually_Annotated_Images/1/a.jpg, 48,211 bytes" in render(trail)
+
+
+def test_a_failed_check_that_somebody_accepted_is_told_with_the_table_it_is_about(store):
+    from datetime import UTC, datetime
+
+    from curation import acceptances
+
+    def accept(content, reason):
+        row = acceptances.acceptance(
+            "resolution_keeps_its_share",
+            "resolution",
+            content,
+            "affectnet: keeps 0.5",
+            "Ada",
+            reason,
+            datetime(2026, 1, 1, tzinfo=UTC),
+        )
+        store.append(acceptances.TABLE, row)
+
+    accept(store.content_hash("resolution"), "a new camera")
+    accept("of another table", "never of this one")
+    (told,) = why(store, KEPT)["resolution"].acceptances
+    assert (told["check"], told["author"]) == ("resolution_keeps_its_share", "Ada")
+    text = render(why(store, KEPT))
+    assert "accepted by Ada on 2026-01-01" in text and "a new camera" in text
+    assert "never of this one" not in text

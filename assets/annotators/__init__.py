@@ -1,0 +1,1 @@
+"""Estimators of action units, tried where the truth is known."""
