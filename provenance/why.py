@@ -25,6 +25,7 @@ from provenance.moments import Commit, Moment
 from provenance.samples import RAW, UnknownSample, find
 from provenance.trainings import Training, trainings
 from provenance.values import Value
+from reasons import Reason
 from store import Store, hash_file
 
 __all__ = ["Step", "Trail", "UnknownSample", "Verdict", "why"]
@@ -184,7 +185,7 @@ class Trail:
         """Kept or dropped, and by what."""
         if self.tombstone is not None:
             who = f"{self.tombstone['author']} on {self.tombstone['time']:%Y-%m-%d}"
-            return Verdict("forgotten", TOMBSTONES, "forgotten", f"{who}: {self.tombstone['reason']}")
+            return Verdict("forgotten", TOMBSTONES, Reason.FORGOTTEN, f"{who}: {self.tombstone['reason']}")
         seen = [step for step in self.steps if step.row]
         last = self.dropped or next((step for step in seen if step.stage == LAST), seen[-1])
         row = last.row or {}
