@@ -295,7 +295,9 @@ class Memo:
 
     def _result(self, found: pl.DataFrame, missing: pl.DataFrame, computed: int) -> MemoResult:
         if missing.height:
-            found = self._look_up(found.select("key")).filter(_IS_KNOWN)
+            new = self._look_up(missing.select("key"))
+            known = pl.concat([found, new], how="diagonal_relaxed").filter(_IS_KNOWN)
+            found = found.select("key").join(known, on="key", maintain_order="left")
         return MemoResult(found.drop(_IS_KNOWN), computed, found.height - computed)
 
     def _known(self, table: DeltaTable | None) -> pl.DataFrame:

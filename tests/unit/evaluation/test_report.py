@@ -247,6 +247,14 @@ def test_the_page_needs_nothing_from_outside(page):
         opened(base64.b64decode(data)).verify()
 
 
+def test_what_is_wider_than_a_telephone_scrolls_by_itself(page):
+    """Tables in a box of their own, pictures no wider than the page: else the whole page would scroll."""
+    before, _, facts = page.partition('<div class="facts">')
+    assert before.count("<table>") == before.count('<div class="scroll"><table>') > 5
+    assert ".scroll { overflow-x: auto" in page and "overflow-wrap: anywhere" in page and "<table" in facts
+    assert re.search(r"figure img \{[^}]*max-width: 100%", page) and "flex-wrap: wrap" in page
+
+
 def test_every_picture_says_what_it_shows(page):
     images = Page(page).images
     assert (
