@@ -8,7 +8,7 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import dagster as dg
 import polars as pl
 
 import stages
-from assets import gate, retries
+from assets import catalogue, gate, retries
 from curation import frames, recipes
 from settings import view
 from settings.profile import Gates
@@ -32,18 +32,20 @@ CHECK = "{}_is_as_declared"
 
 
 def asset(
-    checks: Sequence[dg.AssetCheckSpec] = (), **options: Any
+    checks: Sequence[dg.AssetCheckSpec] = (), kinds: Collection[str] = (), **options: Any
 ) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
     """`dg.asset` of the stage that the decorated function is named after in `stages`.
 
-    From there come its group, the descriptions of its columns and blocking checks of its table: that it is as
-    declared, and what `gate.watch` compares. `checks` are those that the function gives results of itself. Of
-    the profile the function sees what the stage declares to read; more raises settings.view.Undeclared.
+    From there come its group and owner, the lineage and descriptions of its columns, the app's view of it,
+    and blocking checks of its table: that it is as declared, and what `gate.watch` compares. `checks` are
+    those that the function gives results of itself. Of the profile the function sees what the stage declares
+    to read; more raises settings.view.Undeclared.
     """
 
     def declare(compute: Callable[..., dg.MaterializeResult]) -> dg.AssetsDefinition:
         declared = stages.named(compute.__name__)
         signature = inspect.signature(compute)
+        tables = [name for name in signature.parameters if name in _STAGES]
 
         @functools.wraps(compute)
         def computed(*args: Any, **given: Any) -> dg.MaterializeResult:
@@ -55,7 +57,16 @@ def asset(
             context = bound.arguments.get("context")
             helped = retries.where_it_helps(context.retry_number, context.log) if context else nullcontext()
             with helped:
-                return _checked(declared, compute(*bound.args, **bound.kwargs), gates)
+                made = _checked(declared, compute(*bound.args, **bound.kwargs), gates)
+            _count_answers(context, made)
+            partition = context.partition_key if context is not None and context.has_partition_key else None
+            return made._replace(
+                metadata={
+                    **(made.metadata or {}),
+                    "in_the_app": dg.MetadataValue.url(catalogue.view(declared, partition)),
+                    "dagster/column_lineage": catalogue.columns(declared.name, made.value.columns, tables),
+                }
+            )
 
         check = dg.AssetCheckSpec(
             CHECK.format(declared.name),
@@ -66,6 +77,8 @@ def asset(
         return dg.asset(
             group_name=declared.group.value,
             check_specs=[check, *gate.specs(declared), *checks],
+            owners=catalogue.owners(declared),
+            kinds={"deltalake", *kinds},
             dagster_type=dg.Any,  # with a check beside it, Dagster would expect no value at all
             **options,
         )(computed)
@@ -87,6 +100,22 @@ def asset_check(*, asset: dg.AssetsDefinition, name: str | None = None, **option
         return dg.asset_check(asset=asset, name=key.name, **options)(judged)
 
     return declare
+
+
+_STAGES = {one.name for one in stages.STAGES}
+ANSWERS = {"model_calls": "fineface/answers_made", "reused": "fineface/answers_reused"}
+"""Tags of a run that add up what its stages asked of models and what was known, by their metadata."""
+
+
+def _count_answers(context: dg.AssetExecutionContext | None, made: dg.MaterializeResult) -> None:
+    """Add a stage's answers to the tags of its run, which the run's page shows."""
+    counts: dict[str, Any] = {tag: (made.metadata or {}).get(name) for name, tag in ANSWERS.items()}
+    if context is None or None in counts.values() or not context.instance.has_run(context.run_id):
+        return
+    known = context.instance.get_run_by_id(context.run_id)
+    tags = known.tags if known is not None else {}
+    added = {tag: str(int(tags.get(tag, 0)) + count) for tag, count in counts.items()}
+    context.instance.add_run_tags(context.run_id, added)
 
 
 def _checked(declared: stages.Stage, made: dg.MaterializeResult, gates: Gates) -> dg.MaterializeResult:

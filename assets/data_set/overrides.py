@@ -3,13 +3,19 @@
 import dagster as dg
 import polars as pl
 
-from assets import stage
+import stages
+from assets import catalogue, stage
 from curation import overrides as rule
 from store import Store
 from store.hashing import hash_frame
 
 
-@dg.asset(group_name="data_set", code_version="1", kinds={"deltalake"})
+@dg.asset(
+    group_name="data_set",
+    code_version="1",
+    kinds={"deltalake"},
+    owners=catalogue.owners(stages.named("overrides")),
+)
 def overrides(store: dg.ResourceParam[Store]) -> dg.MaterializeResult:
     """Every override ever given, in order; the latest of a sample counts. The table itself is only read."""
     table = read(store)
@@ -17,7 +23,8 @@ def overrides(store: dg.ResourceParam[Store]) -> dg.MaterializeResult:
         data_version=dg.DataVersion(hash_frame(table)),
         metadata={
             "dagster/row_count": table.height,
-            "dagster/column_schema": stage.column_schema(table),
+            "dagster/column_schema": stage.column_schema(table, stages.named("overrides")),
+            "in_the_app": dg.MetadataValue.url(catalogue.view(stages.named("overrides"))),
             "latest": stage.markdown(table.tail(12)),
         },
     )

@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 
 import stages
-from assets import stage
+from assets import catalogue, stage
 from assets.results import facts
 from assets.results.comparisons import by_experiment, by_judge
 from exports import samples
@@ -95,6 +95,7 @@ def results(
         judge=judge,
         through_the_recipe=recipe,
         report=dg.MetadataValue.path(path),
+        report_in_the_app=dg.MetadataValue.url(catalogue.report()),
         results=stage.markdown(found),
         over_seeds=stage.markdown(over_seeds) if over_seeds.height else None,
     )
