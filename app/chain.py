@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import facs
 import reasons
+import stages
 from app.thumbnails import SIDES, address
 from curation import overrides
 from provenance.story import applied, drawn
@@ -55,6 +56,7 @@ _TOLD = {
     "overruled_by",
     "overruled_at",
 }
+_FILES |= {*stages.BOX, "crop_x", "crop_y", "crop_side"}
 _TOLD |= {"override_reason", "model_keep", "landmarks", "face_box", "head_pose"}
 
 

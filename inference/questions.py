@@ -150,11 +150,11 @@ class Annotating(_Named):
     row: Callable[[Any], dict[str, Any]]
 
     def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
-        def read(batch: list) -> list[dict[str, Any]]:
-            return [self.row(one) for one in self.ask(self.model, batch)]
+        def answered(batch: Sequence[Any]) -> list[dict[str, Any]]:
+            return [self.row(one) for one in self.ask(self.model, list(batch))]
 
         model = self.model
-        read = devices.in_fitting_batches(read, model.batch_size)
+        read = devices.in_fitting_batches(answered, model.batch_size)
         yield from images.rows_ahead(requests.to_dicts(), read, model.batch_size, model.prepare, model.side)
 
 
@@ -195,8 +195,8 @@ class Encoding(_Named):
     def _prepare(self, picture: Any) -> Any:
         return images.resized(picture, self.size)
 
-    def _encode(self, batch: list) -> list[dict[str, Any]]:
-        return [{"moments": moments} for moments in self.model.encode(batch)]
+    def _encode(self, batch: Sequence[Any]) -> list[dict[str, Any]]:
+        return [{"moments": moments} for moments in self.model.encode(list(batch))]
 
     def _shard(self, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         import numpy as np

@@ -143,7 +143,8 @@ def _again(left: pl.DataFrame, deaths: int) -> Iterator[Share]:
         yield from [Share(left, deaths)] if left.height else []
     else:
         size = -(-left.height // PARTS)
-        yield from (Share(part, deaths=1) for part in left.iter_slices(size))
+        # A part gets no second try as it is; a request alone gets all three.
+        yield from (Share(part, deaths=int(part.height > 1)) for part in left.iter_slices(size))
 
 
 def _given_up(model: Model, request: pl.DataFrame) -> dict[str, Any]:

@@ -132,7 +132,8 @@ def run(
 ) -> Outcome:
     """Materialise what is planned, in graph order.
 
-    A failure in the data set ends the run; one in an experiment does not stop the others. `listener` is
+    A failure in the data set ends the run, and so does one in every experiment; one in an experiment does
+    not stop the others. `listener` is
     called with the job's name and the partition before each run and returns what its events go to. Raw data
     is always looked at; of the rest, what could make nothing that is not there is not run, unless it was
     chosen: `spared` is told its name and what checks had complained of.
@@ -152,7 +153,9 @@ def run(
         return result
 
     with _closing_dead_runs(opened):
-        for phase, part in _parts(planned):
+        parts = [*_parts(planned)]
+        experiments = {part.name for phase, part in parts if phase == jobs.experiment.name}
+        for phase, part in parts:
             rest = replace(part, keys=part.keys - raw)
             complaints = None if planned.chosen else unchanged.since(rest)
             if complaints is not None and (looked := part.keys & raw):
@@ -172,6 +175,8 @@ def run(
                         unchanged.note(rest, _complaints(result))
             if outcome.interrupted or (outcome.failed and phase == jobs.data_set.name):
                 break
+            if experiments and experiments <= {*outcome.failed}:
+                break  # there is nothing to compare, and one error is enough
     return outcome
 
 

@@ -22,7 +22,7 @@ from assets import needs
 from assets.results.results import REPORT
 from pipelines import profiles
 from settings.profile import Profile
-from store import CorruptFile, Store, StoreError, file_system
+from store import CorruptFile, Store, file_system
 from store.hashing import fingerprint, hash_files
 from store.store import RAW
 from store.trained import intact
@@ -66,7 +66,7 @@ class Part:
         made = self._tables(self.keys)
         versions = {name: self.store.version(name) for name in made}
         files: dict[str, set[str]] = {}
-        for name in made:
+        for name in (name for name in made if versions[name] is not None):  # people's may not be written yet
             table = self.store.scan(name)  # reads it against its hash
             columns = set(table.collect_schema().names())
             if {"file_kind", "file"} <= columns:
@@ -74,7 +74,9 @@ class Part:
                 for (kind,), rows in named.filter(~pl.col("file_kind").str.starts_with(RAW)).group_by(
                     "file_kind"
                 ):
-                    files.setdefault(str(kind), set()).update(rows["file"])
+                    files.setdefault(str(kind), set()).update(
+                        rows["file"].str.split("#").list.first()
+                    )  # without the part of a picture
             if "folder" in columns:
                 for folder in table.select("folder").drop_nulls().collect()["folder"]:
                     intact((self.store.home / folder).parents[1])
@@ -126,7 +128,7 @@ def reads(part: Part) -> str | None:
 
 def note(part: Part, complaints: Sequence[str]) -> None:
     """Remember what `part` reads and left, after a run that ended well."""
-    with suppress(StoreError, OSError):  # the run has ended well; the next finds what is wrong
+    with suppress(Exception):  # the run has ended well, whatever hinders a note; the next finds what is wrong
         text = {"reads": part.reads(), "left": part.left(), "complaints": list(complaints)}
         file_system.write(_note(part), json.dumps(text))
 

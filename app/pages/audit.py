@@ -67,7 +67,6 @@ def _samples(site: Site, page: gr.Blocks) -> None:
                 on = gr.Button("Next →", min_width=80, elem_id="next")
             piece(markup.render("legend"))
         with gr.Column(scale=5, min_width=300):
-            shown = piece('<p class="empty">Click a picture for its story.</p>', elem_id="story")
             chosen = gr.State("")
             with gr.Group(visible=False, elem_id="overrule") as panel:
                 with gr.Row():
@@ -97,6 +96,7 @@ def _samples(site: Site, page: gr.Blocks) -> None:
                     keep = gr.Button("Keep", min_width=80, elem_id="say-keep")
                     drop = gr.Button("Drop", min_width=80, elem_id="say-drop")
                     undo = gr.Button("Undo the verdict", min_width=120)
+            shown = piece('<p class="empty">Click a picture for its story.</p>', elem_id="story")
 
     def wanted(*given: Any) -> Filter:
         return _filter(dict(zip(_NAMES, given, strict=True)))

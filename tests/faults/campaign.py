@@ -16,17 +16,23 @@ import sys
 import tempfile
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 from faults import foreign, injections, warm
 from faults.injections import WEIGHTS, Clock, Injection
 
+import stages
 from store import file_system
 
 MEND = re.compile(r"fineface (repair|run --select [\w+]+|environment create \w+)")
 FAILED = re.compile(r"^  (?:\S+) FAILED: (.*)$", re.MULTILINE)
 SMALL = "300m"
 """The size of the file system that is filled: a home and its reserve have room in it."""
+
+
+NAMES = {stage.name for stage in stages.STAGES}
+"""The steps at which the campaign begins; those of checks belong to their stage."""
 
 
 class Violation(AssertionError):
@@ -36,8 +42,9 @@ class Violation(AssertionError):
 class Campaign:
     """The undisturbed graph in `folder`, the home as it was before each of its stages, and the injections."""
 
-    def __init__(self, folder: Path, seed: int):
+    def __init__(self, folder: Path, seed: int, select: str | None):
         self.folder, self.seed = folder, seed
+        self.part = [] if select is None else ["--select", select]
         self.world, self.whole = folder / "world", folder / "undisturbed"
         self.before: dict[str, Path] = {}
         self.ticks: dict[str, int] = {}
@@ -50,22 +57,23 @@ class Campaign:
         """Make the world and run the graph undisturbed."""
         environment = foreign.make_environment(self.folder / "environment")
         self._checked(lambda: _write_world(self.world), "world")
-        seen = self.folder / "ticks.json"
+        counts = self.folder / "ticks.json"
 
         def undisturbed() -> int:
-            stages: list[str] = []
+            seen: list[str] = []
 
             def keep(stage: str) -> None:
-                stages.append(stage)
-                shutil.copytree(self.whole, self.folder / "before" / str(len(stages)), symlinks=True)
+                if stage.split("/")[1] in NAMES:
+                    seen.append(stage)
+                    _copy(self.whole, self.folder / "before" / str(len(seen)))
 
             clock = Clock(self.whole, keep)
-            code = _command("run", self.world / "tiny.yaml", self.whole)
-            seen.write_text(json.dumps([[stage, clock.ticks[stage]] for stage in stages]))
+            code = self._graph(self.whole)
+            counts.write_text(json.dumps([[stage, clock.ticks[stage]] for stage in seen]))
             return code
 
         self._checked(undisturbed, "undisturbed", environment)
-        counted = json.loads(seen.read_text())
+        counted = json.loads(counts.read_text())
         self.ticks = dict(counted)
         self.before = {stage: self.folder / "before" / str(n + 1) for n, (stage, _) in enumerate(counted)}
         self.expected = self._digest(self.whole, "undisturbed")
@@ -94,14 +102,14 @@ class Campaign:
             clock = Clock(home)
             tick = int(injection.share * self.ticks[injection.stage])
             clock.set(injection.stage, tick, injections.act(injection, home, environment, note))
-            select = injection.stage.split("/")[1] + "+"
-            return _command("run", self.world / "tiny.yaml", home, "--select", select)
+            rest = ["--select", injection.stage.split("/")[1] + "+"]
+            return _command("run", self.world / "tiny.yaml", home, *(self.part or rest))
 
         log, other = notes.with_name("disturbed.log"), notes.with_name("other.log")
         first = self._start(disturbed, log, environment)
         if injection.fault == "two":
             time.sleep(random.Random(injection.seed).random())
-            second = self._start(lambda: _command("run", self.world / "tiny.yaml", home), other, environment)
+            second = self._start(lambda: self._graph(home), other, environment)
             if code := warm.wait(second):
                 raise Violation(f"the second of two runs ended with {code}:\n{_tail(other)}")
         code = warm.wait(first)
@@ -120,33 +128,32 @@ class Campaign:
             foreign.mend(environment)
         return outcome | self._to_the_end(injection, home, environment)
 
+    def _graph(self, home: Path) -> int:
+        return _command("run", self.world / "tiny.yaml", home, *self.part)
+
     def _to_the_end(self, injection: Injection, home: Path, environment: Path) -> dict:
-        log, outcome = home.with_name("again.log"), {}
-        code = warm.wait(
-            self._start(lambda: _command("run", self.world / "tiny.yaml", home), log, environment)
-        )
-        if code:
-            said = self._one_error(log, False)
+        outcome: dict = {}
+        while True:
+            log = home.with_name(f"again{len(outcome)}.log")
+            code = warm.wait(self._start(lambda: self._graph(home), log, environment))
+            try:
+                said = self._one_error(log, False) if code else None
+                found = {} if code else self._digest(home, "found")
+            except Violation as error:
+                if code:
+                    raise
+                said, found = str(error).splitlines()[-1], {}  # what reads a table finds the damage
+            if said is None:
+                break
             mend = MEND.search(said)
-            if mend is None:
-                raise Violation(f"the error names no command that mends it: {said}")
+            if outcome or mend is None:
+                raise Violation(f"the graph does not come to its end: {outcome or ''} {said}\n{_tail(log)}")
             outcome = {"named": said, "mended": mend[0]}
-            verb, *options = mend[0].split()[1:]
-            mending = home.with_name("mending.log")
-            code = warm.wait(
-                self._start(
-                    lambda: _mend(verb, self.world / "tiny.yaml", home, options), mending, environment
-                )
-            )
+            log = home.with_name("mending.log")
+            mending = partial(_mend, self.world / "tiny.yaml", home, mend[0].split()[1:])
+            code = warm.wait(self._start(mending, log, environment))
             if code:
-                raise Violation(f"{mend[0]} ended with {code}:\n{_tail(mending)}")
-            log = home.with_name("mended.log")
-            code = warm.wait(
-                self._start(lambda: _command("run", self.world / "tiny.yaml", home), log, environment)
-            )
-            if code:
-                raise Violation(f"after {mend[0]} ({said}) the graph ended with {code}:\n{_tail(log)}")
-        found = self._digest(home, "found")
+                raise Violation(f"{mend[0]} ended with {code}:\n{_tail(log)}")
         different = {
             name: (self.expected.get(name), found.get(name))
             for name in sorted(self.expected.keys() | found.keys())
@@ -161,7 +168,9 @@ class Campaign:
         text = log.read_text(errors="replace")
         if "Traceback (most recent call last)" in text:
             raise Violation(f"a traceback:\n{_tail(log)}")
-        said = set(FAILED.findall(text)) or {line for line in text.splitlines() if "fineface" in line or full}
+        said = set(FAILED.findall(text)) or {
+            line for line in text.splitlines() if ("fineface" in line and "·" not in line) or full
+        }
         if len(said) != 1 and not full:
             raise Violation(f"{len(said)} errors:\n{_tail(log)}")
         told = "; ".join(sorted(said))
@@ -189,6 +198,18 @@ class Campaign:
             raise Violation(f"{name} ended with {code}:\n{_tail(log)}")
 
 
+def _copy(home: Path, target: Path) -> None:
+    """A copy of a home in use: of Dagster's databases a journal may go while it is copied."""
+    for _ in range(20):
+        try:
+            shutil.copytree(home, target, symlinks=True)
+            return
+        except shutil.Error:
+            shutil.rmtree(target)
+            time.sleep(0.05)
+    raise Violation(f"{home} could not be copied in twenty attempts")
+
+
 def _write_world(folder: Path) -> int:
     import tiny_world
 
@@ -214,13 +235,17 @@ def _command(verb: str, profile: Path, home: Path, *options: str) -> int:
     report.write = lambda path, data: file_system.write(path, data.subtitle)
     retries.WAIT_SECONDS = 0.2
     providers.PROVIDERS["action_units"]["foreign"] = "faults.foreign:Estimator"
-    app([verb, "--profile", str(profile), "--home", str(home), *options], prog_name="fineface")
+    try:
+        app([verb, "--profile", str(profile), "--home", str(home), *options], prog_name="fineface")
+    except SystemExit as ended:
+        return int(ended.code or 0)
     return 0
 
 
-def _mend(verb: str, profile: Path, home: Path, options: list[str]) -> int:
+def _mend(profile: Path, home: Path, command: list[str]) -> int:
     from pipelines.command import app
 
+    verb, *options = command
     if verb == "run":
         return _command("run", profile, home, *options)
     app([verb, "--home", str(home)], prog_name="fineface")
@@ -272,6 +297,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=16, help="of all that is drawn")
     parser.add_argument("--injections", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=0, help="number of the first")
+    parser.add_argument("--select", help="only this part of the graph, as of `fineface run`")
     parser.add_argument(
         "--log", type=Path, help="a line of JSON an injection; those in it are not done again"
     )
@@ -288,7 +314,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="campaign-", dir=memory if os.access(memory, os.W_OK) else None))
     began = time.monotonic()
     try:
-        campaign = Campaign(folder, given.seed)
+        campaign = Campaign(folder, given.seed, given.select)
         campaign.prepare()
         print(f"undisturbed: {len(campaign.before)} stages, {time.monotonic() - began:.0f} s", flush=True)
         if left_out := sorted(WEIGHTS.keys() - set(campaign.faults)):

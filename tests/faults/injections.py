@@ -33,6 +33,8 @@ ROTTEN = {
 }
 """What rots, and where it lies in a home."""
 
+TRAINING = "experiment fineface/trained_model"
+
 WEIGHTS = {
     "kill": 5,
     "terminate": 2,
@@ -67,13 +69,13 @@ def draw(seed: int, number: int, stages: list[str], faults: list[str]) -> Inject
     at = stages
     if fault == "kill child":
         at = [one for one in stages if one.split("/")[-1] in ("au_annotation", "disfa_readings")]
-        at += ["experiment fineface/trained_model"] * 3
+        at += [TRAINING] * 3 * (TRAINING in stages)
     if fault == "interpreter":
-        at = stages[: stages.index("data_set/au_annotation") + 1]
-    stage = dice.choice(at)
+        at = [one for one in stages if one != TRAINING and one.startswith("data_set/")]
+    stage = dice.choice(at or stages)
     rotten = dice.choice([*ROTTEN]) if fault == "rot" else None
-    if rotten == "checkpoint":
-        stage = "experiment fineface/trained_model"
+    if rotten == "checkpoint" and TRAINING in stages:
+        stage = TRAINING
     return Injection(number, fault, stage, share, name, rotten)
 
 

@@ -386,8 +386,13 @@ def test_experiments_of_other_prompts_are_not_laid_side_by_side(tmp_path, world)
     training_set = pl.DataFrame({"caption": ["x"], "keep": [True], "split": ["train"]})
     samples = generated_samples.protocol_samples(profile, training_set)
     results = pl.DataFrame({"experiment": ["a", "b"]})
-    scores = pl.concat([samples.with_columns(experiment=pl.lit(name)) for name in ("a", "b")])
+    scores = pl.concat(
+        samples.with_columns(experiment=pl.lit(name), judge=pl.lit(judge))
+        for name in ("a", "b")
+        for judge in profile.judges
+    )
     assert every_experiment_is_complete(results, scores, training_set, profile).passed
     other = pl.when(pl.col("experiment") == "b").then(pl.lit("another prompt")).otherwise("prompt")
     found = every_experiment_is_complete(results, scores.with_columns(prompt=other), training_set, profile)
-    assert not found.passed and found.metadata["incomplete"].value == ["b"]
+    assert not found.passed
+    assert found.metadata["incomplete"].value == [f"b, {judge}" for judge in profile.judges]

@@ -1,5 +1,6 @@
 """What is spared: runs that could make nothing that is not there, and no others."""
 
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -70,6 +71,15 @@ def test_what_was_noted_and_has_not_changed_is_spared(noted):
     assert unchanged.since(noted) == ["check x of labels did not pass"]
 
 
+def test_a_table_that_nobody_wrote_yet_counts_when_it_is_written(store):
+    shutil.rmtree(store.home / "tables" / "table")
+    made = part(store, "labels", "table")
+    unchanged.note(made, [])
+    assert unchanged.since(made) == []
+    store.write("table", PICTURES)
+    assert unchanged.since(made) is None
+
+
 def test_what_was_never_noted_runs(store):
     assert unchanged.since(part(store, "labels")) is None
 
@@ -104,7 +114,7 @@ def test_damage_is_not_spared(store, noted):
 def test_a_lost_file_is_not_spared(store):
     name = store.files("crops").put(b"a picture", ".png")
     named = PICTURES.with_columns(
-        file_kind=pl.Series(["crops", "raw_folder"]), file=pl.Series([name, "x.jpg"])
+        file_kind=pl.Series(["crops", "raw_folder"]), file=pl.Series([f"{name}#xywh=0,0,8,8", "x.jpg"])
     )
     store.write("labels", named)
     made = part(store, "labels")
