@@ -134,6 +134,8 @@ class Reason(StrEnum):
         Kind.NO_FACE,
         "A face was found that the estimator could not align.",
     )
+    # people
+    FORGOTTEN = "forgotten", Kind.BY_RULE, "A person asked for it to be forgotten."
     # rules
     TOO_SMALL = "too_small", Kind.BY_RULE, "A side is shorter than the profile's minimum."
     NOT_JUDGED = "not_judged", Kind.BY_RULE, "The model gave no answer to a question."

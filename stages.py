@@ -232,6 +232,25 @@ PROMPT: Columns = {
 
 STAGES: tuple[Stage, ...] = (
     Stage(
+        "forgotten",
+        Group.DATA_SET,
+        "Samples that were to be forgotten: hashes that recognise them, nothing else; rows are only added.",
+        {
+            "sample_hash": _text("Hash of the sample's id."),
+            "content_hashes": dy.List(
+                dy.String(nullable=True), description="Hashes of its picture and of the part that was seen."
+            ),
+            "source": _text("The raw data set.", known=SOURCES),
+            "author": _text("Who asked."),
+            "time": dy.Datetime(time_zone="UTC", time_unit="us", description="When."),
+            "reason": _text("Why."),
+            "trained_on": dy.List(
+                dy.String(nullable=True), description="Keys of the models that were trained on it."
+            ),
+        },
+        chain=False,
+    ),
+    Stage(
         "raw_affectnet",
         Group.DATA_SET,
         "AffectNet: a row a line of its lists, or a crop.",

@@ -4,14 +4,19 @@ python benchmarks/audit.py --rows 180000 --home /tmp/audit
 """
 
 import json
+import statistics
 import sys
+import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import dataframely as dy
 import numpy as np
 import polars as pl
+import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -257,3 +262,52 @@ def _experiments(store: Store, training: pl.DataFrame, upstream: dict[str, int])
         _declared("results", results),
         {"run_id": "f" * 8, "upstream": {f"trained_model/{name}": 0 for name in EXPERIMENTS}},
     )
+
+
+def main(
+    rows: Annotated[int, typer.Option(help="Samples of the training set.")] = 180_000,
+    home: Annotated[Path | None, typer.Option(help="Where; an existing one is used as it is.")] = None,
+    repeats: Annotated[int, typer.Option(help="Samples that are asked about.")] = 20,
+    path: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+) -> None:
+    """Print wall and CPU milliseconds of each question: the median, and the slowest."""
+    from provenance.counterfactual import counterfactual
+    from provenance.diff import diff
+    from provenance.impact import impact
+    from provenance.moments import Moment
+    from provenance.why import why
+
+    place = home or Path(tempfile.mkdtemp()) / "home"
+    store = Store(place) if place.exists() else build(place, rows, versions=2)
+    ids = store.read("training_set", columns=["sample_id"])["sample_id"].sample(repeats, seed=1).to_list()
+    questions: dict[str, tuple[int, Callable[[str], Any]]] = {
+        "why": (repeats, lambda sample: why(store, sample)),
+        "why by file name": (repeats, lambda sample: why(store, sample.rpartition("/")[2])),
+        "why at a version": (repeats, lambda sample: why(store, sample, 0)),
+        "impact": (3, lambda sample: impact(store, sample)),
+        "diff": (1, lambda _: diff(store, "0", "1")),
+        "counterfactual": (1, lambda one: counterfactual(Moment(store), one, "corrections.gamma.AU4=1")),
+    }
+    figures = {}
+    for name, (times, ask) in questions.items():
+        wall, cpu = [], []
+        for sample in ids[:times]:
+            began = time.perf_counter(), time.process_time()
+            try:
+                ask(sample)
+            except LookupError as error:  # several frames have one name
+                print(f"{name}: {error}"[:100])
+                continue
+            wall.append((time.perf_counter() - began[0]) * 1e3)
+            cpu.append((time.process_time() - began[1]) * 1e3)
+        if wall:
+            found = {"wall_ms": statistics.median(wall), "slowest_ms": max(wall)}
+            figures[name] = found | {"cpu_ms": statistics.median(cpu)}
+            told = (f"{key} {value:.0f}" for key, value in figures[name].items())
+            print(f"{name}: {', '.join(told)}", flush=True)
+    if path is not None:
+        path.write_text(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -64,6 +64,8 @@ def _verdict(found: Verdict) -> str:
     reason = _reason(found.reason_code, found.reason_detail)
     if found.state == "kept":
         return f"KEPT: {found.stage} holds it, split {found.split}"
+    if found.state == "forgotten":
+        return f"FORGOTTEN, as was asked by {found.reason_detail}"
     if found.state == "gone":
         return f"GONE: the tables of today do not have it; the last version that had, up to {found.stage}"
     if found.state == "unsettled":
@@ -79,6 +81,12 @@ def tell(trail: Trail, every_au: bool = False) -> list[Paragraph]:
     told: dict[str, Any] = {}
     parts: list[Paragraph] = []
     over = False
+    if trail.tombstone is not None:
+        models = trail.tombstone["trained_on"]
+        made = (
+            f"models that were trained on it: {', '.join(models)}" if models else "no model was trained on it"
+        )
+        parts.append(Paragraph("forgotten", "", (made, "nothing else is kept of it than hashes"), "dropped"))
     for step in trail.steps:
         if step.stage == STATISTICS or step.version is None or (step.row is None and not step.labels):
             continue

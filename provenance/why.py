@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
@@ -17,12 +18,15 @@ import polars as pl
 import facs
 import stages
 from curation import overrides
+from curation.forgotten import TABLE as TOMBSTONES
+from curation.forgotten import sample_hash
 from provenance import values as labels_of
 from provenance.moments import Commit, Moment
 from provenance.samples import RAW, UnknownSample, find
 from provenance.trainings import Training, trainings
 from provenance.values import Value
-from store import Store
+from reasons import Reason
+from store import Store, hash_file
 
 __all__ = ["Step", "Trail", "UnknownSample", "Verdict", "why"]
 
@@ -117,7 +121,7 @@ class Verdict:
     for one that only older versions have. `reason_*` and `model` are those of the stage.
     """
 
-    state: Literal["kept", "dropped", "unsettled", "gone"]
+    state: Literal["kept", "dropped", "unsettled", "gone", "forgotten"]
     stage: str
     reason_code: str | None = None
     reason_detail: str | None = None
@@ -155,8 +159,9 @@ class Trail:
     that had it, and what followed.
 
     at: the moment, in words. found_by: what it was looked up by. member: where it lay in an archive. earlier:
-    what former versions of the training set say of it, newest first, where that was asked for. gone: whether
-    only older versions than those asked for have it.
+    what former versions of the training set say of it, newest first, where that was asked for. tombstone:
+    what is kept of one that was forgotten, which has no steps. gone: whether only older versions than those
+    asked for have it.
     """
 
     sample_id: str
@@ -168,6 +173,7 @@ class Trail:
     member: Member | None = None
     earlier: tuple[Earlier, ...] = ()
     gone: bool = False
+    tombstone: Mapping[str, Any] | None = None
 
     @property
     def dropped(self) -> Step | None:
@@ -177,10 +183,13 @@ class Trail:
     @property
     def verdict(self) -> Verdict:
         """Kept or dropped, and by what."""
+        if self.tombstone is not None:
+            who = f"{self.tombstone['author']} on {self.tombstone['time']:%Y-%m-%d}"
+            return Verdict("forgotten", TOMBSTONES, Reason.FORGOTTEN, f"{who}: {self.tombstone['reason']}")
         seen = [step for step in self.steps if step.row]
         last = self.dropped or next((step for step in seen if step.stage == LAST), seen[-1])
         row = last.row or {}
-        state: Literal["kept", "dropped", "unsettled", "gone"]
+        state: Literal["kept", "dropped", "unsettled", "gone", "forgotten"]
         if self.gone:
             state = "gone"
         elif self.dropped:
@@ -229,6 +238,8 @@ def why(
     try:
         found = find(moment, said)
     except UnknownSample:
+        if (tombstone := _tombstone(moment, said)) is not None:
+            return Trail(said, (), at=moment.told, tombstone=tombstone)
         if (older := _last_seen(moment, said)) is None:
             raise
         moment, found, gone = *older, True
@@ -273,6 +284,17 @@ def _trail(moment: Moment, sample_id: str) -> Trail:
     scales = moment.where(STATISTICS, pl.lit(True)) if statistics.version is not None else None
     rows = {step.stage: step for step in steps}
     return Trail(sample_id, steps, values=labels_of.values(rows, scales))
+
+
+def _tombstone(moment: Moment, said: str) -> dict[str, Any] | None:
+    """What is kept of a sample that was forgotten, by its id, its picture's hash, or its picture."""
+    if not moment.history(TOMBSTONES):
+        return None
+    path = Path(said).expanduser()
+    content = hash_file(path) if path.is_file() else said
+    mine = (pl.col("sample_hash") == sample_hash(said)) | pl.col("content_hashes").list.contains(content)
+    rows = moment.at(TOMBSTONES, moment.history(TOMBSTONES)[0].version, mine)
+    return rows.sort("time").row(-1, named=True) if rows.height else None
 
 
 def _last_seen(moment: Moment, said: str) -> tuple[Moment, Any] | None:

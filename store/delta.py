@@ -83,7 +83,7 @@ class Delta:
                 raise
 
     def listed(self, table: DeltaTable) -> list[DataFile]:
-        """The data files of this version, oldest first."""
+        """The data files of this version as its log has them, oldest first, whether or not they are there."""
         with self._readable():
             actions = pl.DataFrame(table.get_add_actions(flatten=True))
             if (told := f"min.{ROWS_HASH}") not in actions.columns:
@@ -192,21 +192,22 @@ class Delta:
         Raises UnstorableColumn."""
         known = {} if table is None else self._columns(table)
         schema = {} if table is None else self.schema(table)
-        frame = self._hashed(storable(conform(rows, schema, self.what), self.what))
+        frame = self.hashed(storable(conform(rows, schema, self.what), self.what))
         new = table is not None and bool(set(frame.columns) - set(known))
         return self.write(frame, table, overwrite=False, new_columns=new, metadata=metadata)
 
     def overwrite(self, rows: pl.DataFrame, table: DeltaTable, of: Sequence[str] | None = None) -> DeltaTable:
         """Like `write`, of the rows that are to take the place of those in `table`: of all, or of the data
         files whose rows have the hashes `of`."""
-        rows = self._hashed(rows)
+        rows = self.hashed(rows)
         if of is None:
             return self.write(rows, table, overwrite=True)
         # New rows must fulfil the predicate too. All rows of a file have one hash, so whole files go.
         hashes = sorted({*of, *rows[ROWS_HASH].unique()})
         return self.write(rows, table, overwrite=True, where=f"{ROWS_HASH} IN {_listing(hashes)}")
 
-    def _hashed(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def hashed(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """`rows` with their hash, as they are appended."""
         if ROWS_HASH in rows.columns:
             raise UnstorableColumn(f"{self.what}: the column name {ROWS_HASH!r} is taken")
         return rows.with_columns(pl.lit(_rows_hash(rows)).alias(ROWS_HASH))

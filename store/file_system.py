@@ -208,6 +208,15 @@ def remove(path: Path) -> bool:
     return there
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it, if it is there."""
+    for path in find(folder, "**/*"):
+        if size(path) is not None:
+            remove(path)
+    if not is_elsewhere(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def move(folder: Path, target: Path) -> None:
     """Move a file or folder to where nothing is yet."""
     if objects.elsewhere(folder):

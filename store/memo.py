@@ -15,6 +15,7 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from store import file_system
 from store.delta import DataFile, Delta
 from store.errors import ComputeError
 from store.schema import conform
@@ -248,6 +249,27 @@ class Memo:
             return rows.height - kept.height
 
         return self._delta.retry(attempt)
+
+    def erase(
+        self,
+        which: Callable[[pl.DataFrame], pl.Series],
+        change: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
+    ) -> int:
+        """Like `forget`, for good: `which` marks rows, `change` may alter the others, and the files and the
+        log that held what is gone are removed. Nothing else may write to the memo meanwhile."""
+        table = self._delta.open()
+        if table is None:
+            return 0
+        rows = self._delta.collect(self._delta.scan(table))
+        kept = change(rows.filter(~which(rows)))
+        if kept.equals(rows):
+            return 0
+        beside = Delta(self.folder.with_name(f"{self.folder.name}.anew"), self._delta.what)
+        file_system.remove_folder(beside.folder)
+        beside.write(beside.hashed(kept), None, overwrite=True)
+        file_system.remove_folder(self.folder)
+        file_system.move(beside.folder, self.folder)
+        return rows.height - kept.height
 
     def repair(self, aside: Path) -> list[DataFile]:
         """Forgets the rows whose data files are missing or damaged, so that only these are computed again.

@@ -25,6 +25,9 @@ RAW = "raw_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _PREFIX = "fineface."
 _CONTENT_HASH, _ROWS = "content_hash", "rows"
+WRITTEN_AT, PRUNED = "written_at", "pruned"
+"""Of a version whose table was written anew: when it was written first, in milliseconds, and whether it was
+no longer kept then."""
 # Every version of a stage stays readable: deltalake would otherwise drop log entries after 30 days.
 _KEEP_ALL = {
     "delta.enableExpiredLogCleanup": "false",
@@ -83,7 +86,7 @@ class Store:
         same data files. Unsigned integers are stored wider, categories as strings, arrays as lists. Raises
         UnstorableColumn, CorruptTable, and StoreError when another process keeps committing.
         """
-        delta = self._stage(stage)
+        delta = self.delta(stage)
         frame = storable(frame, delta.what)
         decides = {name: _text(value) for name, value in (lineage or {}).items()}
         entries = {name: _text(value) for name, value in (metadata or {}).items()} | decides
@@ -108,7 +111,7 @@ class Store:
         """Add `rows` to `stage`, made if it is missing; the new version. Nothing is lost when two processes
         append at once. The types are those of the rows so far. Raises like `write`.
         """
-        delta = self._stage(stage)
+        delta = self.delta(stage)
         entries = {_PREFIX + name: _text(value) for name, value in (metadata or {}).items()}
 
         def attempt() -> int:
@@ -129,7 +132,7 @@ class Store:
 
     def scan(self, stage: str, version: int | None = None) -> pl.LazyFrame:
         """Like `read`, lazily. Errors of the data files then come from polars."""
-        delta = self._stage(stage)
+        delta = self.delta(stage)
         table = self._existing(stage, version)
         if self.on_read is not None:
             self.on_read(stage, table.version())
@@ -175,17 +178,17 @@ class Store:
         table = self._existing(stage, version)
         if self.on_read is not None:
             self.on_read(stage, table.version())
-        return Opened(self._stage(stage), table)
+        return Opened(self.delta(stage), table)
 
     def version(self, stage: str) -> int | None:
         """The latest version of `stage`, None if it was never written. Raises CorruptTable."""
-        table = self._stage(stage).open()
+        table = self.delta(stage).open()
         return None if table is None else table.version()
 
     def history(self, stage: str) -> list[dict[str, Any]]:
         """The versions of `stage`, newest first: `version`, `timestamp` (UTC), `metadata` (as given to
         `write`, plus `content_hash` and `rows`). Raises MissingTable, CorruptTable."""
-        delta = self._stage(stage)
+        delta = self.delta(stage)
         return [_entry(commit) for commit in delta.history(self._existing(stage, None))]
 
     def content_hash(self, stage: str, version: int | None = None) -> str:
@@ -200,7 +203,7 @@ class Store:
         """Takes the damaged data files out of a stage that rows were appended to, which nothing makes again;
         the others stay. Moves them to `aside`; which they were. A stage that was written whole is left as it
         is. Raises CorruptTable for a damaged log."""
-        delta, table = self._stage(stage), self._existing(stage, None)
+        delta, table = self.delta(stage), self._existing(stage, None)
         whole = any(_PREFIX + _CONTENT_HASH in commit for commit in delta.history(table, limit=1))
         return [] if whole else delta.set_aside_damaged(table, aside)
 
@@ -290,7 +293,8 @@ class Store:
         file_system.fetch(paths)
         return HashCache(self).hash_readable_files(paths)
 
-    def _stage(self, stage: str) -> Delta:
+    def delta(self, stage: str) -> Delta:
+        """The table of `stage` itself; for who writes its history (`store.history`)."""
         folder = self.home / "tables" / _checked(stage, "stage")
         for parent in folder.relative_to(self.home / "tables").parents[:-1]:
             if file_system.find(self.home / "tables" / parent, "_delta_log"):
@@ -298,7 +302,7 @@ class Store:
         return Delta(folder, f"stage {stage!r}", _KEEP_ALL)
 
     def _existing(self, stage: str, version: int | None):
-        delta = self._stage(stage)
+        delta = self.delta(stage)
         table = delta.open()
         if table is None:
             raise MissingTable(f"stage {stage!r} has not been written in {self.home}")
@@ -308,7 +312,12 @@ class Store:
             raise MissingTable(
                 f"stage {stage!r} has no version {version} in {self.home}; the latest is {table.version()}"
             )
-        return delta.open(version)
+        older = delta.open(version)
+        if older is None or any(file_system.size(file.path) is None for file in delta.listed(older)):
+            raise MissingTable(
+                f"version {version} of stage {stage!r} in {self.home} is no longer kept (fineface prune)"
+            )
+        return older
 
     def _collect(self, stage: str, lazy: pl.LazyFrame, columns: Sequence[str] | None) -> pl.DataFrame:
         if columns is not None:
@@ -318,7 +327,7 @@ class Store:
                     f"stage {stage!r} has no column {', '.join(unknown)}; it has {', '.join(known)}"
                 )
             lazy = lazy.select(columns)
-        return self._stage(stage).collect(lazy)
+        return self.delta(stage).collect(lazy)
 
 
 class Opened:
@@ -364,9 +373,15 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
+def tagged(metadata: Mapping[str, Any], back: bool = False) -> dict[str, Any]:
+    """Of a commit what the project says, by plain names; `back`: as a commit holds it."""
+    if back:
+        return {_PREFIX + name: value for name, value in metadata.items()}
+    return {name.removeprefix(_PREFIX): value for name, value in metadata.items() if name.startswith(_PREFIX)}
+
+
 def _entry(commit: Mapping[str, Any]) -> dict[str, Any]:
-    metadata = {
-        name.removeprefix(_PREFIX): value for name, value in commit.items() if name.startswith(_PREFIX)
-    }
-    timestamp = datetime.fromtimestamp(commit["timestamp"] / 1000, UTC)
+    metadata = tagged(commit)
+    written = int(metadata.pop(WRITTEN_AT, commit["timestamp"]))
+    timestamp = datetime.fromtimestamp(written / 1000, UTC)
     return {"version": commit["version"], "timestamp": timestamp, "metadata": metadata}

@@ -8,14 +8,16 @@ import polars as pl
 
 import reasons
 from assets import calls, pictures, stage
-from curation import frames, training_set
+from assets.data_set import forgotten as people
+from curation import forgotten, frames, training_set
 from curation.sources import affectnet, disfa, folder
+from provenance import forgetting
 from reasons import Kind
 from settings.profile import Profile
 from store import HashCache, Store, file_system
 
 
-@stage.asset(code_version="2", kinds={"polars"})
+@stage.asset(code_version="2", kinds={"polars"}, deps=[people.forgotten])
 def raw_affectnet(
     context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Profile]
 ) -> dg.MaterializeResult:
@@ -35,7 +37,7 @@ def raw_affectnet(
     return _described(store, table, raw)
 
 
-@stage.asset(code_version="2", kinds={"polars"})
+@stage.asset(code_version="2", kinds={"polars"}, deps=[people.forgotten])
 def raw_disfa(
     context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Profile]
 ) -> dg.MaterializeResult:
@@ -67,7 +69,7 @@ def raw_disfa(
     return _described(store, drawn, raw, pictures_found=notes)
 
 
-@stage.asset(code_version="1", kinds={"polars"})
+@stage.asset(code_version="1", kinds={"polars"}, deps=[people.forgotten])
 def raw_folder(
     context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Profile]
 ) -> dg.MaterializeResult:
@@ -98,6 +100,12 @@ def _described(store: Store, found: pl.DataFrame, raw: Path, **metadata: Any) ->
     for place in (raw, store.home / "files"):
         found = found.with_columns(texts.str.replace_all(f"{place}/", "", literal=True))
     table = store.named(found)
+    tombstones = people.read(store)
+    back = forgotten.returned(table, tombstones)
+    if back.height:  # what was read of them just now
+        forgetting.erase(store, forgetting.traces(store, back["sample_id"].to_list(), back))
+        table = forgotten.drop(table, tombstones)
+        found = found.join(back, on="sample_id", how="anti", maintain_order="left")
     return stage.result(table, folder=dg.MetadataValue.path(raw), **metadata, **pictures.sheets(found))
 
 

@@ -12,10 +12,12 @@ from pipelines.command import (
     draw,
     environment,
     export,
+    forget,
     impact,
     inspect,
     label,
     miniature,
+    prune,
     repair,
     run,
     schedule,
@@ -61,6 +63,8 @@ app.command(rich_help_panel=LOOK)(why.why)
 app.command(rich_help_panel=LOOK)(impact.impact)
 app.command(rich_help_panel=LOOK)(diff.diff)
 app.command(rich_help_panel=SET_UP)(repair.repair)
+app.command(rich_help_panel=SET_UP)(forget.forget)
+app.command(rich_help_panel=SET_UP)(prune.prune)
 app.add_typer(schedule.app, name="schedule", rich_help_panel=WORK)
 app.add_typer(annotators.app, name="annotators", rich_help_panel=LOOK)
 app.add_typer(environment.app, name="environment", rich_help_panel=SET_UP)

@@ -124,7 +124,7 @@ def test_acceptances_are_declared_as_they_are_written():
 
 
 def test_an_unknown_stage_is_told_with_the_known_ones():
-    with pytest.raises(KeyError, match="no stage 'resolutions'; there are raw_affectnet"):
+    with pytest.raises(KeyError, match="no stage 'resolutions'; there are forgotten, raw_affectnet"):
         stages.named("resolutions")
     assert {stage.name for stage in STAGES if stage.group == Group.RESULTS} == {"comparisons", "results"}
 

@@ -18,6 +18,7 @@ STAGES = [
     "face_crop",
     "resolution",
     "overrides",
+    "forgotten",
     "acceptances",
     "photorealism",
     "annotator_audit",

@@ -105,7 +105,7 @@ def test_where_every_appended_file_is_lost_the_table_is_empty_and_goes_on(store)
 
 
 def test_verdicts_from_before_rows_had_hashes_are_rescued_too(store):
-    delta = store._stage("verdicts")
+    delta = store.delta("verdicts")
     table = delta.write(pl.DataFrame({"x": [1]}), None, overwrite=False)
     (old,) = delta.files(table)
     delta.write(pl.DataFrame({"x": [2]}), delta.open(), overwrite=False)
