@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import dagster as dg
@@ -41,9 +41,9 @@ def after(error: ChildFailed, who: str, context: dg.AssetExecutionContext) -> dg
 
 
 @contextmanager
-def where_it_helps(retry_number: int, log: logging.Logger) -> Iterator[None]:
-    """Raises a retry in the place of an error of the block after which one may help; `retry_number` is how
-    often the step began again so far."""
+def where_it_helps(tried: Callable[[], int], log: logging.Logger) -> Iterator[None]:
+    """Raises a retry in the place of an error of the block after which one may help; `tried` says how often
+    the step began again so far, and is asked only then: a stage that is called by itself does not know."""
     try:
         yield
     except (dg.Failure, dg.RetryRequested):
@@ -51,7 +51,7 @@ def where_it_helps(retry_number: int, log: logging.Logger) -> Iterator[None]:
     except Exception as error:
         if not passes(error):
             raise
-        raise _again(f"{type(error).__name__}: {error}", retry_number, log) from error
+        raise _again(f"{type(error).__name__}: {error}", tried(), log) from error
 
 
 def passes(error: BaseException | None) -> bool:

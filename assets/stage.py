@@ -9,7 +9,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ def asset(
                 bound.arguments["profile"] = View(profile, declared.reads, declared.name)
             gates = getattr(profile, "gates", Gates())
             context = bound.arguments.get("context")
-            helped = retries.where_it_helps(context.retry_number, context.log) if context else nullcontext()
+            helped = nullcontext() if context is None else _helped(context)
             with helped:
                 made = _checked(declared, compute(*bound.args, **bound.kwargs), gates)
             _count_answers(context, made)
@@ -116,6 +116,10 @@ def _count_answers(context: dg.AssetExecutionContext | None, made: dg.Materializ
     tags = known.tags if known is not None else {}
     added = {tag: str(int(tags.get(tag, 0)) + count) for tag, count in counts.items()}
     context.instance.add_run_tags(context.run_id, added)
+
+
+def _helped(context: dg.AssetExecutionContext) -> AbstractContextManager[None]:
+    return retries.where_it_helps(lambda: context.retry_number, context.log)
 
 
 def _checked(declared: stages.Stage, made: dg.MaterializeResult, gates: Gates) -> dg.MaterializeResult:

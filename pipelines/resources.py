@@ -100,7 +100,8 @@ def _told(context: dg.OutputContext, lineage: dict[str, str]) -> dict[str, Any]:
 
 def _retried(context: dg.InputContext | dg.OutputContext) -> AbstractContextManager[None]:
     """A store that is away for a moment, or busy, is asked again with its stage."""
-    return retries.where_it_helps(context.step_context.previous_attempt_count, context.step_context.log)
+    step = context.step_context
+    return retries.where_it_helps(lambda: step.previous_attempt_count, step.log)
 
 
 def _settings(context: dg.OutputContext) -> dict[str, Any]:

@@ -65,6 +65,6 @@ def test_a_link_in_the_pages_place_is_replaced_and_not_followed(tmp_path, rows):
 def test_a_page_that_cannot_be_made_leaves_the_old_one(tmp_path, rows):
     page = write(tmp_path / "page.html", rows)
     before = page.read_text()
-    with pytest.raises(KeyError):
+    with pytest.raises(pl.exceptions.ColumnNotFoundError):
         audit.write(page, rows.drop("path"), QUESTIONS, {"cartoon": 0.5, "real": 0.5})
     assert page.read_text() == before

@@ -61,7 +61,7 @@ def caused(error, by):
     ids=repr,
 )
 def test_what_may_pass_is_tried_again(error):
-    with pytest.raises(dg.RetryRequested) as asked, retries.where_it_helps(1, logging.getLogger()):
+    with pytest.raises(dg.RetryRequested) as asked, retries.where_it_helps(lambda: 1, logging.getLogger()):
         raise error
     assert asked.value.__cause__ is error and asked.value.seconds_to_wait == 20
 
@@ -76,7 +76,7 @@ def test_what_may_pass_is_tried_again(error):
     ids=repr,
 )
 def test_what_would_only_come_again_is_not(error):
-    with pytest.raises(type(error)) as raised, retries.where_it_helps(0, logging.getLogger()):
+    with pytest.raises(type(error)) as raised, retries.where_it_helps(lambda: 0, logging.getLogger()):
         raise error
     assert raised.value is error
 
