@@ -6,19 +6,27 @@ Which questions there are, and who answers them, is said in `inference.questions
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
 from typing import Any, Protocol
 
 import polars as pl
 
 import picture_files
 import reasons
+from inference import environments
 from reasons import Reason
 from store import ComputeError, Memo, Progress, Store, file_system
 from store.hashing import fingerprints
 
+MODELS = "models"
+"""The memo of what decides a model's answers, by its fingerprint: `parts` and `packages` as JSON."""
+PACKAGES = ("torch", "transformers", "diffusers", "peft", "mediapipe", "pillow")
+"""Of this environment, noted beside a model that answered in it."""
 CONTENT = "content_hash"
 """Of a memo's row: the picture that was asked about, or, where none was, the picture that was made."""
 
@@ -153,8 +161,32 @@ def ask(
         kind = pl.when(pl.col("file").is_not_null()).then(pl.lit(question.stored))
         frame = frame.with_columns(kind.alias("file_kind"))
     model = question.model
+    if found.computed:
+        _note(store, model)
     who = pl.lit(model.name).alias("model"), pl.lit(model.fingerprint).alias("fingerprint")
     return Answers(frame.drop("key").with_columns(who), found.computed, found.reused)
+
+
+def _note(store: Store, model: Model) -> None:
+    """Note what the fingerprint of a model stands for: the hash alone says nothing to those who ask later."""
+    worker = getattr(model, "worker", None)
+    known = {
+        "parts": getattr(model.fingerprint, "parts", {}),
+        "packages": _installed() if worker is None else environments.pins(worker.environment),
+    }
+    said = {name: pl.lit(json.dumps(value)) for name, value in known.items()}
+    store.memo(MODELS, dict.fromkeys(known, pl.String)).get_or_compute(
+        pl.DataFrame({"key": [str(model.fingerprint)]}), lambda one: one.with_columns(**said), chunk=1
+    )
+
+
+@cache
+def _installed() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def _made(row: Mapping[str, Any], question: Question) -> str | None:

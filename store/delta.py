@@ -227,7 +227,7 @@ class Delta:
         make_folder(self.folder)
         whole = overwrite and where is None and table is not None
         schema_mode = "overwrite" if whole else "merge" if new_columns else None
-        with disk.room(self.folder, frame.estimated_size(), self.what):
+        with disk.room(self.folder, int(frame.estimated_size()), self.what):
             write_deltalake(  # type: ignore[call-overload, misc]
                 file_system.uri(self.folder) if table is None else table,
                 frame,

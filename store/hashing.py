@@ -111,7 +111,13 @@ def _ignored(part: str) -> bool:
     return part.startswith(".") or part == "__pycache__"
 
 
-def fingerprint(**parts: Any) -> str:
+class Fingerprint(str):
+    """A hash of named settings that still knows them: `parts`, plain values."""
+
+    parts: Mapping[str, Any]
+
+
+def fingerprint(**parts: Any) -> Fingerprint:
     """Hash of named settings, by value: the order of names does not count, and 5 equals 5.0.
 
     Values are None, bool, int, float, str, and lists, tuples and string-keyed dicts of these. Raises
@@ -119,7 +125,9 @@ def fingerprint(**parts: Any) -> str:
     """
     canonical = {name: _canonical(value, name) for name, value in parts.items()}
     text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hash_bytes(text.encode())
+    found = Fingerprint(hash_bytes(text.encode()))
+    found.parts = canonical
+    return found
 
 
 def fingerprints(frame: pl.DataFrame, **parts: Any) -> pl.Series:

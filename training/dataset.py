@@ -124,6 +124,13 @@ class Dataset:
             [self._permutation(e)[places[epochs == e] % len(self)] for e in epochs.unique().tolist()]
         )
 
+    def draws(self, steps: int) -> torch.Tensor:
+        """How often each sample is in the batches of the first `steps` steps, int64 [samples]."""
+        epochs, rest = divmod(steps * self.settings.batch_size, len(self))
+        found = torch.full((len(self),), epochs)
+        found[self._permutation(epochs)[:rest]] += 1
+        return found
+
     def _permutation(self, epoch: int) -> torch.Tensor:
         if self._order is None or self._order[0] != epoch:
             generator = torch.Generator().manual_seed(_seed(self.settings.seed, "epoch", epoch))

@@ -1,6 +1,7 @@
 """The training loop (paper, section 3), whatever the method: one process's part. `__main__` starts it."""
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -8,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import polars as pl
 import torch
 from accelerate import Accelerator
 from diffusers import DDPMScheduler
@@ -19,13 +21,14 @@ from inference.generation import base_content, base_folder
 from inference.pipeline import FineFacePipeline
 from inference.weights import ModelNotFound
 from methods.model import Batch, MethodError, TrainedModel, denoising_errors
-from store import disk
+from store import disk, file_system
 from store.hashing import hash_folder
 from training import sheets
 from training.captions import CaptionEmbeddings
 from training.checkpoints import Checkpoints, State, flush
 from training.dataset import Dataset, Draw
 from training.job import (
+    DRAWS_FILE,
     HELD_OUT_FILE,
     MODEL_FOLDER,
     RENDEZVOUS,
@@ -108,6 +111,7 @@ def _train(job: TrainingJob, asked_to_stop: Callable[[], bool]) -> bool:
             break
     whole = state.step == settings.steps
     if progress is not None and whole:
+        _note_draws(data, settings.steps, output / DRAWS_FILE)
         _finish(pipe, model, job, parameters, progress)
         checkpoints.remove()
     accelerator.wait_for_everyone()
@@ -323,6 +327,14 @@ def _draw_sheet(pipe: FineFacePipeline, job: TrainingJob, path: Path, accelerato
     path.parent.mkdir(parents=True, exist_ok=True)
     with accelerator.autocast():
         sheets.draw(pipe, job.sample_prompts).save(path)
+
+
+def _note_draws(data: Dataset, steps: int, path: Path) -> None:
+    """How often each sample was drawn, for those who ask later what it had a part in."""
+    table = pl.DataFrame({"sample_id": data.sample_ids, "draws": data.draws(steps).numpy()})
+    buffer = io.BytesIO()
+    table.sort("sample_id").write_parquet(buffer)
+    file_system.write(path, buffer.getvalue())
 
 
 def _finish(

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from inference import questions
-from inference.asking import Question, ask
+from inference.asking import MODELS, Question, ask
 from picture_files import Region, part_hash, part_of
 from store import ComputeError, Store
-from store.hashing import hash_file
+from store.hashing import fingerprint, hash_file
 
 SCHEMA = {"shade": pl.Int64}
 
@@ -181,8 +181,8 @@ def test_a_part_of_a_picture_is_told_from_the_whole_and_is_refused_too_when_its_
 
 
 def test_all_that_is_known_of_one_picture_can_be_found_and_forgotten(store, pictures):
-    for fingerprint in ("1", "2"):
-        ask(store, grey(Grey(fingerprint)), pictures, chunk=8)
+    for mark in ("1", "2"):
+        ask(store, grey(Grey(mark)), pictures, chunk=8)
     mine = pictures["content_hash"][0]
     found = store.about(mine)
     assert set(found) == {"grey"} and found["grey"]["shade"].to_list() == [10, 10]
@@ -237,3 +237,16 @@ def test_models_can_be_sent_to_another_process_before_they_are_loaded(store):
     question = questions.captions({"provider": "blip2", "model": "nowhere"})
     assert pickle.loads(pickle.dumps(question.model)).model.model == "nowhere"
     assert json.dumps(question.settings) == "{}"
+
+
+def test_what_a_fingerprint_stands_for_is_noted_once(store, shades):
+    mark = fingerprint(kind="oracle", weights="ab12", beams=5)
+    for _ in range(2):
+        shades(Oracle(fingerprint=mark), images("1"))
+    (row,) = store.memo(MODELS).read().to_dicts()
+    assert row["key"] == mark and json.loads(row["parts"]) == {
+        "kind": "oracle",
+        "weights": "ab12",
+        "beams": 5,
+    }
+    assert json.loads(row["packages"])["torch"].startswith("2.")

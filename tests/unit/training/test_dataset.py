@@ -183,3 +183,10 @@ def test_broken_files_are_named(tmp_path):
     (folder / "samples.parquet").write_bytes(b"PAR1 or not")
     with pytest.raises(JobError, match="no parquet"):
         dataset(folder)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 7, 40])
+def test_draws_count_the_batches(folder, steps):
+    data = dataset(folder, seed=3)
+    seen = torch.cat([torch.zeros(0, dtype=torch.int64), *(data.samples(step) for step in range(steps))])
+    assert data.draws(steps).tolist() == torch.bincount(seen, minlength=len(data)).tolist()
