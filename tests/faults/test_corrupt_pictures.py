@@ -13,7 +13,7 @@ import facs
 from assets.data_set import au_annotation, captions, face_crop, photorealism, raw, resolution
 from inference.abilities import Answer, Reading
 from inference.images import ImageError
-from settings.profile import BlipCaptions, BlipPhotorealism, VouchedPhotorealism
+from settings.profile import BlipCaptions, BlipPhotorealism, LocalEngine, VouchedPhotorealism
 from store import Store
 from store.hashing import hash_file
 
@@ -83,6 +83,7 @@ def materialised(
         raw=SimpleNamespace(affectnet=None, disfa=None, folder=portraits),
         limits={"quarantined": limit, "no_face": 0.0, "cut_faces": 0.0},
         chunk=3,
+        engine=LocalEngine(),
         framing=SimpleNamespace(affectnet="squash", disfa="squash", folder="squash", margin=0.25),
         resolution=SimpleNamespace(min_side=64, inclusive=True),
         corrections=SimpleNamespace(recipe="paper"),
@@ -140,5 +141,6 @@ def test_a_file_that_is_gone_fails_the_stage_instead(portraits, tmp_path, monkey
     ]
     table = pl.DataFrame(rows, schema=["sample_id", "path", "content_hash"], orient="row")
     settings = BlipCaptions(provider="blip2", model="none")
+    profile = SimpleNamespace(chunk=8, engine=LocalEngine())
     with pytest.raises(ImageError, match=r"x\.jpg"):
-        captions._written(dg.build_asset_context(), Store(tmp_path / "home"), settings, table, 8)
+        captions._written(dg.build_asset_context(), Store(tmp_path / "home"), settings, table, profile)

@@ -65,6 +65,6 @@ def test_a_memo_that_all_of_them_compact(tmp_path):
 def test_a_table_that_is_appended_to_and_one_that_is_written_whole(tmp_path):
     written(tmp_path, STAGE, 8)
     store = Store(tmp_path)
-    notes = rows_in_files(store._stage("notes"))
+    notes = rows_in_files(store.delta("notes"))
     assert notes.height == notes.select("by", "n").unique().height == WRITERS * 4
-    assert store.version("whole") == 0 and rows_in_files(store._stage("whole")).height == 5
+    assert store.version("whole") == 0 and rows_in_files(store.delta("whole")).height == 5

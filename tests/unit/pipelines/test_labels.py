@@ -3,7 +3,6 @@
 import os
 from datetime import UTC, datetime
 
-import dagster as dg
 import polars as pl
 import pytest
 from typer.testing import CliRunner
@@ -11,7 +10,7 @@ from typer.testing import CliRunner
 import facs
 from assets.data_set.overrides import read
 from curation import overrides
-from pipelines import definitions, labels, profiles, runs
+from pipelines import labels
 from pipelines.command import app
 from provenance import story
 from provenance.why import why
@@ -128,28 +127,3 @@ def test_mistakes_are_one_line_and_write_nothing(fineface, home, arguments, mess
 def test_without_a_table_there_is_nothing_to_label(tmp_path):
     with pytest.raises(labels.NotLabelled, match="no table photorealism yet"):
         labels.add(Store(tmp_path), "a", "photorealism", "keep", "Ada", "x")
-
-
-def test_a_label_starts_the_automation_of_photorealism(tmp_path):
-    """Everything was made once; then a person speaks."""
-    definitions_of = definitions.build(profiles.load("miniature", tmp_path), tmp_path)
-    store = Store(tmp_path)
-    store.write("photorealism", pl.DataFrame({"sample_id": SAMPLES}))
-    with runs.instance(tmp_path) as instance:
-        for stage in ("raw_affectnet", "raw_folder", "resolution", "photorealism"):
-            instance.report_runless_asset_event(
-                dg.AssetMaterialization(stage, tags={"dagster/data_version": "1"})
-            )
-        labels.announce(store, instance)
-        selection = dg.AssetSelection.assets("photorealism")
-
-        def requested(cursor):
-            found = dg.evaluate_automation_conditions(definitions_of, instance, selection, cursor=cursor)
-            return found.total_requested, found.cursor
-
-        _, cursor = requested(None)
-        count, cursor = requested(cursor)
-        assert count == 0, "nothing happened"
-        labels.add(store, SAMPLES[0], "photorealism", "drop", "Ada", "drawn")
-        labels.announce(store, instance)
-        assert requested(cursor)[0] == 1
