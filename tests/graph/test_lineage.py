@@ -18,10 +18,10 @@ def asked(monkeypatch):
     reads, written, scan = {}, {}, Delta.scan
     output = resources.StageTables.handle_output
 
-    def scanned(self, table):
+    def scanned(self, table, **given):
         if self.what.startswith("stage "):
             reads[self.what.split("'")[1]] = table.version()
-        return scan(self, table)
+        return scan(self, table, **given)
 
     def handled(self, context, obj):
         stage = "/".join(context.asset_key.path)
@@ -32,8 +32,11 @@ def asked(monkeypatch):
     load = resources.StageTables.load_input
 
     def loaded(self, context):
-        if context.step_context.step.key not in seen:  # another step: what checks read is not the stage's
-            seen.append(context.step_context.step.key)
+        step = context.step_context.run_id, context.step_context.step.key
+        if (
+            step not in seen
+        ):  # another step: what checks read is not the stage's, nor what runs look at between
+            seen.append(step)
             reads.clear()
         return load(self, context)
 
