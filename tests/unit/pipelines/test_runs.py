@@ -58,7 +58,7 @@ def names(keys):
             "+photorealism",
             {
                 *("raw_affectnet", "raw_disfa", "raw_folder", "face_crop", "resolution"),
-                *("overrides", "photorealism"),
+                *("forgotten", "overrides", "photorealism"),
             },
         ),
         ("experiment", {"trained_model", "guidance_curve", "generated_samples", "au_scores", "clip_scores"}),
@@ -73,8 +73,10 @@ def test_selections(built, select, wanted):
     assert found == wanted if select != "results" else found >= wanted
 
 
-def test_no_selection_is_everything(built):
-    assert runs.selected(built, None) == built.resolve_asset_graph().get_all_asset_keys()
+def test_no_selection_is_everything_but_the_audit_of_annotators(built):
+    everything = built.resolve_asset_graph().get_all_asset_keys()
+    assert names(everything - runs.selected(built, None)) == {"annotator_audit"}
+    assert names(runs.selected(built, "annotators")) == {"annotator_audit"}
 
 
 @pytest.mark.parametrize("select", ["nonsense", "((", "group:nobody"])
