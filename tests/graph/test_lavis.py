@@ -103,7 +103,7 @@ def test_it_says_what_lavis_says_one_by_one(tiny, pictures, tmp_path):
     scores = found["answers"].head(5)["real_score"]
     assert scores.n_unique() == 5 and scores.is_between(0, 1).all()
     broken = found["answers"].row(5, named=True)
-    assert broken["problem"].startswith("corrupt image: ") and broken["real_score"] is None
+    assert broken["reason_code"] == "corrupt_image" and broken["real_score"] is None
     assert set(found["answers"]["model"]) == {f"lavis {name}/tiny"}
 
 
