@@ -50,6 +50,8 @@ class Stage:
     """Columns that some profiles' tables have."""
     chain: bool = True
     """Whether samples go through it; else it stands beside, and is no part of the funnel."""
+    by_people: bool = False
+    """Whether its rows are written by people's commands; then no run makes the table."""
 
     @property
     def per_experiment(self) -> bool:
@@ -249,6 +251,7 @@ STAGES: tuple[Stage, ...] = (
             ),
         },
         chain=False,
+        by_people=True,
     ),
     Stage(
         "raw_affectnet",
@@ -323,6 +326,7 @@ STAGES: tuple[Stage, ...] = (
             "reason": _text("Why."),
         },
         chain=False,
+        by_people=True,
     ),
     Stage(
         "acceptances",
@@ -338,6 +342,7 @@ STAGES: tuple[Stage, ...] = (
             "reason": _text("Why."),
         },
         chain=False,
+        by_people=True,
     ),
     Stage(
         "photorealism",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+import stages
 from pipelines import jobs
 from provenance import lineage
 from store import Store
@@ -77,7 +78,7 @@ class Graph:
         return [f"{name}/{one}" for one in ([partition] if partition is not None else self.experiments)]
 
 
-WRITTEN = ("overrides", "acceptances")
+WRITTEN = tuple(stage.name for stage in stages.STAGES if stage.by_people)
 """Tables whose rows people write; no run makes them."""
 
 

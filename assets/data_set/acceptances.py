@@ -3,35 +3,18 @@
 import dagster as dg
 import polars as pl
 
-import stages
-from assets import catalogue, stage
+from assets import people, stage
 from curation import acceptances as rule
 from store import Store
-from store.hashing import hash_frame
 
 
-@dg.asset(
-    group_name="data_set",
-    code_version="1",
-    kinds={"deltalake"},
-    owners=catalogue.owners(stages.named("acceptances")),
-)
+@people.asset
 def acceptances(store: dg.ResourceParam[Store]) -> dg.MaterializeResult:
     """Every acceptance ever given, in order. The table itself is only read."""
     table = read(store)
-    return dg.MaterializeResult(
-        data_version=dg.DataVersion(hash_frame(table)),
-        metadata={
-            "dagster/row_count": table.height,
-            "dagster/column_schema": stage.column_schema(table, stages.named("acceptances")),
-            "in_the_app": dg.MetadataValue.url(catalogue.view(stages.named("acceptances"))),
-            "latest": stage.markdown(table.tail(12)),
-        },
-    )
+    return people.result(rule.TABLE, table, latest=stage.markdown(table.tail(12)))
 
 
 def read(store: Store) -> pl.DataFrame:
     """The table as it is now, in the order of its times; empty if nobody has accepted anything."""
-    if store.version(rule.TABLE) is None:
-        return pl.DataFrame(schema=rule.SCHEMA)
-    return store.read(rule.TABLE).sort("time", maintain_order=True)
+    return people.read(store, rule.TABLE, rule.SCHEMA).sort("time", maintain_order=True)
