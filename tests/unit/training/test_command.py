@@ -56,6 +56,16 @@ def wait_until_all_are_dead(job):
                 time.sleep(0.1)
 
 
+def kill_in_mid_training(asked):
+    """SIGKILL after step 5; back when all of its processes are dead."""
+    with subprocess.Popen(command(asked), cwd=PROJECT, env=environment(), stdout=subprocess.PIPE) as process:
+        for line in process.stdout:
+            if json.loads(line)["step"] >= 5:
+                os.kill(process.pid, signal.SIGKILL)
+                break
+    wait_until_all_are_dead(asked)
+
+
 def test_two_processes_train_and_speak_as_one(finished):
     asked, answer = finished
     assert answer.returncode == 0, answer.stderr
@@ -66,12 +76,7 @@ def test_two_processes_train_and_speak_as_one(finished):
 def test_killed_training_goes_on_to_the_same_bytes(home, finished):
     """SIGKILL in mid-training, then the same command: bit for bit the adapter of an undisturbed training."""
     asked = job(home, "killed")
-    with subprocess.Popen(command(asked), cwd=PROJECT, env=environment(), stdout=subprocess.PIPE) as process:
-        for line in process.stdout:
-            if json.loads(line)["step"] >= 5:
-                os.kill(process.pid, signal.SIGKILL)
-                break
-    wait_until_all_are_dead(asked)
+    kill_in_mid_training(asked)
     assert not os.path.exists(f"{asked.output}/result.json")
     assert os.listdir(f"{asked.output}/checkpoints")
     answer = run(asked)
@@ -192,12 +197,7 @@ def test_a_launched_training_is_killed_and_goes_on_to_the_bytes_of_one_never_dis
 ):
     """By `accelerate launch`, with two processes; the undisturbed one was begun by ours."""
     asked = job(home, "launched", launch=configuration(tmp_path))
-    with subprocess.Popen(command(asked), cwd=PROJECT, env=environment(), stdout=subprocess.PIPE) as process:
-        for line in process.stdout:
-            if json.loads(line)["step"] >= 5:
-                os.kill(process.pid, signal.SIGKILL)
-                break
-    wait_until_all_are_dead(asked)
+    kill_in_mid_training(asked)
     assert not os.path.exists(f"{asked.output}/result.json")
     answer = run(asked)
     assert answer.returncode == 0, answer.stderr
