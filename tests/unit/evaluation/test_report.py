@@ -212,6 +212,7 @@ def page(generated, tmp_path_factory):
         results=RESULTS,
         au_scores=AU_SCORES,
         competitor="sd",
+        paper={"fineface": "no smoothing"},
         recipe_scores=AU_SCORES,
         comparisons=comparisons.compare({"labeller": AU_SCORES}, {}, [("fineface", "sd")]),
         over_seeds=seeds.over_seeds(RESULTS, {"fineface": ["fineface", "sd"]}),
@@ -272,6 +273,7 @@ def test_the_papers_table_stands_beside_the_results(page):
     text = Page(page).text
     assert all(number in text for number in ("4.71", "7.54", "6.98", "LoRA-AU"))
     assert "compare the ratio" in text
+    assert "the paper’s no smoothing" in text and "4.81" in text and "4.97" not in text
 
 
 def test_every_measure_shown_is_defined(page):
