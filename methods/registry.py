@@ -33,6 +33,8 @@ class Method:
     name: as profiles say it; train, sample: its settings classes
     word: how AUs are asked for, (prompts, vectors of 12 intensities) → Requests
     model: `package.module:Class` of its `methods.model.TrainedModel`; None where nothing is trained
+    edits: whether it changes the faces of given pictures, on which it is trained then, instead of drawing new
+    ones by a base
     """
 
     name: str
@@ -40,6 +42,7 @@ class Method:
     sample: type[SampleSettings]
     word: Callable[[Sequence[str], Vectors], Requests]
     model: str | None = None
+    edits: bool = False
 
     def trained_model(self, settings: TrainSettings) -> TrainedModel:
         """The model that `settings` ask for, not yet installed in a base. Imports torch."""

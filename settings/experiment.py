@@ -55,31 +55,12 @@ class Smoothing(Settings):
 
 
 class LoopSettings(TrainSettings):
-    """What every training says; defaults are the paper's (section 4 and supplement) where it says them."""
+    """What every training says, whatever it trains."""
 
     steps: int = Field(20_000, ge=1, description="Optimiser steps.")
     batch_size: int = Field(16, ge=1, description="Samples an optimiser step, all processes together.")
-    learning_rate: float = Field(1e-4, gt=0, description="AdamW's, after the warm-up.")
-    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises linearly.")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="The learning rate after that.")
-    gradient_clip: float = Field(
-        1.0, gt=0, description="Largest norm of the gradient of all parameters together."
-    )
-    # Float16 would need loss scaling, whose state would be one more thing to resume.
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Number format of the frozen weights and of the arithmetic."
-    )
+    learning_rate: float = Field(1e-4, gt=0, description="Of the optimiser, before its schedule.")
     seed: int = Field(0, description="Seed of initialisation, data order and noise.")
-    smoothing: Smoothing = Smoothing()
-    timestep_exponent: float = Field(
-        1.0,
-        gt=0,
-        description="Timesteps are T·u^exponent, u uniform. 1: all alike, as in the paper; less: more of the "
-        "noisy ones, which decide expressions.",
-    )
-    text_dropout: float = Field(
-        0.1, ge=0, le=1, description="Share of samples trained without text and AUs, for guidance."
-    )
     processes: Annotated[int, OPERATIONAL] = Field(
         1, ge=0, description="Processes that train together; 0: as many as fit. They must divide batch_size."
     )
@@ -87,9 +68,6 @@ class LoopSettings(TrainSettings):
         None,
         description="A configuration of `accelerate launch` that starts them instead, also on several "
         "machines (docs/machines.md); null: on this one, by `processes`.",
-    )
-    gradient_checkpointing: Annotated[bool, OPERATIONAL] = Field(
-        False, description="Less memory for more time; same result."
     )
     log_every: Annotated[int, OPERATIONAL] = Field(50, ge=1, description="Steps between progress lines.")
     checkpoint_every: Annotated[int, OPERATIONAL] = Field(
@@ -114,6 +92,49 @@ class LoopSettings(TrainSettings):
             )
         return processes
 
+    @property
+    def mixed_precision(self) -> Literal["no", "bf16"]:
+        """The arithmetic, in accelerate's words."""
+        return "no"
+
+    @property
+    def where_memory_is_short(self) -> str:
+        """What these settings say about memory, and which to change when it runs out."""
+        return (
+            f"batch_size {self.batch_size}, processes {self.processes}: set more processes where there are "
+            "more GPUs, which does not change the model, and the training goes on from its last checkpoint. "
+            "A smaller batch_size also helps, but makes another model"
+        )
+
+
+class DenoisingSettings(LoopSettings):
+    """How a diffusion base is trained; defaults are the paper's (section 4 and supplement) where it says
+    them."""
+
+    learning_rate: float = Field(1e-4, gt=0, description="AdamW's, after the warm-up.")
+    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises linearly.")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="The learning rate after that.")
+    gradient_clip: float = Field(
+        1.0, gt=0, description="Largest norm of the gradient of all parameters together."
+    )
+    # Float16 would need loss scaling, whose state would be one more thing to resume.
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Number format of the frozen weights and of the arithmetic."
+    )
+    smoothing: Smoothing = Smoothing()
+    timestep_exponent: float = Field(
+        1.0,
+        gt=0,
+        description="Timesteps are T·u^exponent, u uniform. 1: all alike, as in the paper; less: more of the "
+        "noisy ones, which decide expressions.",
+    )
+    text_dropout: float = Field(
+        0.1, ge=0, le=1, description="Share of samples trained without text and AUs, for guidance."
+    )
+    gradient_checkpointing: Annotated[bool, OPERATIONAL] = Field(
+        False, description="Less memory for more time; same result."
+    )
+
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of optimiser step `step` (from 0)."""
         if step < self.warmup_steps:
@@ -122,6 +143,22 @@ class LoopSettings(TrainSettings):
             return self.learning_rate
         progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
         return self.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+
+    @property
+    def mixed_precision(self) -> Literal["no", "bf16"]:
+        """The arithmetic, in accelerate's words."""
+        return "bf16" if self.precision == "bfloat16" else "no"
+
+    @property
+    def where_memory_is_short(self) -> str:
+        """What these settings say about memory, and which to change when it runs out."""
+        return (
+            f"batch_size {self.batch_size}, processes {self.processes}, precision {self.precision}, "
+            f"gradient_checkpointing {str(self.gradient_checkpointing).lower()}: set "
+            "gradient_checkpointing: true, or more processes where there are more GPUs; neither changes the "
+            "model, and the training goes on from its last checkpoint. precision: bfloat16 or a smaller "
+            "batch_size also help, but make another model"
+        )
 
 
 _DECLARED: dict[str, tuple[type[TrainSettings], type[SampleSettings]]] = {}
