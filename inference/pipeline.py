@@ -21,6 +21,7 @@ from diffusers.pipelines.auto_pipeline import (
 
 from facs import ACTION_UNITS, parse
 from inference import adapter as au_adapter
+from inference import lora, text_token
 
 ActionUnits = Mapping[str | int, float] | Sequence[float] | None
 
@@ -134,7 +135,8 @@ class FineFacePipeline(DiffusionPipeline):
         generator = kwargs.get("generator")
         if isinstance(generator, list) and len(generator) != images:
             raise ValueError(f"{len(generator)} generators for {images} images: give one generator an image")
-        if au_adapter.installed(self.unet) is None:
+        adapter = au_adapter.installed(self.unet)
+        if adapter is None and not text_token.installed(self.unet):
             if aus is not None:
                 raise ValueError("aus were given, but no adapter is loaded: from_pretrained(base, adapter=…)")
             return super().__call__(prompt, *args, **kwargs)
@@ -144,7 +146,10 @@ class FineFacePipeline(DiffusionPipeline):
         if kwargs.get("ip_adapter_image") is None and kwargs.get("ip_adapter_image_embeds") is None:
             # Without image prompts the pipelines ask for no embeds at all.
             kwargs["ip_adapter_image_embeds"] = [vectors]
-        au_adapter.set_scale(self.unet, au_scale)
+        if adapter is not None:
+            au_adapter.set_scale(self.unet, au_scale)
+        elif au_scale != 1:
+            raise ValueError("au_scale weighs an adapter's attention; here the AUs are a token of the text")
         self._aus = vectors
         try:
             return super().__call__(prompt, *args, **kwargs)
@@ -225,7 +230,7 @@ class FineFacePipeline(DiffusionPipeline):
         not counted and stays on."""
         known = set(getattr(self.unet, "peft_config", {}))
         super().load_lora_weights(*args, **kwargs)
-        first = known == {au_adapter.LORA_NAME}
+        first = known == {lora.NAME}
         au_adapter.switch_on_lora(self.unet, set(self.unet.peft_config) - known if first else ())
 
     def set_adapters(self, adapter_names, adapter_weights=None):
@@ -237,7 +242,7 @@ class FineFacePipeline(DiffusionPipeline):
         """As in diffusers; the AU adapter's own LoRA is always among those fused, for peft would leave it
         out beside fused ones."""
         if adapter_names is not None and au_adapter.installed(self.unet) is not None:
-            adapter_names = [*adapter_names, au_adapter.LORA_NAME]
+            adapter_names = [*adapter_names, lora.NAME]
         super().fuse_lora(*args, adapter_names=adapter_names, **kwargs)
 
     def unload_lora_weights(self):
@@ -249,7 +254,7 @@ class FineFacePipeline(DiffusionPipeline):
             super().unload_lora_weights()
         else:
             others = {name for names in self.get_list_adapters().values() for name in names}
-            self.delete_adapters(sorted(others - {au_adapter.LORA_NAME}))
+            self.delete_adapters(sorted(others - {lora.NAME}))
 
     def save_pretrained(self, save_directory, **kwargs):
         """Write the base in the form of diffusers.

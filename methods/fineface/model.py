@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from inference import adapter
+from inference import adapter, lora
 from inference.adapter import AdapterConfig, AdapterError
 from inference.pipeline import FineFacePipeline
 from methods.fineface.settings import FineFaceTrain
@@ -29,7 +29,7 @@ class FineFace(TrainedModel[FineFaceTrain]):
             adapter.install(pipe.unet, config, seed=settings.seed)
         except (AdapterError, ValueError) as error:
             raise MethodError(f"the base does not take the adapter: {error}") from error
-        fold(pipe.unet, adapter.LORA_NAME)
+        fold(pipe.unet, lora.NAME)
         return adapter.trainable_parameters(pipe.unet)
 
     def predict(self, unet: nn.Module, noisy: torch.Tensor, batch: Batch) -> torch.Tensor:

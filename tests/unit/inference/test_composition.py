@@ -28,6 +28,7 @@ from tiny_diffusion import (
 )
 
 from inference import adapter as au_adapter
+from inference import lora
 from inference.adapter import AdapterError
 from inference.pipeline import FineFaceImg2ImgPipeline, FineFaceInpaintPipeline, FineFacePipeline
 
@@ -156,7 +157,7 @@ def test_either_order_of_loading_gives_the_same_pictures(homes, pipe, face_id):
     first = images_beside(load(homes["sd"], adapter=False, image_encoder=make_image_encoder()), face_id)
     first.load_adapter(homes["sd"][1])
     assert au_adapter.installed(first.unet) == au_adapter.installed(after.unet) == CONFIG
-    loras = {au_adapter.LORA_NAME, "faceid_0"} if face_id else {au_adapter.LORA_NAME}
+    loras = {lora.NAME, "faceid_0"} if face_id else {lora.NAME}
     assert set(first.unet.active_adapters()) == set(after.unet.active_adapters()) == loras
     drawn = with_images(after)
     torch.testing.assert_close(with_images(first), drawn, atol=1e-5, rtol=0)
@@ -272,7 +273,7 @@ def test_a_style_lora_beside_the_adapters_own(pipe, tmp_path):
     folder = style(make_unet(), tmp_path)
     before = draw(pipe)
     pipe.load_lora_weights(folder, adapter_name="style")
-    assert set(pipe.unet.active_adapters()) == {au_adapter.LORA_NAME, "style"}
+    assert set(pipe.unet.active_adapters()) == {lora.NAME, "style"}
     both = draw(pipe)
     assert (both - before).abs().max() > 1e-2
     pipe.set_adapters(["style"], [0.0])
