@@ -35,7 +35,9 @@ def fingerprints(profile: Profile, stages: Collection[str]) -> dict[str, str]:
     found = {
         f"{name} {dict(section)}": abilities.build(name, section).fingerprint for name, section in chosen
     }
-    if not {"latents", "trained_model", "guidance_curve", "generated_samples"}.isdisjoint(stages):
+    if not {"latents", "class_images", "trained_model", "guidance_curve", "generated_samples"}.isdisjoint(
+        stages
+    ):
         found["base"] = base_content(profile.base.model, profile.base.revision)
     return found
 
@@ -232,6 +234,7 @@ STAGES: dict[str, Needs] = {
     "raw_disfa": _raw("disfa"),
     "raw_folder": _raw("folder"),
     "latents": _base,
+    "class_images": _base,
     "trained_model": _training,
     "guidance_curve": _guidance,
     "generated_samples": _generated,

@@ -1,4 +1,4 @@
-"""LoRA on all attentions of a UNet (paper, section 3): added, saved, filled. Whoever trains one has it from here."""
+"""LoRA on all attentions of a UNet (paper, section 3): added, saved, filled, for whoever trains one."""
 
 from __future__ import annotations
 

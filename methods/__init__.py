@@ -4,6 +4,6 @@ A method is one folder (settings, wording of requests, installation, loss, save,
 call. Nothing outside asks which method it is.
 """
 
-from methods import fineface, sd
+from methods import db, fineface, lora_au, lora_t, sd
 
-__all__ = ["fineface", "sd"]
+__all__ = ["db", "fineface", "lora_au", "lora_t", "sd"]

@@ -27,6 +27,21 @@ class TrainSettings(Settings):
         """Version of the code that trains, raised where what is trained changes: part of a model's key."""
         return "1"
 
+    @property
+    def drawn_before(self) -> ClassImages | None:
+        """What the stage `class_images` draws before the training; None: nothing."""
+        return None
+
+
+class ClassImages(Settings):
+    """Pictures of the untouched base, drawn once with captions of the training set, none of which names an
+    AU: what a method is trained on beside the training set, so that the base's prior is preserved. Sampler
+    and steps are `evaluation`'s."""
+
+    count: int = Field(1000, ge=1, description="How many; each step draws as many as of the training set.")
+    guidance: float = Field(7.5, ge=0, description="Classifier-free guidance that they are drawn with.")
+    seed: int = Field(0, description="Seed of the draw of captions and of the noise.")
+
 
 class SampleSettings(Settings):
     """How an experiment's pictures are drawn; what is null is as `evaluation` says for all experiments."""

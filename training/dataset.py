@@ -14,6 +14,7 @@ import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from safetensors import SafetensorError, safe_open
 
+from methods.registry import Wording
 from settings.experiment import DenoisingSettings
 from training.job import JobError
 from training.samples import Samples, seed_of
@@ -41,18 +42,29 @@ class Draw:
 class Dataset(Samples):
     """The samples of the table at `path`, of which `batch` draws those of a step as `settings` say.
 
-    `captions` are the distinct captions, the empty one first. Raises JobError, naming the file, for samples
-    that are missing, empty or incomplete, and for shards that are missing, damaged or too short.
+    `captions` are the distinct captions, the empty one first, with AUs where `word` words them: whole
+    intensities, of the labels before smoothing. `draw` names the randomness, another one for other data.
+    Raises JobError, naming the file, for samples that are missing, empty or incomplete, and for shards that
+    are missing, damaged or too short.
     """
 
-    def __init__(self, path: Path, settings: DenoisingSettings, scaling_factor: float, train_timesteps: int):
+    def __init__(
+        self,
+        path: Path,
+        settings: DenoisingSettings,
+        scaling_factor: float,
+        train_timesteps: int,
+        word: Wording,
+        draw: str = "step",
+    ):
         super().__init__(path, settings, ("row",))
         self.settings, self.scaling_factor, self.train_timesteps = settings, scaling_factor, train_timesteps
         table = self.table.with_columns(_whole_numbers(self.table["row"], path))
-        distinct = table["caption"].unique().sort().to_list()
-        self.captions = [UNCONDITIONAL, *(caption for caption in distinct if caption != UNCONDITIONAL)]
+        self._draw = draw
+        worded = word(table["caption"].to_list(), self.aus.round().tolist()).prompts
+        self.captions = [UNCONDITIONAL, *sorted(set(worded) - {UNCONDITIONAL})]
         index = {caption: place for place, caption in enumerate(self.captions)}
-        self._captions = torch.tensor([index[caption] for caption in table["caption"]])
+        self._captions = torch.tensor([index[caption] for caption in worded])
         self._rows = table["row"].to_list()
         shards = {name: _open_shard(path.parent / name) for name in table["file"].unique()}
         self._moments = [shards[name] for name in table["file"]]
@@ -67,7 +79,7 @@ class Dataset(Samples):
         the mean over the batch varies less. Taking every world-th keeps the strata even among the processes.
         """
         said, size = self.settings, self.settings.batch_size
-        generator = torch.Generator().manual_seed(seed_of(said.seed, "step", step))
+        generator = torch.Generator().manual_seed(seed_of(said.seed, self._draw, step))
         samples = self.samples(step)
         strata = (torch.arange(size) + torch.rand(size, generator=generator)) / size
         timesteps = (strata**said.timestep_exponent * self.train_timesteps).long()

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from diffusers import DDPMScheduler
 from PIL import Image
 from torch import nn
 
+import methods.registry
 from inference import devices
 from inference.generation import base_content, base_folder
 from inference.pipeline import FineFacePipeline
@@ -23,7 +25,7 @@ from settings.experiment import DenoisingSettings
 from training import sheets
 from training.captions import CaptionEmbeddings
 from training.dataset import Dataset, Draw
-from training.job import HELD_OUT_FILE, SAMPLES_FILE, JobError, TrainingJob
+from training.job import CLASS_IMAGES_FILE, HELD_OUT_FILE, SAMPLES_FILE, JobError, TrainingJob
 from training.progress import say
 from training.task import Exchange, Task
 
@@ -40,7 +42,10 @@ class Denoising(Task):
         assert isinstance(job.loop, DenoisingSettings)
         self._job, self._settings, self._model, self._accelerator = job, job.loop, model, accelerator
         self._pipe = pipe = _load_base(job)
-        self.samples, held_out = _read_data(job, self._settings, pipe)
+        data = _read_data(job, self._settings, pipe)
+        self.samples, held_out, self._beside = data[SAMPLES_FILE], data.get(HELD_OUT_FILE), None
+        if (class_images := data.get(CLASS_IMAGES_FILE)) is not None:
+            self._beside = class_images, CaptionEmbeddings(pipe, class_images.captions, accelerator)
         self.parameters = _prepare(pipe, model, job, self._settings, accelerator.device)
         self._captions = CaptionEmbeddings(pipe, self.samples.captions, accelerator)
         self._validation = _Validation(pipe, model, held_out, accelerator) if held_out else None
@@ -57,9 +62,8 @@ class Denoising(Task):
 
     def step(self, step: int, exchange: Exchange) -> torch.Tensor:
         """One step of AdamW along the mean gradient of the step's samples, clipped."""
-        accelerator, settings = self._accelerator, self._settings
-        draw = self.samples.batch(step, accelerator.process_index, accelerator.num_processes)
-        loss = self._gradients.of(_batch(draw, self._captions, accelerator.device), self.parameters)
+        settings = self._settings
+        loss = self._gradients.of(self._batch(step), self.parameters)
         exchange.mean(self.parameters.values())
         nn.utils.clip_grad_norm_(list(self.parameters.values()), settings.gradient_clip)
         for group in self._optimiser.param_groups:
@@ -67,6 +71,15 @@ class Denoising(Task):
         self._optimiser.step()
         self._optimiser.zero_grad()
         return loss
+
+    def _batch(self, step: int) -> Batch:
+        """This process's samples of `step`, with as many class images where the method is trained on such."""
+        share = step, self._accelerator.process_index, self._accelerator.num_processes
+        batch = _batch(self.samples.batch(*share), self._captions, self._accelerator.device)
+        if self._beside is None:
+            return batch
+        data, captions = self._beside
+        return replace(batch, beside=_batch(data.batch(*share), captions, self._accelerator.device))
 
     def held_out_loss(self) -> float:
         """The mean loss of the held-out samples."""
@@ -76,7 +89,7 @@ class Denoising(Task):
     def sheet(self) -> Image.Image:
         """The job's sample prompts under some expressions."""
         with self._accelerator.autocast():
-            return sheets.draw(self._pipe, self._job.sample_prompts)
+            return sheets.draw(self._pipe, self._job.sample_prompts, methods.registry.wording(self._settings))
 
     def save(self, folder: Path) -> None:
         """As the method saves it, with the base for the record."""
@@ -101,21 +114,27 @@ def _load_base(job: TrainingJob) -> FineFacePipeline:
         raise JobError(f"the base {job.base} cannot be loaded: {error}") from error
 
 
-def _read_data(
-    job: TrainingJob, settings: DenoisingSettings, pipe: FineFacePipeline
-) -> tuple[Dataset, Dataset | None]:
-    """The samples to train on, and those held out where there are some to be asked."""
+def _read_data(job: TrainingJob, settings: DenoisingSettings, pipe: FineFacePipeline) -> dict[str, Dataset]:
+    """The samples to train on, by the name of their file; those held out where there are some to be asked,
+    and class images where the method is trained on such."""
     folder = Path(job.dataset)
     scale, timesteps = pipe.vae.config.scaling_factor, pipe.scheduler.config.num_train_timesteps
-    data = Dataset(folder / SAMPLES_FILE, settings, scale, timesteps)
-    found, wanted = data.latent_shape[0], pipe.unet.config.in_channels
-    if found != wanted:
-        raise JobError(f"{job.dataset}: latents of {found} channels, the base {job.base} wants {wanted}")
-    if pipe.vae.config.latents_mean is not None:
-        raise JobError(f"the base {job.base}: latents shifted by its VAE's latents_mean cannot be trained on")
-    if not settings.validate_every or not (folder / HELD_OUT_FILE).is_file():
-        return data, None
-    return data, Dataset(folder / HELD_OUT_FILE, settings, scale, timesteps)
+    word = methods.registry.wording(settings)
+    files = {SAMPLES_FILE: "step"}
+    if settings.validate_every and (folder / HELD_OUT_FILE).is_file():
+        files[HELD_OUT_FILE] = "step"
+    if settings.drawn_before is not None:
+        files[CLASS_IMAGES_FILE] = "class images of step"
+    found = {
+        name: Dataset(folder / name, settings, scale, timesteps, word, draw) for name, draw in files.items()
+    }
+    wanted = pipe.unet.config.in_channels
+    for name, data in found.items():
+        if (channels := data.latent_shape[0]) != wanted:
+            raise JobError(
+                f"{folder / name}: latents of {channels} channels, the base {job.base} wants {wanted}"
+            )
+    return found
 
 
 def _prepare(

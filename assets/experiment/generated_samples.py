@@ -110,7 +110,7 @@ def draw(
     import methods.registry
 
     experiment = profile.experiments[trained["experiment"]]
-    worded = requests(samples, methods.registry.get(experiment.train.method).word)
+    worded = requests(samples, methods.registry.wording(experiment.train))
     found = _answers(context, store, profile, generator(store, profile, trained), worded, guidance)
     return replace(found, frame=samples.with_columns(found.frame["file_kind"], found.frame["file"]))
 

@@ -65,6 +65,7 @@ def build(
         context: dg.AssetExecutionContext,
         training_set: pl.DataFrame,
         latents: pl.DataFrame,
+        class_images: pl.DataFrame,
         store: dg.ResourceParam[Store],
         profile: dg.ResourceParam[Profile],
     ) -> dg.MaterializeResult:
@@ -78,7 +79,7 @@ def build(
         row: dict[str, Any] = {"steps": 0}
         metadata: dict[str, Any] = {}
         if methods.registry.get(settings.method).model is not None:
-            row, metadata = _trained(context, store, profile, settings, training_set, latents)
+            row, metadata = _trained(context, store, profile, settings, training_set, latents, class_images)
         row |= {
             "experiment": context.partition_key,
             "method": settings.method,
@@ -104,9 +105,10 @@ def _trained(
     settings: Any,
     training_set: pl.DataFrame,
     latents: pl.DataFrame,
+    class_images: pl.DataFrame,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train the model, or find it trained: the row of the table, and metadata."""
-    from training.job import HELD_OUT_FILE, MODEL_FOLDER, RESULT_FILE, SAMPLES_FILE
+    from training.job import CLASS_IMAGES_FILE, HELD_OUT_FILE, MODEL_FOLDER, RESULT_FILE, SAMPLES_FILE
 
     samples = training_samples(training_set, latents, "train")
     job = _job(profile, settings)
@@ -117,7 +119,8 @@ def _trained(
             "--select latents+",
             allow_retries=False,
         )
-    key = _key(job, samples, latents)
+    beside = _without_aus(class_images)
+    key = _key(job, samples, latents, beside)
     folder = store.home / ADAPTERS / key
     with sole(folder / "lock"):
         known = file_system.size(folder / OUTPUT / RESULT_FILE) is not None
@@ -127,6 +130,7 @@ def _trained(
             _write_samples(samples, store, here / SAMPLES_FILE)
             held_out = training_samples(training_set, latents, "validation")
             _write_samples(held_out, store, here / HELD_OUT_FILE)
+            _write_samples(beside, store, here / CLASS_IMAGES_FILE)
             for place in {here, folder}:
                 job.write(place / JOB)
             if settings.launch is not None:
@@ -160,10 +164,25 @@ def _trained(
     }
 
 
-def _key(job: "TrainingJob", samples: pl.DataFrame, latents: pl.DataFrame) -> str:
+def _key(job: "TrainingJob", samples: pl.DataFrame, latents: pl.DataFrame, beside: pl.DataFrame) -> str:
     """The key of the trained model; where the latents of its samples lie is no part of it."""
     encoded = latents.select("fingerprint", "size").unique().sort("fingerprint", "size")
-    return job.key(fingerprint(samples=hash_frame(samples.drop("file", "row")), latents=encoded.rows()))
+    data: dict[str, Any] = {"samples": hash_frame(samples.drop("file", "row")), "latents": encoded.rows()}
+    if beside.height:
+        data["class_images"] = hash_frame(beside.drop("file", "row"))
+    return job.key(fingerprint(**data))
+
+
+def _without_aus(class_images: pl.DataFrame) -> pl.DataFrame:
+    """Class images in the columns of training samples: nothing was asked of their faces."""
+    return class_images.select(
+        "sample_id",
+        pl.col("picture").alias("content_hash"),
+        "caption",
+        *(pl.lit(0.0).alias(column) for column in facs.COLUMNS),
+        "file",
+        "row",
+    )
 
 
 def training_samples(training_set: pl.DataFrame, latents: pl.DataFrame, split: str) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from inference.adapter import AdapterConfig, AdapterError
 from inference.pipeline import FineFacePipeline
 from methods.fineface.settings import FineFaceTrain
 from methods.folded_lora import fold
-from methods.model import Batch, MethodError, TrainedModel
+from methods.model import Batch, MethodError, TrainedModel, freeze
 
 
 class FineFace(TrainedModel[FineFaceTrain]):
@@ -22,9 +22,7 @@ class FineFace(TrainedModel[FineFaceTrain]):
     def install(self, pipe: FineFacePipeline) -> dict[str, nn.Parameter]:
         """AU encoder, AU keys and values beside the text's, and LoRA, drawn from the seed."""
         settings = self.settings
-        for part in pipe.components.values():
-            if isinstance(part, nn.Module):
-                part.requires_grad_(False)
+        freeze(pipe)
         try:
             config = AdapterConfig(settings.encoder, settings.rank, settings.alpha)
             adapter.install(pipe.unet, config, seed=settings.seed)
@@ -35,11 +33,7 @@ class FineFace(TrainedModel[FineFaceTrain]):
 
     def predict(self, unet: nn.Module, noisy: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The UNet's answer with the AUs beside the text."""
-        conditions = batch.added | {"image_embeds": [batch.aus.unsqueeze(1)]}
-        answer: torch.Tensor = unet(
-            noisy, batch.timesteps, batch.text, added_cond_kwargs=conditions, return_dict=False
-        )[0]
-        return answer
+        return self.answer(unet, noisy, batch, image_embeds=[batch.aus.unsqueeze(1)])
 
     def save(self, pipe: FineFacePipeline, folder: Path, base: Mapping[str, str | None]) -> None:
         """See `inference.adapter.save`."""

@@ -5,19 +5,18 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from inference import au_encoders
-from settings.experiment import DenoisingSettings, SampleSettings
+from methods.lora_settings import LoRASettings
+from settings.experiment import SampleSettings
 from settings.nearest import hint
 
 
-class FineFaceTrain(DenoisingSettings):
+class FineFaceTrain(LoRASettings):
     """An AU adapter: AU encoder, decoupled cross-attention and LoRA on all attentions (paper, section 3)."""
 
     method: Literal["fineface"] = Field("fineface", description="An AU adapter trained on the training set.")
     encoder: str = Field(
         "res_mlp64", description="AU encoder: those of the paper's Table 2 and of inference.au_encoders."
     )
-    rank: int = Field(32, ge=1, description="LoRA rank.")
-    alpha: float = Field(8, gt=0, description="LoRA alpha; its scale is alpha / rank.")
 
     @field_validator("encoder")
     @classmethod

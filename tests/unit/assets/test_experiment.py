@@ -28,6 +28,8 @@ from curation import corrections
 from evaluation import guidance, metrics, protocol
 from inference import questions
 from inference.asking import Answers
+from methods.fineface.settings import FineFaceTrain
+from methods.sd import SDTrain
 from pipelines import profiles
 from store import CorruptFile, Store
 
@@ -194,18 +196,18 @@ def test_without_an_adapter_aus_become_words():
     samples = protocol.build("miniature", (), 1).filter(
         pl.col("prompted").is_in(["12", "6+12"]), prompt_index=0
     )
-    prompts = generated_samples.requests(samples, methods.registry.get("sd").word)
+    prompts = generated_samples.requests(samples, methods.registry.wording(SDTrain()))
     text = dict(zip(samples["sample_id"], prompts["prompt"], strict=True))
     assert text["individual/00/au12/3"].endswith("in a park, lip corner puller 3")
     assert prompts["aus"].null_count() == samples.height
     neutral = protocol.no_au_samples(samples)
-    said = generated_samples.requests(neutral, methods.registry.get("sd").word)["prompt"]
+    said = generated_samples.requests(neutral, methods.registry.wording(SDTrain()))["prompt"]
     assert said.to_list() == neutral["prompt"].to_list()
 
 
 def test_with_an_adapter_prompts_stay_and_vectors_go_along():
     samples = protocol.build("miniature", (), 1).head(3)
-    requests = generated_samples.requests(samples, methods.registry.get("fineface").word)
+    requests = generated_samples.requests(samples, methods.registry.wording(FineFaceTrain()))
     assert requests["prompt"].to_list() == samples["prompt"].to_list()
     assert requests["aus"].to_list() == [list(row) for row in samples.select(facs.COLUMNS).iter_rows()]
 

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_training import make_job, write_dataset
 
+from methods import registry
 from training.dataset import Dataset, _open_shard
 from training.job import JobError
 
@@ -22,7 +23,8 @@ def folder(tmp_path_factory):
 def dataset(folder, **settings):
     said = {"smoothing": {"variance": 0.0, "round_probability": 0.0}, "text_dropout": 0.0} | settings
     job = make_job("base", folder, "out", **said)
-    return Dataset(folder / "samples.parquet", job.loop, scaling_factor=0.5, train_timesteps=1000)
+    word = registry.wording(job.train)
+    return Dataset(folder / "samples.parquet", job.loop, 0.5, train_timesteps=1000, word=word)
 
 
 def fields(batch):

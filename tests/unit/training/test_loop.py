@@ -16,6 +16,7 @@ from tiny_training import changed, content, make_job, write_dataset, write_home
 
 from inference import adapter as au_adapter
 from inference.pipeline import FineFacePipeline
+from methods import registry
 from methods.model import Batch, MethodError, TrainedModel
 from store import disk
 from store.errors import DiskFull
@@ -189,7 +190,8 @@ def test_diverged_training_names_its_step_and_samples(finished, tmp_path):
     """Step 2 draws with weights that step 1 threw far away."""
     with pytest.raises(loop.TrainingDiverged, match=r"the loss of step 2 is (nan|inf)") as stopped:
         loop.train(changed(finished[0], output=str(tmp_path), learning_rate=1e30))
-    data = Dataset(Path(finished[0].dataset) / "samples.parquet", finished[0].loop, 1.0, 1000)
+    said = finished[0].loop
+    data = Dataset(Path(finished[0].dataset) / "samples.parquet", said, 1.0, 1000, registry.wording(said))
     drawn = [data.sample_ids[sample] for sample in data.samples(1).tolist()]
     assert len(drawn) == 4 and str(stopped.value).endswith(": " + ", ".join(drawn))
     assert not (tmp_path / "result.json").exists()
