@@ -84,7 +84,7 @@ def install(unet: UNet2DConditionModel, config: AdapterConfig, seed: int = 0) ->
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder: Any = au_encoders.get(config.encoder).make(_cross_width(unet))
-        encoder.config, encoder.lora_is_in_base = config, False
+        encoder.config, encoder.trained_on, encoder.lora_is_in_base = config, None, False
         pairs = {
             name: (_copied(one.to_k), _copied(one.to_v)) for name, one in _cross_attentions(unet).items()
         }
@@ -126,6 +126,12 @@ def installed(unet: UNet2DConditionModel) -> AdapterConfig | None:
             f"the adapter's LoRA is switched off; switch it on: unet.set_adapters([{LORA_NAME!r}, …])"
         )
     return encoder.config
+
+
+def trained_on(unet: UNet2DConditionModel) -> dict[str, str | None] | None:
+    """The base that the record of the adapter in `unet` names; None where that is not known."""
+    encoder = _encoder(unet)
+    return None if encoder is None else encoder.trained_on
 
 
 def is_fused(unet: UNet2DConditionModel) -> bool:
@@ -207,16 +213,18 @@ def save(
 ) -> None:
     """Write the adapter of `unet` into `folder`: a record, the AU parts and the LoRA.
 
-    `base` names the base model (id, revision, fingerprint) for the record. The LoRA file is in the form that
-    diffusers' `load_lora_weights` reads, with alpha. Equal adapters give equal bytes.
+    `base` names the base model (model, revision, fingerprint) for the record; without it, the base that the
+    adapter was loaded with stays named. The LoRA file is in the form that diffusers' `load_lora_weights`
+    reads, with alpha. Equal adapters give equal bytes.
 
-    Raises AdapterError where `unet` has no adapter.
+    Raises AdapterError where `unet` has no adapter, or its LoRA is fused.
     """
     config = installed(unet)
     if config is None:
         raise AdapterError("nothing to save: the UNet has no adapter")
     if is_fused(unet):
         raise AdapterError("the adapter's LoRA is fused into the base: save before that, or unfuse_lora()")
+    base = base or _encoder(unet).trained_on or {}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     au = {name: p.detach().contiguous() for name, p in _au_parameters(unet).items()}
@@ -230,7 +238,7 @@ def save(
         **asdict(config),
         "tokens": config.tokens,
         "cross_attention_dim": _cross_width(unet),
-        "base": {**(base or {}), "key_norms": _key_norms(unet)},
+        "base": {**base, "key_norms": _key_norms(unet)},
     }
     (folder / CONFIG_FILE).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
 
@@ -254,6 +262,7 @@ def load(unet: UNet2DConditionModel, folder: Path | str) -> AdapterConfig:
         )
     au, lora = _read_tensors(folder / WEIGHTS_FILE), _read_tensors(folder / LORA_FILE)
     install_trained(unet, config, au, lora, folder)
+    _encoder(unet).trained_on = {n: value for n, value in record["base"].items() if n != "key_norms"}
     _warn_of_another_base(unet, record, folder)
     return config
 

@@ -6,6 +6,7 @@ The adapter itself, and what it may stand beside, lives in `inference.adapter`.
 from __future__ import annotations
 
 import inspect
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from diffusers.pipelines.auto_pipeline import (
 
 from facs import ACTION_UNITS, parse
 from inference import adapter as au_adapter
+from inference import interchange, publishing, weights
+from inference.generation import base_folder
 
 ActionUnits = Mapping[str | int, float] | Sequence[float] | None
 
@@ -59,13 +62,23 @@ class FineFacePipeline(DiffusionPipeline):
         return _MADE[cls, stock]
 
     @classmethod
-    def from_pretrained(cls, base: str | Path, adapter: str | Path | None = None, **kwargs):
-        """A pipeline on the model `base` (id or folder), with the adapter saved in the folder `adapter`.
+    def from_pretrained(
+        cls, base: str | Path | None = None, adapter: str | Path | None = None, **kwargs
+    ) -> FineFacePipeline:
+        """A pipeline on the model `base` with the saved `adapter`, each a folder or an id on the hub.
 
-        Further arguments are those of diffusers, `controlnet` among them. No safety checker is loaded. Raises
-        `inference.adapter.AdapterError` where the adapter does not fit the base, or the base is of a kind
-        that takes none.
+        An adapter alone suffices, in either place, where its record names its base. Further arguments are
+        those of diffusers, `controlnet` among them. No safety checker is loaded. Raises
+        `inference.adapter.AdapterError` where the adapter does not fit the base, its base is not named or
+        not to be had, or the base is of a kind that takes none.
         """
+        if adapter is None and base is not None and (Path(base) / au_adapter.CONFIG_FILE).is_file():
+            base, adapter = None, base
+        if base is None:
+            if adapter is None:
+                raise ValueError("give a base, an adapter whose record names its base, or both")
+            adapter = adapter_folder(adapter)
+            base, kwargs["local_files_only"] = _base_of(adapter), True
         if cls.stock is None:
             hub = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
             said = cls.load_config(base, **hub)["_class_name"]
@@ -103,9 +116,43 @@ class FineFacePipeline(DiffusionPipeline):
                 return cls.tasks[family]
         raise au_adapter.AdapterError(f"diffusers has no pipeline for {cls.__name__} on a {said}")
 
-    def load_adapter(self, folder: str | Path) -> None:
-        """Install the adapter saved in `folder`; see `inference.adapter.load`."""
-        au_adapter.load(self.unet, folder)
+    def load_adapter(self, adapter: str | Path) -> None:
+        """Install the saved `adapter`, a folder or an id on the hub; see `inference.adapter.load`."""
+        au_adapter.load(self.unet, adapter_folder(adapter))
+
+    def save_adapter(
+        self, folder: str | Path, base: Mapping[str, str | None] | None = None, stock: bool = False
+    ) -> None:
+        """Write the adapter into `folder`, with a card; `base` as in `inference.adapter.save`, else the base
+        that this pipeline was loaded from is named. `stock`: also in a form that stock pipelines of diffusers
+        read, see `inference.interchange`.
+        """
+        au_adapter.save(self.unet, folder, base or self._named_base())
+        if stock:
+            interchange.save(self.unet, folder)
+        publishing.write_card(folder)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        base: Mapping[str, str | None] | None = None,
+        stock: bool = False,
+        private: bool = True,
+        **kwargs,
+    ) -> str:
+        """Upload the adapter and its card, and not the base, to the Hugging Face hub; the address of the
+        commit. `base` and `stock` as in `save_adapter`, the rest as in `inference.publishing.push`.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_adapter(folder, base, stock)
+            return publishing.push(folder, repo_id, private=private, **kwargs)
+
+    def _named_base(self) -> dict[str, str | None] | None:
+        """The base by the name it was loaded by, where the adapter does not know its own."""
+        name = self.config.get("_name_or_path")
+        known = au_adapter.trained_on(self.unet)
+        return None if known or not name else {"model": str(name), "revision": None}
 
     def __call__(
         self,
@@ -255,9 +302,9 @@ class FineFacePipeline(DiffusionPipeline):
         """Write the base in the form of diffusers.
 
         Raises ValueError with an adapter installed: it would be written in a form that reloads with random
-        attention. `inference.adapter.save` writes the adapter; the base has not changed.
+        attention. `save_adapter` writes the adapter; the base has not changed.
         """
-        self._forbid("save_pretrained", "save the adapter alone: inference.adapter.save(pipe.unet, folder)")
+        self._forbid("save_pretrained", "save the adapter alone: save_adapter(folder)")
         said = {name: self.config[name] for name in _SAVED_SETTINGS if name in self.config}
         self.stock(**self.components, **said).save_pretrained(save_directory, **kwargs)
 
@@ -301,6 +348,30 @@ _NO_SAFETY_CHECKER: dict[str, Any] = {
     "requires_safety_checker": False,
 }
 _SAVED_SETTINGS = ("requires_safety_checker", "force_zeros_for_empty_prompt")
+
+
+def adapter_folder(adapter: str | Path) -> Path:
+    """The folder of a saved adapter: `adapter` itself, or the snapshot of an id on the hub, fetched."""
+    if Path(adapter).is_dir():
+        return Path(adapter)
+    try:
+        return weights.fetch(str(adapter), None, [au_adapter.CONFIG_FILE, "*.safetensors"])
+    except weights.ModelNotFound as error:
+        raise au_adapter.AdapterError(f"no adapter {adapter}: {error}") from error
+
+
+def _base_of(adapter: Path) -> Path:
+    """The files of the base that the record of `adapter` names."""
+    said = au_adapter.read_record(adapter)["base"]
+    remedy = "from_pretrained(base, adapter=…) says which base to take"
+    if not said.get("model"):
+        raise au_adapter.AdapterError(f"{adapter}: the record names no base; {remedy}")
+    try:
+        return base_folder(said["model"], said.get("revision"))
+    except weights.ModelNotFound as error:
+        raise au_adapter.AdapterError(
+            f"{adapter}: its base {said['model']} is not to be had ({error}); {remedy}"
+        ) from error
 
 
 def _one_an_image(rows: torch.Tensor, images: int) -> torch.Tensor:
