@@ -700,15 +700,15 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "comparisons",
         Group.RESULTS,
-        "Each experiment beside the competitor: which differences stand.",
+        "Each experiment beside its rival: which differences stand.",
         {
             "first": _key("The experiment."),
-            "second": _key("The competitor."),
+            "second": _key("The one it is compared with."),
             "judge": _key("Who measured: labeller, second, or clip."),
             "kind": _key("The part of the protocol."),
             "metric": _key("Which measure; evaluation.md defines them."),
             "first_value": _number("The experiment's value."),
-            "second_value": _number("The competitor's."),
+            "second_value": _number("The other's."),
             "difference": _number("The first less the second."),
             "low": _number("Lower end of its 95 % interval over prompts."),
             "high": _number("Upper end."),
@@ -717,7 +717,7 @@ STAGES: tuple[Stage, ...] = (
             "p_holm": _number("After Holm's correction over the table.", low=0, high=1),
             "better": _text("Who is better, where the difference stands.", null=True),
         },
-        reads=("evaluation", "experiments", "judges"),
+        reads=("experiments", "judges", "rivals"),
         chain=False,
     ),
     Stage(
@@ -734,7 +734,7 @@ STAGES: tuple[Stage, ...] = (
             "high": _number("Upper end.", nan=True),
             "n": _count("Samples it is a mean of."),
         },
-        reads=("au_estimator", "base", "corrections.recipe", "evaluation", "experiments", "judges"),
+        reads=("au_estimator", "base", "corrections.recipe", "evaluation", "experiments", "judges", "paper"),
         chain=False,
     ),
 )

@@ -6,7 +6,8 @@ diffusers and peft. The encoders live in `inference.au_encoders`, sampling in `i
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
 from diffusers.models.embeddings import MultiIPAdapterImageProjection
 from peft import LoraConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -32,7 +34,7 @@ CONFIG_FILE = "adapter.json"
 WEIGHTS_FILE = "adapter.safetensors"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 
-_NOT_PLAIN = "the UNet already has an adapter or another projection of its text; load a fresh base"
+_SECOND = "the UNet already has an adapter; load a fresh base"
 
 
 class AdapterError(ValueError):
@@ -72,52 +74,114 @@ def install(unet: UNet2DConditionModel, config: AdapterConfig, seed: int = 0) ->
 
     The AU keys and values start as copies of the text keys and values, LoRA with gaussian initialisation
     (drawn, like the encoder, from `seed` alone). Afterwards only the adapter's parameters require gradients.
-    The UNet then wants `added_cond_kwargs={"image_embeds": [aus]}` with intensities of shape [N, 1, 12].
+    Image adapters and LoRAs that the UNet has stay, the AUs come last: it then wants
+    `added_cond_kwargs={"image_embeds": [..., aus]}` with intensities of shape [N, 1, 12].
 
-    Raises AdapterError where the UNet already has an adapter, ValueError where it is too narrow.
+    Raises AdapterError where the UNet already has an adapter or takes no image adapter, ValueError where it
+    is too narrow.
     """
-    if unet.encoder_hid_proj is not None:
-        raise AdapterError(_NOT_PLAIN)
-    attentions = _cross_attentions(unet)
+    _check_takes_adapter(unet)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder: Any = au_encoders.get(config.encoder).make(_cross_width(unet))
-        encoder.config = config
-        processors = dict(unet.attn_processors)
-        for name, attention in attentions.items():
-            width, hidden = attention.to_k.in_features, attention.to_k.out_features
-            processor = IPAdapterAttnProcessor2_0(hidden, width, num_tokens=[config.tokens], scale=[1.0])
-            processor.to_k_ip[0].weight.data.copy_(attention.to_k.weight.data)
-            processor.to_v_ip[0].weight.data.copy_(attention.to_v.weight.data)
-            processors[f"{name}.processor"] = processor.to(unet.device, unet.dtype)
-        unet.set_attn_processor(processors)
-        unet.encoder_hid_proj = MultiIPAdapterImageProjection([encoder]).to(unet.device, unet.dtype)
-        unet.register_to_config(encoder_hid_dim_type="ip_image_proj")
+        encoder.config, encoder.lora_is_in_base = config, False
+        pairs = {
+            name: (_copied(one.to_k), _copied(one.to_v)) for name, one in _cross_attentions(unet).items()
+        }
+        _append(unet, encoder, pairs, 1.0)
+        others = unet.active_adapters() if getattr(unet, "peft_config", None) else []
         unet.add_adapter(_lora_config(config), adapter_name=LORA_NAME)
+        if others:
+            unet.set_adapter([*others, LORA_NAME])
     unet.requires_grad_(False)
     for parameter in adapter_parameters(unet).values():
         parameter.requires_grad_(True)
 
 
 def installed(unet: UNet2DConditionModel) -> AdapterConfig | None:
-    """The configuration of the adapter that `unet` carries, None for a plain base.
+    """The configuration of the adapter that `unet` carries, None where it has none.
 
-    Raises AdapterError where a part of the adapter has been replaced, as `fuse_qkv_projections`,
-    `enable_attention_slicing`, `load_ip_adapter` and `set_attn_processor` do.
+    Raises AdapterError where a part of the adapter has been replaced or switched off behind its back, as
+    `fuse_qkv_projections`, `enable_attention_slicing`, `set_attn_processor` and a stock pipeline's
+    `load_ip_adapter` and `set_adapters` do.
     """
     encoder = _encoder(unet)
     if encoder is None:
         return None
+    parts = len(unet.encoder_hid_proj.image_projection_layers)
     for name, attention in _cross_attentions(unet).items():
-        if not isinstance(attention.processor, IPAdapterAttnProcessor2_0):
-            other = type(attention.processor).__name__
+        processor = attention.processor
+        if not isinstance(processor, IPAdapterAttnProcessor2_0) or len(processor.to_k_ip) != parts:
+            other = type(processor).__name__
             raise AdapterError(
                 f"the adapter's attention processor at {name} was replaced by {other}: fused projections, "
                 "attention slicing and other processors cannot be used with an adapter"
             )
+    if encoder.lora_is_in_base:
+        return encoder.config
     if LORA_NAME not in getattr(unet, "peft_config", {}):
         raise AdapterError("the adapter's LoRA was removed from the UNet; load the adapter into a fresh base")
+    if LORA_NAME not in unet.active_adapters():
+        raise AdapterError(
+            f"the adapter's LoRA is switched off; switch it on: unet.set_adapters([{LORA_NAME!r}, …])"
+        )
     return encoder.config
+
+
+def is_fused(unet: UNet2DConditionModel) -> bool:
+    """Whether the adapter's LoRA has been added to the weights of the base (`fuse_lora`)."""
+    encoder = _encoder(unet)
+    layers = (module for module in unet.modules() if isinstance(module, BaseTunerLayer))
+    merged = any(LORA_NAME in layer.merged_adapters for layer in layers)
+    return merged or (encoder is not None and encoder.lora_is_in_base)
+
+
+def drop_fused_lora(unet: UNet2DConditionModel) -> None:
+    """Take away the layers of LoRAs that are fused, the adapter's among them; the base keeps their sum."""
+    if (encoder := _encoder(unet)) is not None:
+        encoder.lora_is_in_base = True
+    unet.unload_lora()
+
+
+def switch_on_lora(unet: UNet2DConditionModel, beside: Iterable[str] = ()) -> None:
+    """Let the adapter's LoRA, if there is one, take part with those that do, and with those `beside` it."""
+    if LORA_NAME in getattr(unet, "peft_config", {}):
+        on = unet.active_adapters()
+        trained = {name: parameter.requires_grad for name, parameter in unet.named_parameters()}
+        unet.set_adapter(list(dict.fromkeys([*on, *beside, LORA_NAME])))
+        for name, parameter in unet.named_parameters():
+            parameter.requires_grad_(trained[name])
+
+
+def image_projections(unet: UNet2DConditionModel) -> list[nn.Module]:
+    """The projections of the image adapters of `unet`, in order; the AU encoder is not among them."""
+    layers = list(getattr(unet.encoder_hid_proj, "image_projection_layers", ()))
+    return layers if _encoder(unet) is None else layers[:-1]
+
+
+@contextmanager
+def set_aside(unet: UNet2DConditionModel) -> Iterator[None]:
+    """Take the AU part out of the attentions while image adapters are loaded or unloaded, and put it back.
+
+    What replaces all processors of a UNet (`load_ip_adapter`, `unload_ip_adapter`) is called within. Where
+    it fails, the UNet is as it was before.
+    """
+    encoder = _encoder(unet)
+    if encoder is None:
+        yield
+        return
+    before = unet.encoder_hid_proj, dict(unet.attn_processors), unet.config.encoder_hid_dim_type
+    processors = {name: attention.processor for name, attention in _cross_attentions(unet).items()}
+    pairs = {name: (one.to_k_ip[-1], one.to_v_ip[-1]) for name, one in processors.items()}
+    scale = next(iter(processors.values())).scale[-1]
+    try:
+        yield
+    except BaseException:
+        unet.encoder_hid_proj = before[0]
+        unet.set_attn_processor(before[1])
+        unet.register_to_config(encoder_hid_dim_type=before[2])
+        raise
+    _append(unet, encoder, pairs, scale)
 
 
 def set_scale(unet: UNet2DConditionModel, scale: float) -> None:
@@ -151,6 +215,8 @@ def save(
     config = installed(unet)
     if config is None:
         raise AdapterError("nothing to save: the UNet has no adapter")
+    if is_fused(unet):
+        raise AdapterError("the adapter's LoRA is fused into the base: save before that, or unfuse_lora()")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     au = {name: p.detach().contiguous() for name, p in _au_parameters(unet).items()}
@@ -170,16 +236,16 @@ def save(
 
 
 def load(unet: UNet2DConditionModel, folder: Path | str) -> AdapterConfig:
-    """Install the adapter saved in `folder` into a plain `unet`, frozen; its output equals the trained one's.
+    """Install the adapter saved in `folder` into `unet`, frozen; its output equals the trained one's.
 
-    Warns where the base has other weights than the one it was trained on. Raises AdapterError, and leaves the
-    UNet plain, where a file is missing, of another kind or version, or does not fit the base.
+    Image adapters may be there already (see `install`). Warns where the base has other weights than the one
+    it was trained on. Raises AdapterError, and leaves the UNet as it was, where a file is missing, of another
+    kind or version, or does not fit the base.
     """
     folder = Path(folder)
     record = read_record(folder)
     config = AdapterConfig(record["encoder"], record["rank"], record["alpha"])
-    if unet.encoder_hid_proj is not None:
-        raise AdapterError(_NOT_PLAIN)
+    _check_takes_adapter(unet)
     width = _cross_width(unet)
     if record["cross_attention_dim"] != width:
         raise AdapterError(
@@ -202,10 +268,9 @@ def install_trained(
     """Install an adapter of the given weights, frozen: `au` by the names of `adapter_parameters`, `lora` as
     `unet.….lora_A.weight`, both read from `folder`.
 
-    Raises AdapterError, and leaves the UNet plain, where it is not plain or tensors do not fit it.
+    Raises AdapterError, and leaves the UNet as it was, where it has an adapter or tensors do not fit it.
     """
-    if unet.encoder_hid_proj is not None:
-        raise AdapterError(_NOT_PLAIN)
+    _check_takes_adapter(unet)
     _check_shapes(_au_shapes(unet, config), au, folder)
     _check_shapes(_lora_shapes(unet, config), lora, folder)
     install(unet, config)
@@ -237,6 +302,43 @@ def read_record(folder: Path | str) -> dict:
     return record
 
 
+def _check_takes_adapter(unet: UNet2DConditionModel) -> None:
+    projection = unet.encoder_hid_proj
+    if _encoder(unet) is not None:
+        raise AdapterError(_SECOND)
+    if projection is not None and not isinstance(projection, MultiIPAdapterImageProjection):
+        raise AdapterError(
+            f"the UNet projects its text by {type(projection).__name__}: a base of this kind takes no adapter"
+        )
+
+
+def _append(
+    unet: UNet2DConditionModel, encoder: Any, pairs: Mapping[str, tuple[Any, Any]], scale: float
+) -> None:
+    """Put the AU encoder, and a pair (to_k_ip, to_v_ip) a cross-attention, after the image adapters."""
+    tokens = encoder.config.tokens
+    processors = dict(unet.attn_processors)
+    for name, (keys, values) in pairs.items():
+        processor = processors[f"{name}.processor"]
+        if not isinstance(processor, IPAdapterAttnProcessor2_0):
+            processor = IPAdapterAttnProcessor2_0(keys.out_features, keys.in_features, num_tokens=[])
+        processor.num_tokens = [*processor.num_tokens, tokens]
+        processor.scale = [*processor.scale, scale]
+        processor.to_k_ip.append(keys.to(unet.device, unet.dtype))
+        processor.to_v_ip.append(values.to(unet.device, unet.dtype))
+        processors[f"{name}.processor"] = processor
+    unet.set_attn_processor(processors)
+    encoder.to(unet.device, unet.dtype)
+    unet.encoder_hid_proj = MultiIPAdapterImageProjection([*image_projections(unet), encoder])
+    unet.register_to_config(encoder_hid_dim_type="ip_image_proj")
+
+
+def _copied(linear: nn.Module) -> nn.Linear:
+    copied = nn.Linear(linear.in_features, linear.out_features, bias=False)
+    copied.weight.data.copy_(linear.weight.data)
+    return copied
+
+
 def _cross_attentions(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
     names = [name.removesuffix(".processor") for name in unet.attn_processors]
     found = {name: unet.get_submodule(name) for name in names if unet.get_submodule(name).is_cross_attention}
@@ -252,7 +354,7 @@ def _cross_width(unet: UNet2DConditionModel) -> int:
     return widths.pop()
 
 
-def _encoder(unet: UNet2DConditionModel) -> nn.Module | None:
+def _encoder(unet: UNet2DConditionModel) -> Any:
     projections = getattr(unet.encoder_hid_proj, "image_projection_layers", ())
     return next(
         (layer for layer in projections if isinstance(getattr(layer, "config", None), AdapterConfig)), None

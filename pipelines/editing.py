@@ -155,7 +155,7 @@ class FaceEditor:
         if box.face_x is None:
             raise NoFace("no face is found in it")
         width, height = picture.size
-        shares = box.face_x, box.face_y, box.face_width, box.face_height
+        shares = pl.DataFrame([box]).select(framing.BOX).row(0)
         pixels = [share * by for share, by in zip(shares, (width, height) * 2, strict=True)]
         row = dict(zip(framing.BOX, pixels, strict=True)) | {
             **{"sample_id": "", "width": width, "height": height, "framing": framing.FACE, "keep": True},

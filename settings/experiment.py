@@ -239,3 +239,9 @@ class Experiment(Settings):
     sample: Annotated[SerializeAsAny[SampleSettings], BeforeValidator(_sample)] = Field(
         default_factory=dict, validate_default=True
     )
+    against: str | None = Field(
+        None, description="The experiment that differences are tested to; null: evaluation.competitor."
+    )
+    paper: Annotated[str | None, OPERATIONAL] = Field(
+        None, description="The row of the paper's Tables 1-3 that it is printed beside."
+    )

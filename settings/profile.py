@@ -9,12 +9,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from settings import providers
 from settings.automation import Automation
-from settings.base import OPERATIONAL, Settings
-from settings.experiment import EditorTrain, Experiment
+from settings.base import OPERATIONAL, UNKNOWN_KEY, Settings
+from settings.experiment import EditorTrain, Experiment, declared
+from settings.nearest import hint
 
 
 class Raw(Settings):
@@ -396,8 +398,40 @@ class Profile(Settings):
     base: Base
     audit: Audit = Audit()
     editing: Editing = Editing()
+    groups: Annotated[list[str], OPERATIONAL] = Field(
+        [],
+        description="Groups of experiments.yaml whose experiments it has; `--experiments` picks others. They "
+        "decide `experiments`, which decides results.",
+    )
+    training: Annotated[dict[str, Any], OPERATIONAL] = Field(
+        {},
+        description="Settings of every experiment's `train` whose method has them, unless it says them "
+        "itself: how long and how large all of them train.",
+    )
+    seeds: Annotated[int, OPERATIONAL] = Field(
+        1,
+        ge=1,
+        description="How often each experiment is trained, with one seed after another: NAME, NAME.seed1, …",
+    )
     experiments: dict[str, Experiment] = Field(min_length=1, description="Named experiments, the partitions.")
     evaluation: Evaluation
+
+    @field_validator("training")
+    @classmethod
+    def _known_to_a_method(cls, value: dict[str, Any]) -> dict[str, Any]:
+        known = {name for train, _ in declared().values() for name in train.model_fields} - {"method"}
+        unknown: list[InitErrorDetails] = [
+            InitErrorDetails(
+                type=PydanticCustomError(UNKNOWN_KEY, f"unknown key{hint(str(name), known)}"),
+                loc=(name,),
+                input=value[name],
+            )
+            for name in value
+            if name not in known
+        ]
+        if unknown:
+            raise ValidationError.from_exception_data("training", unknown)
+        return value
 
     @field_validator("experiments")
     @classmethod
@@ -408,7 +442,21 @@ class Profile(Settings):
     def _competitor(self) -> Profile:
         if self.evaluation.competitor not in (None, *self.experiments):
             raise ValueError(f"evaluation.competitor: no experiment {self.evaluation.competitor!r}")
+        for name, experiment in self.experiments.items():
+            if experiment.against not in (None, *self.experiments):
+                raise ValueError(f"experiments.{name}.against: no experiment {experiment.against!r}")
         return self
+
+    @property
+    def rivals(self) -> dict[str, str]:
+        """The experiment that each one is compared with; without those that have none."""
+        said = {name: one.against or self.evaluation.competitor for name, one in self.experiments.items()}
+        return {name: rival for name, rival in said.items() if rival is not None and rival != name}
+
+    @property
+    def paper(self) -> dict[str, str]:
+        """The row of the paper's tables that each experiment is printed beside."""
+        return {name: one.paper for name, one in self.experiments.items() if one.paper is not None}
 
     @model_validator(mode="after")
     def _annotators(self) -> Profile:

@@ -72,7 +72,8 @@ def sheet(store: Store, table: pl.DataFrame) -> bytes:
     from evaluation import grids
 
     files = store.files(FILES)
-    cells, people = [], []
+    cells: list[list[grids.Picture]] = []
+    people: list[str] = []
     for (index,), part in table.filter(strength=1.0).group_by("source_index", maintain_order=True):
         if len(cells) == PEOPLE:
             break

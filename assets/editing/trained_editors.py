@@ -47,7 +47,8 @@ def build(gates: list[dg.AssetCheckKey]) -> list[dg.AssetsDefinition]:
 
         gate.refuse_on_failed(context, gates)
         samples, held_out = (picture_samples(training_set, split) for split in ("train", "validation"))
-        rows, told = [], {}
+        rows: list[dict[str, Any]] = []
+        told: dict[str, Any] = {}
         for name, settings in profile.editing.editors.items():
             row: dict[str, Any] = {"steps": 0}
             if methods.registry.get(settings.method).model is not None:

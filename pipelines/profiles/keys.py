@@ -55,6 +55,9 @@ def _sections() -> Iterator[str]:
             yield from ("", *TABLE, *_rows(model, marked=operational(field)))
     yield from ("", "### `experiments`", "", _says(Experiment), "")
     yield "Each has a name and is a partition: `NAME: {train: …, sample: …}`."
+    yield from ("", *TABLE)
+    for name in ("against", "paper"):
+        yield from _row(name, Experiment.model_fields[name])
     drawing = {name: both for name, both in declared().items() if not edits(name)}
     for method, (train, sample) in drawing.items():
         yield from ("", f"#### `train: {{method: {method}}}`", "", _says(train), "", *TABLE, *_rows(train))

@@ -55,9 +55,8 @@ def test_every_editor_is_trained_tried_and_measured(home):
     assert not outcome.failed
     store = Store(place)
     trained = store.read("trained_editors")
-    told = {
-        row["editor"]: (row["folder"] is None, row["steps"], row["samples"]) for row in trained.to_dicts()
-    }
+    parts = trained.select("editor", pl.col("folder").is_null(), "steps", "samples")
+    told = {editor: tuple(rest) for editor, *rest in parts.rows()}
     learnt = (False, 2, 4)
     assert told == {"unedited": (True, 0, None), "relative_msf": learnt, "ganimation": learnt}
     edited = store.read("edited_samples")
