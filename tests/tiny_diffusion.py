@@ -1,6 +1,7 @@
 """Random Stable Diffusions of some hundred thousand parameters, and what goes beside an adapter in them."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
@@ -56,12 +57,13 @@ torch.set_num_threads(1)
 
 def make_unet(width: int = WIDTH, **more) -> UNet2DConditionModel:
     torch.manual_seed(7)
-    return UNet2DConditionModel(**UNET, cross_attention_dim=width, **more)
+    return UNet2DConditionModel(**(UNET | more), cross_attention_dim=width)
 
 
-def make_xl_unet() -> UNet2DConditionModel:
+def make_xl_unet(width: int = WIDTH) -> UNet2DConditionModel:
     """With SDXL's further conditions: pooled text, and six numbers that say size and crop."""
     return make_unet(
+        width,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=6 * 8 + POOLED,
@@ -125,15 +127,15 @@ def make_image_encoder() -> CLIPVisionModelWithProjection:
     )
 
 
-def write_base(folder: Path, prediction_type: str = "v_prediction") -> Path:
-    """Write a random base into `folder` and return it."""
+def write_base(folder: Path, prediction_type: str = "v_prediction", width: int = WIDTH, **unet: Any) -> Path:
+    """Write a random base into `folder` and return it; `unet` are settings of its UNet."""
     tokenizer = make_tokenizer()
     torch.manual_seed(8)
     StableDiffusionPipeline(
-        text_encoder=CLIPTextModel(text_config(tokenizer)),
+        text_encoder=CLIPTextModel(text_config(tokenizer, width)),
         tokenizer=tokenizer,
         vae=make_vae(),
-        unet=make_unet(),
+        unet=make_unet(width, **unet),
         scheduler=make_scheduler(prediction_type),
         safety_checker=None,
         feature_extractor=None,
@@ -142,19 +144,19 @@ def write_base(folder: Path, prediction_type: str = "v_prediction") -> Path:
     return folder
 
 
-def write_xl_base(folder: Path) -> Path:
-    """Write a random SDXL, of two text encoders, into `folder` and return it."""
+def write_xl_base(folder: Path, widths: tuple[int, int] = (40, WIDTH - 40)) -> Path:
+    """Write a random SDXL into `folder` and return it; `widths` are those of its two text encoders."""
     tokenizer = make_tokenizer()
     torch.manual_seed(9)
     StableDiffusionXLPipeline(
-        text_encoder=CLIPTextModel(text_config(tokenizer, width=40, layers=2)),
+        text_encoder=CLIPTextModel(text_config(tokenizer, widths[0], layers=2)),
         text_encoder_2=CLIPTextModelWithProjection(
-            text_config(tokenizer, width=WIDTH - 40, layers=2, projection_dim=POOLED)
+            text_config(tokenizer, widths[1], layers=2, projection_dim=POOLED)
         ),
         tokenizer=tokenizer,
         tokenizer_2=make_tokenizer(),
         vae=make_vae(),
-        unet=make_xl_unet(),
+        unet=make_xl_unet(sum(widths)),
         scheduler=make_scheduler("epsilon"),
     ).save_pretrained(folder)
     return folder

@@ -111,6 +111,8 @@ def _read_data(
     found, wanted = data.latent_shape[0], pipe.unet.config.in_channels
     if found != wanted:
         raise JobError(f"{job.dataset}: latents of {found} channels, the base {job.base} wants {wanted}")
+    if pipe.vae.config.latents_mean is not None:
+        raise JobError(f"the base {job.base}: latents shifted by its VAE's latents_mean cannot be trained on")
     if not settings.validate_every or not (folder / HELD_OUT_FILE).is_file():
         return data, None
     return data, Dataset(folder / HELD_OUT_FILE, settings, scale, timesteps)
@@ -142,7 +144,8 @@ def _batch(draw: Draw, captions: CaptionEmbeddings, device: torch.device) -> Bat
     latents, noise, timesteps, aus = (
         value.to(device, non_blocking=True) for value in (draw.latents, draw.noise, draw.timesteps, draw.aus)
     )
-    return Batch(latents, noise, timesteps, captions.at(draw.captions), aus)
+    said = captions.at(draw.captions)
+    return Batch(latents, noise, timesteps, said.tokens, aus, captions.added_conditions(said, latents))
 
 
 class _Validation:
