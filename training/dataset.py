@@ -46,7 +46,7 @@ class Dataset(Samples):
     """
 
     def __init__(self, path: Path, settings: DenoisingSettings, scaling_factor: float, train_timesteps: int):
-        super().__init__(path, settings, ("row",))
+        super().__init__(path, settings, ("caption", "row"))
         self.settings, self.scaling_factor, self.train_timesteps = settings, scaling_factor, train_timesteps
         table = self.table.with_columns(_whole_numbers(self.table["row"], path))
         distinct = table["caption"].unique().sort().to_list()

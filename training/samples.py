@@ -15,7 +15,7 @@ from training.job import JobError
 
 
 class Samples:
-    """The samples of the table at `path` (columns sample_id, caption, au1 … au26, file and those of `more`),
+    """The samples of the table at `path` (columns sample_id, au1 … au26, file and those of `more`),
     in the order that `settings` draw.
 
     The order comes from the seed alone, so that step k has the same samples whatever came before it. Raises
@@ -23,7 +23,7 @@ class Samples:
     """
 
     def __init__(self, path: Path, settings: LoopSettings, more: Sequence[str] = ()):
-        self.table = _read(path, ("sample_id", "caption", *COLUMNS, "file", *more))
+        self.table = _read(path, ("sample_id", *COLUMNS, "file", *more))
         self.sample_ids = self.table["sample_id"].cast(pl.String).to_list()
         self.aus = torch.tensor(self.table.select(COLUMNS).to_numpy().copy(), dtype=torch.float32)
         self._batch_size, self._seed = settings.batch_size, settings.seed

@@ -10,6 +10,7 @@ from pipelines.command import (
     check,
     diff,
     draw,
+    edit,
     environment,
     export,
     forget,
@@ -33,6 +34,8 @@ fineface run                                   the embedded world, no data neede
 
 fineface draw "a man in a park" AU12=4         a face, by a trained model
 
+fineface edit photo.jpg --au AU12=4            the expression of a face in a photograph
+
 fineface check --profile paper                 what the paper's scale needs, and how to get it
 
 fineface run --select captions+                a stage and what follows
@@ -51,6 +54,7 @@ app = typer.Typer(
 )
 app.command(rich_help_panel=WORK)(run.run)
 app.command(rich_help_panel=WORK)(draw.draw)
+app.command(rich_help_panel=WORK)(edit.edit)
 app.command(rich_help_panel=WORK)(export.export)
 app.command(rich_help_panel=WORK)(label.label)
 app.command(rich_help_panel=WORK)(accept.accept)
