@@ -1,7 +1,8 @@
-"""The action-unit adapter of a diffusion UNet: installation, saving, loading.
+"""The action-unit adapter of a diffusion UNet (or FLUX's transformer): installation, saving, loading.
 
 It is an IP-Adapter whose image projection is an AU encoder (paper, section 3), put together from the parts of
-diffusers and peft. The encoders live in `inference.au_encoders`, sampling in `inference.pipeline`.
+diffusers and peft. The encoders live in `inference.au_encoders`, what differs between networks in
+`inference.networks`, sampling in `inference.pipeline`.
 """
 
 import json
@@ -15,7 +16,6 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
-from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
 from diffusers.models.embeddings import MultiIPAdapterImageProjection
 from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from inference import au_encoders
+from inference.networks import NoAdapterFits, kind_of, text_attentions
 
 LORA_NAME = "fineface"
 LORA_TARGETS = ["to_k", "to_out.0", "to_q", "to_v"]
@@ -83,11 +84,10 @@ def install(unet: UNet2DConditionModel, config: AdapterConfig, seed: int = 0) ->
     _check_takes_adapter(unet)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder: Any = au_encoders.get(config.encoder).make(_cross_width(unet))
+        kind = kind_of(unet)
+        encoder: Any = au_encoders.get(config.encoder).make(kind.width(unet))
         encoder.config, encoder.trained_on, encoder.lora_is_in_base = config, None, False
-        pairs = {
-            name: (_copied(one.to_k), _copied(one.to_v)) for name, one in _cross_attentions(unet).items()
-        }
+        pairs = {name: kind.text_maps(unet, one) for name, one in text_attentions(unet).items()}
         _append(unet, encoder, pairs, 1.0)
         others = unet.active_adapters() if getattr(unet, "peft_config", None) else []
         unet.add_adapter(_lora_config(config), adapter_name=LORA_NAME)
@@ -109,9 +109,9 @@ def installed(unet: UNet2DConditionModel) -> AdapterConfig | None:
     if encoder is None:
         return None
     parts = len(unet.encoder_hid_proj.image_projection_layers)
-    for name, attention in _cross_attentions(unet).items():
+    for name, attention in text_attentions(unet).items():
         processor = attention.processor
-        if not isinstance(processor, IPAdapterAttnProcessor2_0) or len(processor.to_k_ip) != parts:
+        if not isinstance(processor, kind_of(unet).processor) or len(processor.to_k_ip) != parts:
             other = type(processor).__name__
             raise AdapterError(
                 f"the adapter's attention processor at {name} was replaced by {other}: fused projections, "
@@ -161,7 +161,7 @@ def switch_on_lora(unet: UNet2DConditionModel, beside: Iterable[str] = ()) -> No
 
 def image_projections(unet: UNet2DConditionModel) -> list[nn.Module]:
     """The projections of the image adapters of `unet`, in order; the AU encoder is not among them."""
-    layers = list(getattr(unet.encoder_hid_proj, "image_projection_layers", ()))
+    layers = list(getattr(getattr(unet, "encoder_hid_proj", None), "image_projection_layers", ()))
     return layers if _encoder(unet) is None else layers[:-1]
 
 
@@ -176,8 +176,8 @@ def set_aside(unet: UNet2DConditionModel) -> Iterator[None]:
     if encoder is None:
         yield
         return
-    before = unet.encoder_hid_proj, dict(unet.attn_processors), unet.config.encoder_hid_dim_type
-    processors = {name: attention.processor for name, attention in _cross_attentions(unet).items()}
+    before = unet.encoder_hid_proj, dict(unet.attn_processors), unet.config.get("encoder_hid_dim_type")
+    processors = {name: attention.processor for name, attention in text_attentions(unet).items()}
     pairs = {name: (one.to_k_ip[-1], one.to_v_ip[-1]) for name, one in processors.items()}
     scale = next(iter(processors.values())).scale[-1]
     try:
@@ -192,7 +192,7 @@ def set_aside(unet: UNet2DConditionModel) -> Iterator[None]:
 
 def set_scale(unet: UNet2DConditionModel, scale: float) -> None:
     """Weigh the AU attention by `scale` (λ_AU of the paper: 1 as trained, 0 leaves only LoRA)."""
-    for attention in _cross_attentions(unet).values():
+    for attention in text_attentions(unet).values():
         attention.processor.scale[-1] = float(scale)
 
 
@@ -229,15 +229,16 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     au = {name: p.detach().contiguous() for name, p in _au_parameters(unet).items()}
     save_file(au, folder / WEIGHTS_FILE)
-    lora = {f"unet.{name}": value.contiguous() for name, value in _lora_state(unet).items()}
+    prefix = kind_of(unet).prefix
+    lora = {f"{prefix}.{name}": value.contiguous() for name, value in _lora_state(unet).items()}
     # One entry of metadata alone: safetensors writes several in random order.
-    save_file(lora, folder / LORA_FILE, metadata={LORA_ADAPTER_METADATA_KEY: _lora_metadata(config)})
+    save_file(lora, folder / LORA_FILE, metadata={LORA_ADAPTER_METADATA_KEY: _lora_metadata(config, prefix)})
     record = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
         **asdict(config),
         "tokens": config.tokens,
-        "cross_attention_dim": _cross_width(unet),
+        "cross_attention_dim": kind_of(unet).width(unet),
         "base": {**base, "key_norms": _key_norms(unet)},
     }
     (folder / CONFIG_FILE).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
@@ -254,7 +255,7 @@ def load(unet: UNet2DConditionModel, folder: Path | str) -> AdapterConfig:
     record = read_record(folder)
     config = AdapterConfig(record["encoder"], record["rank"], record["alpha"])
     _check_takes_adapter(unet)
-    width = _cross_width(unet)
+    width = kind_of(unet).width(unet)
     if record["cross_attention_dim"] != width:
         raise AdapterError(
             f"{folder}: the adapter was trained on a base with cross-attention width "
@@ -275,7 +276,7 @@ def install_trained(
     folder: Path,
 ) -> None:
     """Install an adapter of the given weights, frozen: `au` by the names of `adapter_parameters`, `lora` as
-    `unet.….lora_A.weight`, both read from `folder`.
+    `unet.….lora_A.weight` (as diffusers calls the network), both read from `folder`.
 
     Raises AdapterError, and leaves the UNet as it was, where it has an adapter or tensors do not fit it.
     """
@@ -286,7 +287,8 @@ def install_trained(
     with torch.no_grad():
         for name, parameter in _au_parameters(unet).items():
             parameter.copy_(au[name])
-    updates = {name.removeprefix("unet."): value for name, value in lora.items()}
+    prefix = f"{kind_of(unet).prefix}."
+    updates = {name.removeprefix(prefix): value for name, value in lora.items()}
     set_peft_model_state_dict(unet, updates, adapter_name=LORA_NAME)
     unet.requires_grad_(False)
 
@@ -312,12 +314,21 @@ def read_record(folder: Path | str) -> dict:
 
 
 def _check_takes_adapter(unet: UNet2DConditionModel) -> None:
-    projection = unet.encoder_hid_proj
+    try:
+        text_attentions(unet)
+    except NoAdapterFits as error:
+        raise AdapterError(str(error)) from error
+    projection = getattr(unet, "encoder_hid_proj", None)
     if _encoder(unet) is not None:
         raise AdapterError(_SECOND)
     if projection is not None and not isinstance(projection, MultiIPAdapterImageProjection):
         raise AdapterError(
             f"the UNet projects its text by {type(projection).__name__}: a base of this kind takes no adapter"
+        )
+    if any(module.merged for module in unet.modules() if isinstance(module, BaseTunerLayer)):
+        raise AdapterError(
+            "a LoRA is fused into the UNet, and peft leaves out others beside it: unfuse_lora() or "
+            "unload_lora_weights() first"
         )
 
 
@@ -329,9 +340,9 @@ def _append(
     processors = dict(unet.attn_processors)
     for name, (keys, values) in pairs.items():
         processor = processors[f"{name}.processor"]
-        if not isinstance(processor, IPAdapterAttnProcessor2_0):
-            processor = IPAdapterAttnProcessor2_0(keys.out_features, keys.in_features, num_tokens=[])
-        processor.num_tokens = [*processor.num_tokens, tokens]
+        if not isinstance(processor, kind_of(unet).processor):
+            processor = kind_of(unet).processor(keys.out_features, keys.in_features, num_tokens=[])
+        processor.num_tokens = [*getattr(processor, "num_tokens", ()), tokens]
         processor.scale = [*processor.scale, scale]
         processor.to_k_ip.append(keys.to(unet.device, unet.dtype))
         processor.to_v_ip.append(values.to(unet.device, unet.dtype))
@@ -342,29 +353,8 @@ def _append(
     unet.register_to_config(encoder_hid_dim_type="ip_image_proj")
 
 
-def _copied(linear: nn.Module) -> nn.Linear:
-    copied = nn.Linear(linear.in_features, linear.out_features, bias=False)
-    copied.weight.data.copy_(linear.weight.data)
-    return copied
-
-
-def _cross_attentions(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
-    names = [name.removesuffix(".processor") for name in unet.attn_processors]
-    found = {name: unet.get_submodule(name) for name in names if unet.get_submodule(name).is_cross_attention}
-    if not found:
-        raise AdapterError("the UNet has no cross-attention for an adapter to join")
-    return found
-
-
-def _cross_width(unet: UNet2DConditionModel) -> int:
-    widths = {attention.to_k.in_features for attention in _cross_attentions(unet).values()}
-    if len(widths) > 1:
-        raise AdapterError(f"the UNet's cross-attentions have different widths: {sorted(widths)}")
-    return widths.pop()
-
-
 def _encoder(unet: UNet2DConditionModel) -> Any:
-    projections = getattr(unet.encoder_hid_proj, "image_projection_layers", ())
+    projections = getattr(getattr(unet, "encoder_hid_proj", None), "image_projection_layers", ())
     return next(
         (layer for layer in projections if isinstance(getattr(layer, "config", None), AdapterConfig)), None
     )
@@ -374,30 +364,35 @@ def _au_parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:
     encoder = _encoder(unet)
     assert encoder is not None, "it is installed"
     parameters = {f"encoder.{name}": p for name, p in encoder.named_parameters()}
-    for name, attention in _cross_attentions(unet).items():
-        parameters[f"{name}.to_k_ip.weight"] = attention.processor.to_k_ip[-1].weight
-        parameters[f"{name}.to_v_ip.weight"] = attention.processor.to_v_ip[-1].weight
+    for name, attention in text_attentions(unet).items():
+        for part in ("to_k_ip", "to_v_ip"):
+            linear = getattr(attention.processor, part)[-1]
+            parameters.update((f"{name}.{part}.{which}", p) for which, p in linear.named_parameters())
     return parameters
 
 
 def _au_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str, tuple[int, ...]]:
+    kind, width = kind_of(unet), kind_of(unet).width(unet)
     with torch.device("meta"):
-        encoder = au_encoders.get(config.encoder).make(_cross_width(unet))
+        encoder = au_encoders.get(config.encoder).make(width)
     shapes = {f"encoder.{name}": tuple(p.shape) for name, p in encoder.named_parameters()}
-    for name, attention in _cross_attentions(unet).items():
-        shapes[f"{name}.to_k_ip.weight"] = tuple(attention.to_k.weight.shape)
-        shapes[f"{name}.to_v_ip.weight"] = tuple(attention.to_v.weight.shape)
+    for name, attention in text_attentions(unet).items():
+        for part in ("to_k_ip", "to_v_ip"):
+            shapes[f"{name}.{part}.weight"] = (attention.to_k.out_features, width)
+            if kind.bias:
+                shapes[f"{name}.{part}.bias"] = (attention.to_k.out_features,)
     return shapes
 
 
 def _lora_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
-    for name in unet.attn_processors:
-        for target in LORA_TARGETS:
-            path = f"{name.removesuffix('processor')}{target}"
-            linear = unet.get_submodule(path)
-            shapes[f"unet.{path}.lora_A.weight"] = (config.rank, linear.in_features)
-            shapes[f"unet.{path}.lora_B.weight"] = (linear.out_features, config.rank)
+    attentions = tuple(name.removesuffix("processor") for name in unet.attn_processors)
+    targets = {f"{attention}{target}" for attention in attentions for target in LORA_TARGETS}
+    for name, linear in unet.named_modules():
+        if name in targets:  # not all have each: FLUX's single-stream blocks lack to_out
+            path = f"{kind_of(unet).prefix}.{name}"
+            shapes[f"{path}.lora_A.weight"] = (config.rank, linear.in_features)
+            shapes[f"{path}.lora_B.weight"] = (linear.out_features, config.rank)
     return shapes
 
 
@@ -417,11 +412,13 @@ def _lora_config(config: AdapterConfig) -> LoraConfig:
     )
 
 
-def _lora_metadata(config: AdapterConfig) -> str:
+def _lora_metadata(config: AdapterConfig, prefix: str) -> str:
     """What diffusers' `load_lora_weights` reads alpha from."""
     values = _lora_config(config).to_dict()
     # peft keeps the targets as a set, whose order changes from run to run.
-    values = {f"unet.{n}": sorted(value) if isinstance(value, set) else value for n, value in values.items()}
+    values = {
+        f"{prefix}.{n}": sorted(value) if isinstance(value, set) else value for n, value in values.items()
+    }
     return json.dumps(values, sort_keys=True)
 
 
@@ -431,7 +428,7 @@ def _lora_state(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:
 
 def _key_norms(unet: UNet2DConditionModel) -> list[float]:
     """One number for each cross-attention, telling bases of equal shape apart whatever their precision."""
-    weights = [attention.to_k.weight for attention in _cross_attentions(unet).values()]
+    weights = [attention.to_k.weight for attention in text_attentions(unet).values()]
     return [float(f"{weight.detach().cpu().double().norm().item():.6g}") for weight in weights]
 
 

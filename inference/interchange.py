@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from facs import ACTION_UNITS
 from inference import adapter
 from inference.adapter import AdapterError
+from inference.networks import text_attentions
 
 STOCK_FILE = "ip_adapter.safetensors"
 BALANCE = 1000.0
@@ -51,6 +52,10 @@ def state_dict(unet: UNet2DConditionModel) -> dict[str, dict[str, torch.Tensor]]
     config = adapter.installed(unet)
     if config is None:
         raise AdapterError("nothing to express: the UNet has no adapter")
+    if not isinstance(unet, UNet2DConditionModel):
+        raise AdapterError(
+            f"a {type(unet).__name__}: only adapters of UNets are expressed for stock pipelines"
+        )
     parameters = {
         name: value.detach().double().cpu() for name, value in adapter.adapter_parameters(unet).items()
     }
@@ -83,8 +88,7 @@ def state_dict(unet: UNet2DConditionModel) -> dict[str, dict[str, torch.Tensor]]
         "norm.bias": torch.zeros(width),
     }
     attention = {}
-    crossed = [name.removesuffix(".processor") for name in unet.attn_processors if _is_cross(unet, name)]
-    for place, name in enumerate(crossed):
+    for place, name in enumerate(text_attentions(unet)):
         for part in ("to_k_ip.weight", "to_v_ip.weight"):
             weight = parameters[f"{name}.{part}"]
             looked = torch.zeros_like(weight)
@@ -106,10 +110,6 @@ def _affine(encoder: Any, name: str) -> tuple[torch.Tensor, torch.Tensor]:
     if (told[1 + len(units) :] - expected).abs().max() > _TOLERANCE * max(1.0, float(told.abs().max())):
         raise AdapterError(f"encoder {name} is not affine in the AUs: a stock IP-Adapter cannot express it")
     return linear, constant
-
-
-def _is_cross(unet: UNet2DConditionModel, processor: str) -> bool:
-    return bool(unet.get_submodule(processor.removesuffix(".processor")).is_cross_attention)
 
 
 def _float(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -55,7 +55,9 @@ class FineFacePipeline(DiffusionPipeline):
     def over(cls, stock: type[DiffusionPipeline]) -> type[FineFacePipeline]:
         """The class `stock` of diffusers, whose network is a UNet, with `aus`."""
         if "unet" not in inspect.signature(stock.__init__).parameters:
-            raise au_adapter.AdapterError(f"{stock.__name__} has no UNet: it takes no AU adapter")
+            raise au_adapter.AdapterError(
+                f"{stock.__name__} has no UNet, which this pipeline is for (FLUX: inference.flux)"
+            )
         if (cls, stock) not in _MADE:
             says = {"stock": stock, "__doc__": cls.__doc__}
             _MADE[cls, stock] = type(f"FineFace{stock.__name__}", (cls, stock), says)
@@ -176,7 +178,7 @@ class FineFacePipeline(DiffusionPipeline):
 
         Raises ValueError for AUs without an adapter, for unknown AUs and for lists of unequal length.
         """
-        rows = _count_prompts(prompt, kwargs.get("prompt_embeds"))
+        rows = count_prompts(prompt, kwargs.get("prompt_embeds"))
         images = rows * (kwargs.get("num_images_per_prompt") or 1)
         generator = kwargs.get("generator")
         if isinstance(generator, list) and len(generator) != images:
@@ -229,7 +231,7 @@ class FineFacePipeline(DiffusionPipeline):
         if self._aus is not None:
             pairs.append((torch.zeros_like(self._aus), self._aus))
         halves = [(nothing, embeds) if guided else (embeds,) for nothing, embeds in pairs]
-        return [torch.cat([_one_an_image(half, rows) for half in both]).to(device) for both in halves]
+        return [torch.cat([one_an_image(half, rows) for half in both]).to(device) for both in halves]
 
     def _check_image_prompts(self, kwargs: Mapping[str, Any]) -> None:
         wanted = len(au_adapter.image_projections(self.unet))
@@ -249,6 +251,8 @@ class FineFacePipeline(DiffusionPipeline):
         masks = attention.get("ip_adapter_masks")
         if masks is None or len(masks) != len(au_adapter.image_projections(self.unet)):
             return {}
+        if isinstance(masks, torch.Tensor):
+            masks = masks.unsqueeze(1)
         return {"cross_attention_kwargs": attention | {"ip_adapter_masks": [*masks, None]}}
 
     def load_ip_adapter(self, *args, **kwargs):
@@ -262,8 +266,12 @@ class FineFacePipeline(DiffusionPipeline):
             super().unload_ip_adapter()
 
     def set_ip_adapter_scale(self, scale):
-        """As in diffusers, for the image adapters alone: the AUs have `au_scale`, at every call."""
+        """As in diffusers, for the image adapters alone, a scale each: the AUs have `au_scale`, at every
+        call."""
         scales = scale if isinstance(scale, list) else [scale]
+        wanted = len(au_adapter.image_projections(self.unet))
+        if len(scales) != wanted:
+            raise ValueError(f"{len(scales)} scales for {wanted} image adapters; that of the AUs is au_scale")
         own = [] if au_adapter.installed(self.unet) is None else [1.0]
         super().set_ip_adapter_scale([*scales, *own])
 
@@ -374,14 +382,14 @@ def _base_of(adapter: Path) -> Path:
         ) from error
 
 
-def _one_an_image(rows: torch.Tensor, images: int) -> torch.Tensor:
+def one_an_image(rows: torch.Tensor, images: int) -> torch.Tensor:
     """`rows`, one for all images, one a prompt or one an image → one an image."""
     if images % len(rows):
         raise ValueError(f"{len(rows)} rows of image embeds for {images} images: give one, or one a prompt")
     return rows.repeat_interleave(images // len(rows), dim=0)
 
 
-def _count_prompts(prompt, prompt_embeds) -> int:
+def count_prompts(prompt, prompt_embeds) -> int:
     if isinstance(prompt, str):
         return 1
     if prompt is None and prompt_embeds is None:
