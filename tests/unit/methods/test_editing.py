@@ -16,7 +16,8 @@ from methods.model import MethodError
 from methods.relative_msf.model import Fusion
 from methods.relative_msf.settings import RelativeMSFTrain
 
-EDITING = [name for name, method in methods.registry.METHODS.items() if method.edits]
+EDITING = [name for name, method in methods.registry.METHODS.items() if method.edits and method.model]
+"""Those that are trained."""
 
 
 def model(name, **settings):
