@@ -60,9 +60,8 @@ class Pictures(Samples):
         Always the same, as they are, each with the AUs of the next one as its target.
         """
         generator = torch.Generator().manual_seed(seed_of("held out"))
-        samples = torch.randperm(len(self), generator=generator)[:most]
+        samples, parts = self.held_out_parts(generator, rank, world, most)
         targets = samples.roll(-1)
-        share = torch.arange(len(samples))[rank::world]
         nothing = torch.zeros(len(samples), 2, self.aus.shape[1]), torch.zeros(len(samples))
         return [
             Faces(
@@ -71,8 +70,7 @@ class Pictures(Samples):
                 self.aus[targets[part]],
                 *(one[part] for one in nothing),
             )
-            for part in share.split(max(1, self.settings.batch_size // world))
-            if len(part)  # a process may have none of a few samples
+            for part in parts
         ]
 
     def opened(self, samples: Sequence[int]) -> list[torch.Tensor]:
