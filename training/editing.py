@@ -36,7 +36,7 @@ class Editing(Task):
         assert isinstance(job.loop, AdversarialSettings)
         self._settings, self._model, self._accelerator = job.loop, model, accelerator
         folder = Path(job.dataset)
-        self.samples = Pictures(folder / SAMPLES_FILE, self._settings)
+        self.samples = Pictures(folder / SAMPLES_FILE, self._settings, model.target_weights)
         there = self._settings.validate_every > 0 and (folder / HELD_OUT_FILE).is_file()
         self._held_out = Pictures(folder / HELD_OUT_FILE, self._settings) if there else None
         nets = {name: net.to(accelerator.device) for name, net in model.nets.items()}
