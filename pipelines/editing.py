@@ -15,7 +15,7 @@ import polars as pl
 import facs
 import picture_files
 from methods.editing.targets import TRANSFORMS, Vector
-from pipelines.drawing import NothingTrained
+from pipelines.drawing import NothingTrained, same_model
 from settings import nearest
 from settings.profile import Profile
 from store import Store
@@ -89,7 +89,7 @@ class FaceEditor:
         the training set's were, where it answers in this process."""
         readings = self.reader.estimate([self.reader.prepare(picture) for picture in pictures])
         vectors = [reading.intensities for reading in readings]
-        if not self._by_labeller or self.store.version("au_statistics") is None:
+        if self._labeller is None or self.store.version("au_statistics") is None:
             return vectors
         from evaluation import through_recipe
         from evaluation.metrics import MEASURED
@@ -130,15 +130,15 @@ class FaceEditor:
         """Who reads action units here: the labeller, unless that answers in an environment of its own."""
         from inference import abilities
 
-        chosen = self.profile.au_estimator.chosen if self._by_labeller else {"provider": "mediapipe"}
-        return abilities.build("action_units", chosen)
+        return self._labeller or abilities.build("action_units", {"provider": "mediapipe"})
 
     @cached_property
-    def _by_labeller(self) -> bool:
+    def _labeller(self) -> Any:
+        """The labeller; None where it answers in an environment of its own."""
         from inference import abilities
 
         found = abilities.build("action_units", self.profile.au_estimator.chosen)
-        return not isinstance(found, abilities.Elsewhere)
+        return None if isinstance(found, abilities.Elsewhere) else found
 
     @cached_property
     def _editor(self) -> Editor:
@@ -189,25 +189,10 @@ def find(store: Store, profile: Profile, method: str | None = None) -> FaceEdito
             f"{what} of the profile {profile.name} is trained in {store.home}{known}: `fineface run "
             f"--profile {profile.name} --select trained_editors` trains those of its section `editing`"
         )
-    _same_settings(store, profile, fits[0])
-    return FaceEditor(store, profile, fits[0])
-
-
-def _same_settings(store: Store, profile: Profile, trained: Mapping[str, Any]) -> None:
-    from assets.experiment.trained_model import JOB
-    from settings.base import identity
-    from store import file_system
-    from training.job import TrainingJob
-
-    if trained["folder"] is None:
-        return
-    job = TrainingJob.read(file_system.local((store.home / trained["folder"]).parents[1] / JOB))
-    if identity(job.train) != identity(profile.editing.editors[trained["editor"]]):
-        raise NothingTrained(
-            f"{trained['editor']} in {store.home} was trained with other settings than the profile "
-            f"{profile.name} has: name the profile that it was trained with (--profile), or train it anew: "
-            "`fineface run --select trained_editors`"
-        )
+    (trained, *_) = fits
+    name = trained["editor"]
+    same_model(store, profile, name, trained, profile.editing.editors[name], TABLE)
+    return FaceEditor(store, profile, trained)
 
 
 def central(size: tuple[int, int]) -> picture_files.Region:

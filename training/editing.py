@@ -19,7 +19,7 @@ from methods.model import MethodError
 from training import sheets
 from training.job import HELD_OUT_FILE, SAMPLES_FILE, JobError, TrainingJob
 from training.pictures import Pictures
-from training.task import Exchange, Task
+from training.task import Exchange, Task, mean_of_all
 
 BETAS = (0.5, 0.999)
 SHOWN = 6
@@ -36,7 +36,7 @@ class Editing(Task):
         assert isinstance(job.loop, AdversarialSettings)
         self._settings, self._model, self._accelerator = job.loop, model, accelerator
         folder = Path(job.dataset)
-        self.samples = Pictures(folder / SAMPLES_FILE, self._settings)
+        self.samples = Pictures(folder / SAMPLES_FILE, self._settings, model.target_weights)
         there = self._settings.validate_every > 0 and (folder / HELD_OUT_FILE).is_file()
         self._held_out = Pictures(folder / HELD_OUT_FILE, self._settings) if there else None
         nets = {name: net.to(accelerator.device) for name, net in model.nets.items()}
@@ -81,12 +81,10 @@ class Editing(Task):
         """The mean of what the generator brings down, but for the adversarial term."""
         assert self._held_out is not None
         device, rank = self._accelerator.device, self._accelerator.process_index
-        found = torch.zeros(2, device=device)
-        for faces in self._held_out.held_out(rank, self._accelerator.num_processes):
-            error, count = self._model.errors(_moved(faces, device)), len(faces.pictures)
-            found += torch.stack([error * count, torch.full((), float(count), device=device)])
-        total, count = self._accelerator.reduce(found, "sum").tolist()
-        return total / count
+        held_out = self._held_out.held_out(rank, self._accelerator.num_processes)
+        counted = ((_moved(faces, device), len(faces.pictures)) for faces in held_out)
+        errors = ((self._model.errors(faces) * count, count) for faces, count in counted)
+        return mean_of_all(self._accelerator, errors)
 
     def sheet(self) -> Image.Image:
         """Some people: as they are, with no change, and under the expressions of `sheets.COLUMNS`."""

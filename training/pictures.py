@@ -5,7 +5,7 @@ folder), maybe with the part of it that is seen. Randomness is drawn from (seed,
 is the same step whatever came before it and however many processes share it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,12 +28,19 @@ HELD_OUT_SAMPLES = 64
 class Pictures(Samples):
     """The pictures of the table at `path`, of which `batch` draws those of a step as `settings` say.
 
-    A picture's target is what another picture, drawn at random, shows. Raises JobError for samples as
+    A picture's target is what another picture, drawn at random, shows; `weigh` may say of all vectors [N, 12]
+    how often each is drawn, [N], None for equally often. Raises JobError for samples as
     `Samples` does, and, when they are drawn, for pictures that cannot be read.
     """
 
-    def __init__(self, path: Path, settings: AdversarialSettings):
+    def __init__(
+        self,
+        path: Path,
+        settings: AdversarialSettings,
+        weigh: Callable[[torch.Tensor], torch.Tensor | None] = lambda aus: None,
+    ):
         super().__init__(path, settings)
+        self._weights = weigh(self.aus)
         self.settings = settings
         self._paths = [str(path.parent / name) for name in self.table["file"]]
         self._kept: dict[int, torch.Tensor] = {}
@@ -43,7 +50,10 @@ class Pictures(Samples):
         """Every `world`-th sample of step `step`, from the `rank`-th on: mirrored or not, and shifted."""
         size, width = self.settings.batch_size, self.aus.shape[1]
         generator = torch.Generator().manual_seed(seed_of(self.settings.seed, "step", step))
-        targets = torch.randint(len(self), (size,), generator=generator)
+        if self._weights is None:
+            targets = torch.randint(len(self), (size,), generator=generator)
+        else:
+            targets = torch.multinomial(self._weights, size, replacement=True, generator=generator)
         mirrored = torch.rand(size, generator=generator) < 0.5
         shifts = torch.randint(2 * self.settings.padding + 1, (size, 2), generator=generator)
         jitter = torch.rand(size, 2, width, generator=generator) * 2 - 1
@@ -60,9 +70,8 @@ class Pictures(Samples):
         Always the same, as they are, each with the AUs of the next one as its target.
         """
         generator = torch.Generator().manual_seed(seed_of("held out"))
-        samples = torch.randperm(len(self), generator=generator)[:most]
+        samples, parts = self.held_out_parts(generator, rank, world, most)
         targets = samples.roll(-1)
-        share = torch.arange(len(samples))[rank::world]
         nothing = torch.zeros(len(samples), 2, self.aus.shape[1]), torch.zeros(len(samples))
         return [
             Faces(
@@ -71,8 +80,7 @@ class Pictures(Samples):
                 self.aus[targets[part]],
                 *(one[part] for one in nothing),
             )
-            for part in share.split(max(1, self.settings.batch_size // world))
-            if len(part)  # a process may have none of a few samples
+            for part in parts
         ]
 
     def opened(self, samples: Sequence[int]) -> list[torch.Tensor]:

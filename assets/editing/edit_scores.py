@@ -8,8 +8,7 @@ import polars as pl
 
 from assets import calls, stage
 from assets.editing.edited_samples import FILES
-from assets.experiment.generated_samples import measure
-from assets.experiment.scores import embed
+from assets.experiment.scores import embed, measure_by_all
 from inference import images, questions
 from settings.profile import Profile
 from store import Store
@@ -23,16 +22,10 @@ def edit_scores(
     profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
     """The twelve intensities that each judge measures in every edit; null without a face."""
-    tables, made, reused = [], 0, 0
-    told: dict[str, Any] = {}
-    for name, judge in profile.judges.items():
-        read, asked, known = measure(
-            context, store, profile, judge, edited_samples.drop("model", "fingerprint")
-        )
-        tables.append(read.select(pl.lit(name).alias("judge"), pl.all()))
-        told[name] = judge.provider
-        made, reused = made + asked, reused + known
-    return stage.result(pl.concat(tables), model_calls=made, reused=reused, **told)
+    edited = edited_samples.drop("model", "fingerprint")
+    table, made, reused = measure_by_all(context, store, profile, edited)
+    told = {name: judge.provider for name, judge in profile.judges.items()}
+    return stage.result(table, model_calls=made, reused=reused, **told)
 
 
 @stage.asset(code_version="1", kinds={"torch"}, pool="gpu")

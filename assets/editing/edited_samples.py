@@ -10,8 +10,8 @@ import facs
 from assets import calls, stage
 from inference import images, questions
 from settings.profile import Profile
-from store import Store, file_system
-from store.trained import intact
+from store import Store
+from store.trained import model_here
 
 if TYPE_CHECKING:
     from inference.abilities import Editor
@@ -47,8 +47,10 @@ def edited_samples(
     for row in trained_editors.to_dicts():
         question = questions.edits(editor(store, profile, row), store.files(FILES))
         answers = calls.ask(context, store, question, asked, profile)
-        table = calls.readable(answers.frame).drop("target", "source", "content_hash", "reason_code")
-        tables.append(table.drop("reason_detail").select(pl.lit(row["editor"]).alias("editor"), pl.all()))
+        table = calls.readable(answers.frame).drop(
+            "target", "source", "content_hash", "reason_code", "reason_detail"
+        )
+        tables.append(table.select(pl.lit(row["editor"]).alias("editor"), pl.all()))
         made, reused = made + answers.asked, reused + answers.reused
         told[row["editor"]] = stage.picture(sheet(store, tables[-1]), row["editor"])
     return stage.result(pl.concat(tables), model_calls=made, reused=reused, **told)
@@ -59,11 +61,8 @@ def editor(store: Store, profile: Profile, trained: Mapping[str, Any]) -> "Edito
     what was trained."""
     from methods.editing import editor as editors
 
-    settings, folder = profile.editing.editors[trained["editor"]], None
-    if trained["folder"] is not None:
-        folder = store.home / trained["folder"]
-        intact(folder.parents[1])
-        folder = file_system.local(folder)
+    settings = profile.editing.editors[trained["editor"]]
+    folder = None if trained["folder"] is None else model_here(store.home, trained["folder"])
     return editors.editor(settings, folder, trained["model_hash"], profile.editing.batch_size)
 
 

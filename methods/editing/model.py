@@ -65,7 +65,7 @@ class EditingModel(ABC, Generic[Trained]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.generator = self.build()
-            self.critic = Critic(settings.size, settings.channels, self.biased_critic)
+            self.critic = self.build_critic()
 
     @property
     def nets(self) -> dict[str, nn.Module]:
@@ -75,6 +75,14 @@ class EditingModel(ABC, Generic[Trained]):
     @abstractmethod
     def build(self) -> nn.Module:
         """The untrained generator."""
+
+    def build_critic(self) -> nn.Module:
+        """The untrained critic: pictures → scores and action units, as `Critic` gives them."""
+        return Critic(self.settings.size, self.settings.channels, self.biased_critic)
+
+    def target_weights(self, aus: torch.Tensor) -> torch.Tensor | None:
+        """How often each of the samples `aus` [N, 12], 0-5, is the target of another, [N]; None: equally."""
+        return None
 
     @abstractmethod
     def generate(self, pictures: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> Edited:
@@ -90,9 +98,17 @@ class EditingModel(ABC, Generic[Trained]):
         """Source and target action units as the nets are trained with them, in 0…1."""
         return faces.source / MAXIMUM, faces.target / MAXIMUM
 
+    def unmasking(self, real: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
+        """What the critic brings down, of its scores of real and edited pictures: WGAN's difference."""
+        return made.mean() - real.mean()
+
+    def deceiving(self, made: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+        """What the generator brings down, of the scores of its edits of `pictures`: WGAN's."""
+        return -made.mean()
+
     def step(self, step: int, faces: Faces, update: Update) -> torch.Tensor:
-        """Step `step` (from 0): the critic's (WGAN, and the action units of real pictures), then its penalty
-        as a step of its own, then, at its turn, the generator's.
+        """Step `step` (from 0): the critic's (`unmasking`, and the action units of real pictures), then its
+        penalty as a step of its own, then, at its turn, the generator's.
 
         Returns the weighted error of the action units that the critic reads off the edited pictures.
         """
@@ -102,8 +118,8 @@ class EditingModel(ABC, Generic[Trained]):
             made = self.generate(pictures, source, target).pictures
         real_score, real_aus = self.critic(pictures)
         made_score, made_aus = self.critic(made)
-        wasserstein = made_score.mean() - real_score.mean()
-        update(CRITIC, wasserstein + settings.au_weight * mse_loss(real_aus, source))
+        unmasked = self.unmasking(real_score, made_score)
+        update(CRITIC, unmasked + settings.au_weight * mse_loss(real_aus, source))
         penalty = gradient_penalty(lambda one: self.critic(one)[0], pictures, made, faces.mix)
         update(CRITIC, settings.penalty_weight * penalty)
         if settings.updates_generator(step):

@@ -32,14 +32,14 @@ class Residual(nn.Module):
 
 
 class Generator(nn.Module):
-    """Pictures [n, 3, s, s] in -1…1, s a multiple of 4, and AUs [n, 12] in 0…1 → colours [n, 3, s, s] in
-    -1…1, and the mask [n, 1, s, s] in 0…1: how much of the source stays."""
+    """Pictures [n, 3, s, s] in -1…1, s a multiple of 4, and conditions [n, told], such as AUs in 0…1 →
+    colours [n, 3, s, s] in -1…1, and masks [n, masks, s, s] in 0…1; a lone one: what of the source stays."""
 
-    def __init__(self, channels: int, residual_blocks: int):
+    def __init__(self, channels: int, residual_blocks: int, told: int = len(ACTION_UNITS), masks: int = 1):
         super().__init__()
         c = channels
         self.body = nn.Sequential(
-            convolution(3 + len(ACTION_UNITS), c, 7),
+            convolution(3 + told, c, 7),
             normed(nn.Conv2d(c, 2 * c, 4, 2, 1, bias=False), nn.ReLU()),
             normed(nn.Conv2d(2 * c, 4 * c, 4, 2, 1, bias=False), nn.ReLU()),
             *(Residual(4 * c) for _ in range(residual_blocks)),
@@ -47,11 +47,11 @@ class Generator(nn.Module):
             doubling(2 * c, c),
         )
         self.colour = nn.Conv2d(c, 3, 7, padding=3, bias=False)
-        self.attention = nn.Conv2d(c, 1, 7, padding=3, bias=False)
+        self.attention = nn.Conv2d(c, masks, 7, padding=3, bias=False)
 
-    def forward(self, pictures: torch.Tensor, aus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Colours and mask."""
-        maps = self.body(with_aus(pictures, aus))
+    def forward(self, pictures: torch.Tensor, told: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Colours and masks."""
+        maps = self.body(with_aus(pictures, told))
         return torch.tanh(self.colour(maps)), torch.sigmoid(self.attention(maps))
 
 
@@ -86,12 +86,19 @@ class GANimation(EditingModel[GANimationTrain]):
             self._watch(kept)
         variation = settings.total_variation_weight * settings.batch_size  # the published sum is a batch's
         return {
-            "adversarial": -score.mean(),
+            "adversarial": self.deceiving(score, pictures),
             "aus": settings.au_weight * mse_loss(aus, target),
             "cycle": settings.cycle_weight * l1_loss(back, pictures),
             "attention": settings.attention_weight * (kept.mean() + kept_back.mean()),
             "total_variation": variation * (total_variation(kept) + total_variation(kept_back)),
+            **self.further_losses(pictures, made, source, target),
         }
+
+    def further_losses(
+        self, pictures: torch.Tensor, made: torch.Tensor, source: torch.Tensor, target: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """The weighted terms, by name, that a method adds to GANimation's."""
+        return {}
 
     def _watch(self, kept: torch.Tensor) -> None:
         """Raises MethodError once the mask has kept all or nothing for PATIENCE steps of the generator."""
@@ -104,7 +111,7 @@ class GANimation(EditingModel[GANimationTrain]):
             what = "copies the source" if mean > ALL else "draws every pixel anew"
             way = "a larger" if mean > ALL else "a smaller"
             raise MethodError(
-                f"the attention mask of ganimation has collapsed: its mean was {mean:.3f} for {PATIENCE} "
-                f"steps of the generator, which {what}. Try {way} attention_weight "
+                f"the attention mask of {self.settings.method} has collapsed: its mean was {mean:.3f} for "
+                f"{PATIENCE} steps of the generator, which {what}. Try {way} attention_weight "
                 f"(now {self.settings.attention_weight:g}), or a lower learning_rate"
             )

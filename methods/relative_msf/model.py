@@ -104,7 +104,7 @@ class RelativeMSF(EditingModel[RelativeMSFTrain]):
         back, same = self.generator(made, -change), self.generator(pictures, torch.zeros_like(change))
         variation = settings.total_variation_weight * settings.batch_size  # the published sum is a batch's
         return {
-            "adversarial": -score.mean(),
+            "adversarial": self.deceiving(score, pictures),
             "aus": settings.au_weight * mse_loss(aus, target),
             "identity": settings.identity_weight * l1_loss(same, pictures),
             "cycle": settings.cycle_weight * l1_loss(back, pictures),

@@ -23,6 +23,7 @@ from pipelines.command import (
     run,
     schedule,
     status,
+    study,
     ui,
     web_app,
     why,
@@ -71,5 +72,6 @@ app.command(rich_help_panel=SET_UP)(forget.forget)
 app.command(rich_help_panel=SET_UP)(prune.prune)
 app.add_typer(schedule.app, name="schedule", rich_help_panel=WORK)
 app.add_typer(annotators.app, name="annotators", rich_help_panel=LOOK)
+app.add_typer(study.app, name="study", rich_help_panel=LOOK)
 app.add_typer(environment.app, name="environment", rich_help_panel=SET_UP)
 app.add_typer(miniature.app, name="miniature", rich_help_panel=SET_UP)

@@ -1,22 +1,28 @@
 """Editing methods: shapes, losses by hand, what no change and a collapsed mask do, save and load."""
 
 import json
+import math
 
 import pytest
 import torch
 
 import methods.registry
+from facs import ACTION_UNITS
 from methods.editing.critic import Critic
 from methods.editing.layers import with_aus
 from methods.editing.losses import gradient_penalty, total_variation
 from methods.editing.model import Faces
 from methods.ganimation import model as ganimation
 from methods.ganimation.settings import GANimationTrain
+from methods.lacgan.model import REGIONS, regions
 from methods.model import MethodError
+from methods.pattgan.model import PatchCritic, balanced
 from methods.relative_msf.model import Fusion
 from methods.relative_msf.settings import RelativeMSFTrain
+from methods.slidergan.model import BLENDSHAPES, blendshapes
 
-EDITING = [name for name, method in methods.registry.METHODS.items() if method.edits]
+EDITING = [name for name, method in methods.registry.METHODS.items() if method.edits and method.model]
+"""Those that are trained."""
 
 
 def model(name, **settings):
@@ -156,6 +162,71 @@ def test_a_mask_of_ones_gives_the_picture_back(monkeypatch):
     monkeypatch.setattr(edits.generator.attention, "forward", lambda maps: torch.full((3, 1, 32, 32), 1e4))
     made = edits.edit(given.pictures, given.source, given.target)
     assert torch.equal(made.pictures, given.pictures)
+
+
+@pytest.mark.parametrize("size", [32, 64, 128])
+def test_the_patch_critic_looks_at_eight_by_eight(size):
+    critic = PatchCritic(size, 2, bias=True)
+    assert critic.near(torch.zeros(1, 3, size, size)).shape[2:] == (8, 8)
+    score, aus = critic(torch.zeros(2, 3, size, size))
+    assert score.shape == (2, 1, 2, 2) and aus.shape == (2, 12)
+
+
+def test_targets_of_every_level_are_equally_likely():
+    """AU1 has three 0 and one 5: the 5 as often as those; the other eleven AUs tell nothing apart."""
+    aus = torch.zeros(4, 12)
+    aus[3, 0] = 5
+    found = balanced(aus)
+    assert found.sum().item() == pytest.approx(1)
+    assert found[3].item() == pytest.approx((1 / 2 + 11 / 4) / 12)
+    assert found[0].item() == pytest.approx((1 / 6 + 11 / 4) / 12)
+
+
+def test_lacgan_changes_nothing_where_no_action_unit_does():
+    edits, given = model("lacgan"), faces()
+    still = edits.edit(given.pictures, given.source, given.source)
+    assert torch.equal(still.pictures, given.pictures) and (still.kept == 1).all()
+    chin = given.source.clone()
+    chin[:, ACTION_UNITS.index(26)] += torch.where(chin[:, ACTION_UNITS.index(26)] > 2.5, -1, 1)
+    kept = edits.edit(given.pictures, given.source, chin).kept
+    assert kept[:, :, 4].min() > 0.99 > 0.9 > kept[:, :, 25].min()
+
+
+def test_lacgan_regions_lie_where_they_say():
+    found = regions(40)
+    for place, au in enumerate(ACTION_UNITS):
+        x, y, *_ = REGIONS[au]
+        row, column = divmod(int(found[place].argmax()), 40)
+        assert abs((column + 0.5) / 40 - x) <= 0.02 and abs((row + 0.5) / 40 - y) <= 0.02
+
+
+def test_lacgan_weighs_what_changes_outside_its_regions():
+    """With no AU changing all is outside; where one changes wholly, its centre is not."""
+    edits, given = model("lacgan"), faces()
+    source, made = given.source / 5, given.pictures + 0.5
+    still = edits.further_losses(given.pictures, made, source, source)["outside"].item()
+    assert still == pytest.approx(edits.settings.outside_weight * 0.5, rel=1e-5)
+    assert edits.further_losses(given.pictures, made, source, given.target / 5)["outside"].item() < still
+
+
+def test_slidergan_is_told_the_change_of_blendshapes_alone():
+    aus = torch.zeros(1, 12)
+    aus[0, ACTION_UNITS.index(12)] = 0.6
+    moved = dict(zip(BLENDSHAPES, blendshapes(aus)[0].tolist(), strict=True))
+    assert {name for name, value in moved.items() if value} == {"mouthSmileLeft", "mouthSmileRight"}
+    assert set(BLENDSHAPES.values()) == set(ACTION_UNITS)
+    edits, given = model("slidergan"), faces()
+    still = edits.edit(given.pictures, given.source, given.source).pictures
+    torch.testing.assert_close(still, edits.edit(given.pictures, given.target, given.target).pictures)
+
+
+def test_the_relativistic_critic_compares():
+    """Scores that are equal cost ln 2 on either side; the critic gains where the real one is higher."""
+    edits, given = model("slidergan"), faces()
+    real, _ = edits.critic(given.pictures)
+    assert edits.unmasking(real, real).item() == pytest.approx(math.log(2), rel=1e-5)
+    assert edits.deceiving(real, given.pictures).item() == pytest.approx(math.log(2), rel=1e-5)
+    assert edits.unmasking(real + 3, real).item() == pytest.approx(math.log1p(math.exp(-3)), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", EDITING)

@@ -15,7 +15,7 @@ from training.checkpoints import Checkpoints
 from training.job import JobError
 from training.pictures import Pictures
 
-METHODS = ["relative_msf", "ganimation"]
+METHODS = ["relative_msf", "ganimation", "pattgan", "lacgan", "slidergan"]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,19 @@ def test_processes_share_the_step_of_one(folder):
         assert torch.equal(one[0::2], first) and torch.equal(one[1::2], second)
     assert torch.equal(data.batch(3).pictures, data.batch(3).pictures)
     assert not torch.equal(data.batch(3).target, data.batch(4).target)
+
+
+def test_targets_are_drawn_as_often_as_they_are_weighed(folder):
+    job = make_job("ganimation", folder, "out", batch_size=20)
+
+    def alone(aus):
+        weights = torch.zeros(len(aus))
+        weights[[2, 5]] = 1.0
+        return weights
+
+    data = Pictures(folder / "samples.parquet", job.loop, alone)
+    drawn = {tuple(target) for target in data.batch(0).target.tolist()}
+    assert drawn == {tuple(data.aus[place].tolist()) for place in (2, 5)}
 
 
 def test_without_shift_a_picture_comes_as_it_is_or_mirrored(folder):
