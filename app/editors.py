@@ -19,6 +19,8 @@ from store import Store
 
 SHOWN = 200
 """Pictures to choose from."""
+HELD_OUT = pl.col("keep") & (pl.col("split") == "test")
+"""Which of the training set's."""
 
 
 class NoSuchPicture(LookupError):
@@ -45,23 +47,20 @@ class Editors:
 
     def names(self) -> list[str]:
         """Those of the profile that are there, those that trained something first."""
-        if self.store.version(editing.TABLE) is None:
-            return []
-        rows = self.store.read(editing.TABLE).sort(pl.col("folder").is_null(), maintain_order=True)
-        return [name for name in rows["editor"] if name in self.profile.editing.editors]
+        there = editing.in_home(self.store, self.profile)
+        return [str(row["editor"]) for row in sorted(there, key=lambda row: row["folder"] is None)]
 
     def pictures(self) -> list[str]:
         """The sample ids of the first SHOWN pictures to choose from."""
         if self.store.version("training_set") is None:
             return []
-        held_out = pl.col("keep") & (pl.col("split") == "test")
-        found = self.store.read_where("training_set", held_out, columns=["sample_id"])
+        found = self.store.read_where("training_set", HELD_OUT, columns=["sample_id"])
         return found["sample_id"].head(SHOWN).to_list()
 
     def picture(self, sample_id: str) -> Picture:
         """A picture by its sample id. Raises NoSuchPicture."""
-        asked = pl.col("keep") & (pl.col("split") == "test") & (pl.col("sample_id") == sample_id)
-        found = self.store.read_where("training_set", asked).to_dicts()
+        asked = pl.col("sample_id") == sample_id
+        found = self.store.read_where("training_set", HELD_OUT & asked).to_dicts()
         if not found:
             raise NoSuchPicture(f"{sample_id} is no picture of the split “test”")
         row = found[0]
@@ -78,8 +77,11 @@ class Editors:
 
         rows = [
             {
-                **{"file_kind": picture.kind, "file": picture.file, "content_hash": picture.content_hash},
-                **{"source": list(picture.aus), "target": [float(value) for value in target]},
+                "file_kind": picture.kind,
+                "file": picture.file,
+                "content_hash": picture.content_hash,
+                "source": list(picture.aus),
+                "target": [float(value) for value in target],
             }
             for target in targets
         ]

@@ -136,8 +136,11 @@ def _pages(site: Site) -> gr.Blocks:
     from app.pages import audit, create, data, edit, results
 
     built = {
-        **{"": create.build, "edit": edit.build, "audit": audit.build},
-        **{"results": results.build, "data": data.build},
+        "": create.build,
+        "edit": edit.build,
+        "audit": audit.build,
+        "results": results.build,
+        "data": data.build,
     }
     with gr.Blocks(title="FineFace", analytics_enabled=False, fill_width=True) as blocks:
         built[""](site, blocks)

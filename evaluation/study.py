@@ -9,7 +9,7 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import polars as pl
 import facs
 from evaluation import bootstrap
 from evaluation.bootstrap import Sums
+from evaluation.protocol import hash_of
 
 QUESTIONS = {
     "expression": "Which one shows the expression that is asked for?",
@@ -81,11 +82,11 @@ def pairs(edited: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
             raise StudyError(
                 f"{' and '.join(couple)} have {len(both)} requests in common, {wanted} are wanted"
             )
-        drawn = sorted(both, key=lambda sample: _hash(seed, *couple, sample))[:wanted]
+        drawn = sorted(both, key=lambda sample: hash_of(seed, *couple, sample))[:wanted]
         for sample in drawn:
-            a, b = couple if _hash(seed, "side", *couple, sample)[0] % 2 else couple[::-1]
+            a, b = couple if hash_of(seed, "side", *couple, sample)[0] % 2 else couple[::-1]
             rows.append((a, b, sample))
-    rows.sort(key=lambda row: _hash(seed, "order", *row))
+    rows.sort(key=lambda row: hash_of(seed, "order", *row))
     return pl.DataFrame(
         [
             _row(f"{place:03d}", files[a, sample], files[b, sample])
@@ -170,10 +171,6 @@ def _name(key: pl.DataFrame) -> str:
 
 def _inline(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
-def _hash(*parts: Sequence[str] | str | int) -> bytes:
-    return hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
 
 
 @functools.cache

@@ -161,7 +161,7 @@ def switch_on_lora(unet: UNet2DConditionModel, beside: Iterable[str] = ()) -> No
 
 def image_projections(unet: UNet2DConditionModel) -> list[nn.Module]:
     """The projections of the image adapters of `unet`, in order; the AU encoder is not among them."""
-    layers = list(getattr(getattr(unet, "encoder_hid_proj", None), "image_projection_layers", ()))
+    layers = _projections(unet)
     return layers if _encoder(unet) is None else layers[:-1]
 
 
@@ -353,10 +353,15 @@ def _append(
     unet.register_to_config(encoder_hid_dim_type="ip_image_proj")
 
 
+def _projections(unet: UNet2DConditionModel) -> list[nn.Module]:
+    """Of every further condition, in order; FLUX's transformer lacks the attribute until it has one."""
+    return list(getattr(getattr(unet, "encoder_hid_proj", None), "image_projection_layers", ()))
+
+
 def _encoder(unet: UNet2DConditionModel) -> Any:
-    projections = getattr(getattr(unet, "encoder_hid_proj", None), "image_projection_layers", ())
     return next(
-        (layer for layer in projections if isinstance(getattr(layer, "config", None), AdapterConfig)), None
+        (layer for layer in _projections(unet) if isinstance(getattr(layer, "config", None), AdapterConfig)),
+        None,
     )
 
 

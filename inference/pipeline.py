@@ -390,6 +390,7 @@ def one_an_image(rows: torch.Tensor, images: int) -> torch.Tensor:
 
 
 def count_prompts(prompt, prompt_embeds) -> int:
+    """How many prompts a call has."""
     if isinstance(prompt, str):
         return 1
     if prompt is None and prompt_embeds is None:

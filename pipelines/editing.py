@@ -169,13 +169,18 @@ class FaceEditor:
         return picture_files.Region(x, y, side, side)
 
 
+def in_home(store: Store, profile: Profile) -> list[dict[str, Any]]:
+    """The rows of `trained_editors` that are of the profile; none where nothing was trained."""
+    rows = store.read(TABLE).to_dicts() if store.version(TABLE) is not None else []
+    return [row for row in rows if row["editor"] in profile.editing.editors]
+
+
 def find(store: Store, profile: Profile, method: str | None = None) -> FaceEditor:
     """The FaceEditor of that name or method in `store` (default: the first that trained something).
 
     Raises NothingTrained where it is not there, or was trained with other settings than the profile's.
     """
-    rows = store.read(TABLE).to_dicts() if store.version(TABLE) is not None else []
-    there = [row for row in rows if row["editor"] in profile.editing.editors]
+    there = in_home(store, profile)
     names = [str(row["editor"]) for row in there]
     if method is None:
         fits = [row for row in there if row["folder"] is not None]

@@ -7,13 +7,16 @@ from typing import Any
 import gradio as gr
 
 import facs
-from app import markup
+from app import markup, thumbnails
 from app.editors import NoSuchPicture, Picture
-from app.pages.piece import asked, header, piece
+from app.pages.piece import asked, au_sliders, header, piece
 from app.site import Site
 from assets.editing.edited_samples import FILES
 from pipelines.drawing import NothingTrained
 from store import StoreError
+
+SIDE = 512
+"""Of the pictures shown, pixels."""
 
 
 def build(site: Site, page: gr.Blocks) -> None:
@@ -34,19 +37,7 @@ def build(site: Site, page: gr.Blocks) -> None:
             with gr.Row():
                 sample = gr.Dropdown(pictures, value=pictures[0], label="Picture", elem_id="edit-sample")
                 editor = gr.Dropdown(names, value=names[0], label="Editor", elem_id="edit-editor")
-            with gr.Group(elem_classes=["sliders"]):
-                sliders = [
-                    gr.Slider(
-                        0,
-                        facs.MAXIMUM,
-                        value=value,
-                        step=0.25,
-                        label=f"AU{au} {facs.NAMES[au]}",
-                        elem_id=f"edit-au{au}",
-                        buttons=["reset"],
-                    )
-                    for au, value in zip(facs.ACTION_UNITS, first.aus, strict=True)
-                ]
+            sliders = au_sliders(0, facs.MAXIMUM, first.aus, "edit-au")
             back = gr.Button("As it is", min_width=110, elem_id="edit-back")
         with gr.Column(scale=6, min_width=320):
             edit = gr.Button("Edit", variant="primary", elem_id="edit-edit", min_width=120)
@@ -66,12 +57,12 @@ def build(site: Site, page: gr.Blocks) -> None:
             same, made = editors.edit(name, picture, [picture.aus, target])
         except (ValueError, NothingTrained, StoreError) as error:
             raise gr.Error(str(error)) from None
-        pieces = [
-            (f"source: {facs.describe(picture.aus)}", picture.kind, picture.file),
-            ("no change asked for", FILES, same),
-            (facs.describe(target), FILES, made),
+        pictures = [
+            _titled(picture),
+            ("no change asked for", thumbnails.address(FILES, same, SIDE)),
+            (facs.describe(target), thumbnails.address(FILES, made, SIDE)),
         ]
-        return markup.render("edited", pictures=pieces, note=name), editors.call(name, target)
+        return markup.render("drawn", pictures=pictures, note=name), editors.call(name, target)
 
     def opened(request: gr.Request) -> list[Any]:
         """The picture that the address names: /edit?sample=ID."""
@@ -94,5 +85,8 @@ def _picture(site: Site, sample_id: str) -> Picture:
 
 
 def _source(picture: Picture) -> str:
-    told = [(f"source: {facs.describe(picture.aus)}", picture.kind, picture.file)]
-    return markup.render("edited", pictures=told, note="Move a slider, and edit.")
+    return markup.render("drawn", pictures=[_titled(picture)], note="Move a slider, and edit.")
+
+
+def _titled(picture: Picture) -> tuple[str, str | None]:
+    return f"source: {facs.describe(picture.aus)}", thumbnails.address(picture.kind, picture.file, SIDE)

@@ -10,7 +10,7 @@ from methods.editing.critic import Critic
 from methods.ganimation.model import GANimation
 
 PATCHES = 8
-"""Side of the map on which the critic attends; smaller than that, pictures of 32 px have one of 8 as well."""
+"""Side of the map on which the critic attends, whatever the pictures' size."""
 
 
 class PatchCritic(Critic):
@@ -45,13 +45,8 @@ class PAttGAN(GANimation):
     def target_weights(self, aus: torch.Tensor) -> torch.Tensor:
         """How often each of the samples `aus` [N, 12], 0-5, is a target: as if an AU were drawn, then one of
         the whole levels that it has, then a sample that shows it. [N], their sum is 1."""
-        return balanced(aus)
-
-
-def balanced(aus: torch.Tensor) -> torch.Tensor:
-    """See `PAttGAN.target_weights`."""
-    weights = torch.zeros(len(aus))
-    for column in aus.round().T:
-        levels, place, counts = column.unique(return_inverse=True, return_counts=True)
-        weights += 1 / (len(levels) * counts[place])
-    return weights / aus.shape[1]
+        weights = torch.zeros(len(aus))
+        for column in aus.round().T:
+            levels, place, counts = column.unique(return_inverse=True, return_counts=True)
+            weights += 1 / (len(levels) * counts[place])
+        return weights / aus.shape[1]

@@ -16,7 +16,7 @@ from methods.ganimation import model as ganimation
 from methods.ganimation.settings import GANimationTrain
 from methods.lacgan.model import REGIONS, regions
 from methods.model import MethodError
-from methods.pattgan.model import PatchCritic, balanced
+from methods.pattgan.model import PatchCritic
 from methods.relative_msf.model import Fusion
 from methods.relative_msf.settings import RelativeMSFTrain
 from methods.slidergan.model import BLENDSHAPES, blendshapes
@@ -176,7 +176,7 @@ def test_targets_of_every_level_are_equally_likely():
     """AU1 has three 0 and one 5: the 5 as often as those; the other eleven AUs tell nothing apart."""
     aus = torch.zeros(4, 12)
     aus[3, 0] = 5
-    found = balanced(aus)
+    found = model("pattgan").target_weights(aus)
     assert found.sum().item() == pytest.approx(1)
     assert found[3].item() == pytest.approx((1 / 2 + 11 / 4) / 12)
     assert found[0].item() == pytest.approx((1 / 6 + 11 / 4) / 12)
