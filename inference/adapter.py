@@ -1,7 +1,8 @@
-"""The action-unit adapter of a diffusion UNet: installation, saving, loading.
+"""The action-unit adapter of a diffusion UNet (or FLUX's transformer): installation, saving, loading.
 
 It is an IP-Adapter whose image projection is an AU encoder (paper, section 3), put together from the parts of
-diffusers and peft. The encoders live in `inference.au_encoders`, sampling in `inference.pipeline`.
+diffusers and peft. The encoders live in `inference.au_encoders`, what differs between networks in
+`inference.networks`, sampling in `inference.pipeline`.
 """
 
 import json
@@ -14,7 +15,6 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
 from diffusers.models.embeddings import MultiIPAdapterImageProjection
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from inference import au_encoders, lora
+from inference.networks import NoAdapterFits, kind_of, text_attentions
 
 FORMAT = "fineface-adapter"
 FORMAT_VERSION = 1
@@ -77,11 +78,10 @@ def install(unet: UNet2DConditionModel, config: AdapterConfig, seed: int = 0) ->
     _check_takes_adapter(unet)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder: Any = au_encoders.get(config.encoder).make(_cross_width(unet))
-        encoder.config, encoder.lora_is_in_base = config, False
-        pairs = {
-            name: (_copied(one.to_k), _copied(one.to_v)) for name, one in _cross_attentions(unet).items()
-        }
+        kind = kind_of(unet)
+        encoder: Any = au_encoders.get(config.encoder).make(kind.width(unet))
+        encoder.config, encoder.trained_on, encoder.lora_is_in_base = config, None, False
+        pairs = {name: kind.text_maps(unet, one) for name, one in text_attentions(unet).items()}
         _append(unet, encoder, pairs, 1.0)
         lora.add(unet, config.rank, config.alpha)
     unet.requires_grad_(False)
@@ -100,9 +100,9 @@ def installed(unet: UNet2DConditionModel) -> AdapterConfig | None:
     if encoder is None:
         return None
     parts = len(unet.encoder_hid_proj.image_projection_layers)
-    for name, attention in _cross_attentions(unet).items():
+    for name, attention in text_attentions(unet).items():
         processor = attention.processor
-        if not isinstance(processor, IPAdapterAttnProcessor2_0) or len(processor.to_k_ip) != parts:
+        if not isinstance(processor, kind_of(unet).processor) or len(processor.to_k_ip) != parts:
             other = type(processor).__name__
             raise AdapterError(
                 f"the adapter's attention processor at {name} was replaced by {other}: fused projections, "
@@ -117,6 +117,12 @@ def installed(unet: UNet2DConditionModel) -> AdapterConfig | None:
             f"the adapter's LoRA is switched off; switch it on: unet.set_adapters([{lora.NAME!r}, …])"
         )
     return encoder.config
+
+
+def trained_on(unet: UNet2DConditionModel) -> dict[str, str | None] | None:
+    """The base that the record of the adapter in `unet` names; None where that is not known."""
+    encoder = _encoder(unet)
+    return None if encoder is None else encoder.trained_on
 
 
 def is_fused(unet: UNet2DConditionModel) -> bool:
@@ -146,7 +152,7 @@ def switch_on_lora(unet: UNet2DConditionModel, beside: Iterable[str] = ()) -> No
 
 def image_projections(unet: UNet2DConditionModel) -> list[nn.Module]:
     """The projections of the image adapters of `unet`, in order; the AU encoder is not among them."""
-    layers = list(getattr(unet.encoder_hid_proj, "image_projection_layers", ()))
+    layers = _projections(unet)
     return layers if _encoder(unet) is None else layers[:-1]
 
 
@@ -161,8 +167,8 @@ def set_aside(unet: UNet2DConditionModel) -> Iterator[None]:
     if encoder is None:
         yield
         return
-    before = unet.encoder_hid_proj, dict(unet.attn_processors), unet.config.encoder_hid_dim_type
-    processors = {name: attention.processor for name, attention in _cross_attentions(unet).items()}
+    before = unet.encoder_hid_proj, dict(unet.attn_processors), unet.config.get("encoder_hid_dim_type")
+    processors = {name: attention.processor for name, attention in text_attentions(unet).items()}
     pairs = {name: (one.to_k_ip[-1], one.to_v_ip[-1]) for name, one in processors.items()}
     scale = next(iter(processors.values())).scale[-1]
     try:
@@ -177,7 +183,7 @@ def set_aside(unet: UNet2DConditionModel) -> Iterator[None]:
 
 def set_scale(unet: UNet2DConditionModel, scale: float) -> None:
     """Weigh the AU attention by `scale` (λ_AU of the paper: 1 as trained, 0 leaves only LoRA)."""
-    for attention in _cross_attentions(unet).values():
+    for attention in text_attentions(unet).values():
         attention.processor.scale[-1] = float(scale)
 
 
@@ -197,16 +203,18 @@ def save(
 ) -> None:
     """Write the adapter of `unet` into `folder`: a record, the AU parts and the LoRA.
 
-    `base` names the base model (id, revision, fingerprint) for the record. The LoRA file is in the form that
-    diffusers' `load_lora_weights` reads, with alpha. Equal adapters give equal bytes.
+    `base` names the base model (model, revision, fingerprint) for the record; without it, the base that the
+    adapter was loaded with stays named. The LoRA file is in the form that diffusers' `load_lora_weights`
+    reads, with alpha. Equal adapters give equal bytes.
 
-    Raises AdapterError where `unet` has no adapter.
+    Raises AdapterError where `unet` has no adapter, or its LoRA is fused.
     """
     config = installed(unet)
     if config is None:
         raise AdapterError("nothing to save: the UNet has no adapter")
     if is_fused(unet):
         raise AdapterError("the adapter's LoRA is fused into the base: save before that, or unfuse_lora()")
+    base = base or _encoder(unet).trained_on or {}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     au = {name: p.detach().contiguous() for name, p in _au_parameters(unet).items()}
@@ -217,8 +225,8 @@ def save(
         "version": FORMAT_VERSION,
         **asdict(config),
         "tokens": config.tokens,
-        "cross_attention_dim": _cross_width(unet),
-        "base": {**(base or {}), "key_norms": _key_norms(unet)},
+        "cross_attention_dim": kind_of(unet).width(unet),
+        "base": {**base, "key_norms": _key_norms(unet)},
     }
     (folder / CONFIG_FILE).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
 
@@ -234,7 +242,7 @@ def load(unet: UNet2DConditionModel, folder: Path | str) -> AdapterConfig:
     record = read_record(folder)
     config = AdapterConfig(record["encoder"], record["rank"], record["alpha"])
     _check_takes_adapter(unet)
-    width = _cross_width(unet)
+    width = kind_of(unet).width(unet)
     if record["cross_attention_dim"] != width:
         raise AdapterError(
             f"{folder}: the adapter was trained on a base with cross-attention width "
@@ -242,6 +250,7 @@ def load(unet: UNet2DConditionModel, folder: Path | str) -> AdapterConfig:
         )
     tensors = read_tensors(folder / WEIGHTS_FILE), read_tensors(folder / lora.FILE)
     install_trained(unet, config, *tensors, folder)
+    _encoder(unet).trained_on = {n: value for n, value in record["base"].items() if n != "key_norms"}
     _warn_of_another_base(unet, record, folder)
     return config
 
@@ -254,7 +263,7 @@ def install_trained(
     folder: Path,
 ) -> None:
     """Install an adapter of the given weights, frozen: `au` by the names of `adapter_parameters`,
-    `lora_tensors` as `unet.….lora_A.weight`, both read from `folder`.
+    `lora_tensors` as `unet.….lora_A.weight` (as diffusers calls the network), both read from `folder`.
 
     Raises AdapterError, and leaves the UNet as it was, where it has an adapter or tensors do not fit it.
     """
@@ -290,12 +299,21 @@ def read_record(folder: Path | str) -> dict:
 
 
 def _check_takes_adapter(unet: UNet2DConditionModel) -> None:
-    projection = unet.encoder_hid_proj
+    try:
+        text_attentions(unet)
+    except NoAdapterFits as error:
+        raise AdapterError(str(error)) from error
+    projection = getattr(unet, "encoder_hid_proj", None)
     if _encoder(unet) is not None:
         raise AdapterError(_SECOND)
     if projection is not None and not isinstance(projection, MultiIPAdapterImageProjection):
         raise AdapterError(
             f"the UNet projects its text by {type(projection).__name__}: a base of this kind takes no adapter"
+        )
+    if any(module.merged for module in unet.modules() if isinstance(module, BaseTunerLayer)):
+        raise AdapterError(
+            "a LoRA is fused into the UNet, and peft leaves out others beside it: unfuse_lora() or "
+            "unload_lora_weights() first"
         )
 
 
@@ -307,9 +325,9 @@ def _append(
     processors = dict(unet.attn_processors)
     for name, (keys, values) in pairs.items():
         processor = processors[f"{name}.processor"]
-        if not isinstance(processor, IPAdapterAttnProcessor2_0):
-            processor = IPAdapterAttnProcessor2_0(keys.out_features, keys.in_features, num_tokens=[])
-        processor.num_tokens = [*processor.num_tokens, tokens]
+        if not isinstance(processor, kind_of(unet).processor):
+            processor = kind_of(unet).processor(keys.out_features, keys.in_features, num_tokens=[])
+        processor.num_tokens = [*getattr(processor, "num_tokens", ()), tokens]
         processor.scale = [*processor.scale, scale]
         processor.to_k_ip.append(keys.to(unet.device, unet.dtype))
         processor.to_v_ip.append(values.to(unet.device, unet.dtype))
@@ -320,31 +338,15 @@ def _append(
     unet.register_to_config(encoder_hid_dim_type="ip_image_proj")
 
 
-def _copied(linear: nn.Module) -> nn.Linear:
-    copied = nn.Linear(linear.in_features, linear.out_features, bias=False)
-    copied.weight.data.copy_(linear.weight.data)
-    return copied
-
-
-def _cross_attentions(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
-    names = [name.removesuffix(".processor") for name in unet.attn_processors]
-    found = {name: unet.get_submodule(name) for name in names if unet.get_submodule(name).is_cross_attention}
-    if not found:
-        raise AdapterError("the UNet has no cross-attention for an adapter to join")
-    return found
-
-
-def _cross_width(unet: UNet2DConditionModel) -> int:
-    widths = {attention.to_k.in_features for attention in _cross_attentions(unet).values()}
-    if len(widths) > 1:
-        raise AdapterError(f"the UNet's cross-attentions have different widths: {sorted(widths)}")
-    return widths.pop()
+def _projections(unet: UNet2DConditionModel) -> list[nn.Module]:
+    """Of every further condition, in order; FLUX's transformer lacks the attribute until it has one."""
+    return list(getattr(getattr(unet, "encoder_hid_proj", None), "image_projection_layers", ()))
 
 
 def _encoder(unet: UNet2DConditionModel) -> Any:
-    projections = getattr(unet.encoder_hid_proj, "image_projection_layers", ())
     return next(
-        (layer for layer in projections if isinstance(getattr(layer, "config", None), AdapterConfig)), None
+        (layer for layer in _projections(unet) if isinstance(getattr(layer, "config", None), AdapterConfig)),
+        None,
     )
 
 
@@ -352,19 +354,23 @@ def _au_parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:
     encoder = _encoder(unet)
     assert encoder is not None, "it is installed"
     parameters = {f"encoder.{name}": p for name, p in encoder.named_parameters()}
-    for name, attention in _cross_attentions(unet).items():
-        parameters[f"{name}.to_k_ip.weight"] = attention.processor.to_k_ip[-1].weight
-        parameters[f"{name}.to_v_ip.weight"] = attention.processor.to_v_ip[-1].weight
+    for name, attention in text_attentions(unet).items():
+        for part in ("to_k_ip", "to_v_ip"):
+            linear = getattr(attention.processor, part)[-1]
+            parameters.update((f"{name}.{part}.{which}", p) for which, p in linear.named_parameters())
     return parameters
 
 
 def _au_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str, tuple[int, ...]]:
+    kind, width = kind_of(unet), kind_of(unet).width(unet)
     with torch.device("meta"):
-        encoder = au_encoders.get(config.encoder).make(_cross_width(unet))
+        encoder = au_encoders.get(config.encoder).make(width)
     shapes = {f"encoder.{name}": tuple(p.shape) for name, p in encoder.named_parameters()}
-    for name, attention in _cross_attentions(unet).items():
-        shapes[f"{name}.to_k_ip.weight"] = tuple(attention.to_k.weight.shape)
-        shapes[f"{name}.to_v_ip.weight"] = tuple(attention.to_v.weight.shape)
+    for name, attention in text_attentions(unet).items():
+        for part in ("to_k_ip", "to_v_ip"):
+            shapes[f"{name}.{part}.weight"] = (attention.to_k.out_features, width)
+            if kind.bias:
+                shapes[f"{name}.{part}.bias"] = (attention.to_k.out_features,)
     return shapes
 
 
@@ -378,7 +384,7 @@ def check_shapes(wanted: Mapping[str, tuple], found: Mapping[str, torch.Tensor],
 
 def _key_norms(unet: UNet2DConditionModel) -> list[float]:
     """One number for each cross-attention, telling bases of equal shape apart whatever their precision."""
-    weights = [attention.to_k.weight for attention in _cross_attentions(unet).values()]
+    weights = [attention.to_k.weight for attention in text_attentions(unet).values()]
     return [float(f"{weight.detach().cpu().double().norm().item():.6g}") for weight in weights]
 
 

@@ -6,6 +6,7 @@ The adapter itself, and what it may stand beside, lives in `inference.adapter`.
 from __future__ import annotations
 
 import inspect
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from diffusers.pipelines.auto_pipeline import (
 
 from facs import ACTION_UNITS, parse
 from inference import adapter as au_adapter
-from inference import lora, text_token
+from inference import interchange, lora, publishing, text_token, weights
+from inference.generation import base_folder
 
 ActionUnits = Mapping[str | int, float] | Sequence[float] | None
 
@@ -53,20 +55,32 @@ class FineFacePipeline(DiffusionPipeline):
     def over(cls, stock: type[DiffusionPipeline]) -> type[FineFacePipeline]:
         """The class `stock` of diffusers, whose network is a UNet, with `aus`."""
         if "unet" not in inspect.signature(stock.__init__).parameters:
-            raise au_adapter.AdapterError(f"{stock.__name__} has no UNet: it takes no AU adapter")
+            raise au_adapter.AdapterError(
+                f"{stock.__name__} has no UNet, which this pipeline is for (FLUX: inference.flux)"
+            )
         if (cls, stock) not in _MADE:
             says = {"stock": stock, "__doc__": cls.__doc__}
             _MADE[cls, stock] = type(f"FineFace{stock.__name__}", (cls, stock), says)
         return _MADE[cls, stock]
 
     @classmethod
-    def from_pretrained(cls, base: str | Path, adapter: str | Path | None = None, **kwargs):
-        """A pipeline on the model `base` (id or folder), with the adapter saved in the folder `adapter`.
+    def from_pretrained(
+        cls, base: str | Path | None = None, adapter: str | Path | None = None, **kwargs
+    ) -> FineFacePipeline:
+        """A pipeline on the model `base` with the saved `adapter`, each a folder or an id on the hub.
 
-        Further arguments are those of diffusers, `controlnet` among them. No safety checker is loaded. Raises
-        `inference.adapter.AdapterError` where the adapter does not fit the base, or the base is of a kind
-        that takes none.
+        An adapter alone suffices, in either place, where its record names its base. Further arguments are
+        those of diffusers, `controlnet` among them. No safety checker is loaded. Raises
+        `inference.adapter.AdapterError` where the adapter does not fit the base, its base is not named or
+        not to be had, or the base is of a kind that takes none.
         """
+        if adapter is None and base is not None and (Path(base) / au_adapter.CONFIG_FILE).is_file():
+            base, adapter = None, base
+        if base is None:
+            if adapter is None:
+                raise ValueError("give a base, an adapter whose record names its base, or both")
+            adapter = adapter_folder(adapter)
+            base, kwargs["local_files_only"] = _base_of(adapter), True
         if cls.stock is None:
             hub = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
             said = cls.load_config(base, **hub)["_class_name"]
@@ -104,9 +118,43 @@ class FineFacePipeline(DiffusionPipeline):
                 return cls.tasks[family]
         raise au_adapter.AdapterError(f"diffusers has no pipeline for {cls.__name__} on a {said}")
 
-    def load_adapter(self, folder: str | Path) -> None:
-        """Install the adapter saved in `folder`; see `inference.adapter.load`."""
-        au_adapter.load(self.unet, folder)
+    def load_adapter(self, adapter: str | Path) -> None:
+        """Install the saved `adapter`, a folder or an id on the hub; see `inference.adapter.load`."""
+        au_adapter.load(self.unet, adapter_folder(adapter))
+
+    def save_adapter(
+        self, folder: str | Path, base: Mapping[str, str | None] | None = None, stock: bool = False
+    ) -> None:
+        """Write the adapter into `folder`, with a card; `base` as in `inference.adapter.save`, else the base
+        that this pipeline was loaded from is named. `stock`: also in a form that stock pipelines of diffusers
+        read, see `inference.interchange`.
+        """
+        au_adapter.save(self.unet, folder, base or self._named_base())
+        if stock:
+            interchange.save(self.unet, folder)
+        publishing.write_card(folder)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        base: Mapping[str, str | None] | None = None,
+        stock: bool = False,
+        private: bool = True,
+        **kwargs,
+    ) -> str:
+        """Upload the adapter and its card, and not the base, to the Hugging Face hub; the address of the
+        commit. `base` and `stock` as in `save_adapter`, the rest as in `inference.publishing.push`.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_adapter(folder, base, stock)
+            return publishing.push(folder, repo_id, private=private, **kwargs)
+
+    def _named_base(self) -> dict[str, str | None] | None:
+        """The base by the name it was loaded by, where the adapter does not know its own."""
+        name = self.config.get("_name_or_path")
+        known = au_adapter.trained_on(self.unet)
+        return None if known or not name else {"model": str(name), "revision": None}
 
     def __call__(
         self,
@@ -130,7 +178,7 @@ class FineFacePipeline(DiffusionPipeline):
 
         Raises ValueError for AUs without an adapter, for unknown AUs and for lists of unequal length.
         """
-        rows = _count_prompts(prompt, kwargs.get("prompt_embeds"))
+        rows = count_prompts(prompt, kwargs.get("prompt_embeds"))
         images = rows * (kwargs.get("num_images_per_prompt") or 1)
         generator = kwargs.get("generator")
         if isinstance(generator, list) and len(generator) != images:
@@ -187,7 +235,7 @@ class FineFacePipeline(DiffusionPipeline):
         if self._aus is not None:
             pairs.append((torch.zeros_like(self._aus), self._aus))
         halves = [(nothing, embeds) if guided else (embeds,) for nothing, embeds in pairs]
-        return [torch.cat([_one_an_image(half, rows) for half in both]).to(device) for both in halves]
+        return [torch.cat([one_an_image(half, rows) for half in both]).to(device) for both in halves]
 
     def _check_image_prompts(self, kwargs: Mapping[str, Any]) -> None:
         wanted = len(au_adapter.image_projections(self.unet))
@@ -207,6 +255,8 @@ class FineFacePipeline(DiffusionPipeline):
         masks = attention.get("ip_adapter_masks")
         if masks is None or len(masks) != len(au_adapter.image_projections(self.unet)):
             return {}
+        if isinstance(masks, torch.Tensor):
+            masks = masks.unsqueeze(1)
         return {"cross_attention_kwargs": attention | {"ip_adapter_masks": [*masks, None]}}
 
     def load_ip_adapter(self, *args, **kwargs):
@@ -220,8 +270,12 @@ class FineFacePipeline(DiffusionPipeline):
             super().unload_ip_adapter()
 
     def set_ip_adapter_scale(self, scale):
-        """As in diffusers, for the image adapters alone: the AUs have `au_scale`, at every call."""
+        """As in diffusers, for the image adapters alone, a scale each: the AUs have `au_scale`, at every
+        call."""
         scales = scale if isinstance(scale, list) else [scale]
+        wanted = len(au_adapter.image_projections(self.unet))
+        if len(scales) != wanted:
+            raise ValueError(f"{len(scales)} scales for {wanted} image adapters; that of the AUs is au_scale")
         own = [] if au_adapter.installed(self.unet) is None else [1.0]
         super().set_ip_adapter_scale([*scales, *own])
 
@@ -260,9 +314,9 @@ class FineFacePipeline(DiffusionPipeline):
         """Write the base in the form of diffusers.
 
         Raises ValueError with an adapter installed: it would be written in a form that reloads with random
-        attention. `inference.adapter.save` writes the adapter; the base has not changed.
+        attention. `save_adapter` writes the adapter; the base has not changed.
         """
-        self._forbid("save_pretrained", "save the adapter alone: inference.adapter.save(pipe.unet, folder)")
+        self._forbid("save_pretrained", "save the adapter alone: save_adapter(folder)")
         said = {name: self.config[name] for name in _SAVED_SETTINGS if name in self.config}
         self.stock(**self.components, **said).save_pretrained(save_directory, **kwargs)
 
@@ -308,14 +362,39 @@ _NO_SAFETY_CHECKER: dict[str, Any] = {
 _SAVED_SETTINGS = ("requires_safety_checker", "force_zeros_for_empty_prompt")
 
 
-def _one_an_image(rows: torch.Tensor, images: int) -> torch.Tensor:
+def adapter_folder(adapter: str | Path) -> Path:
+    """The folder of a saved adapter: `adapter` itself, or the snapshot of an id on the hub, fetched."""
+    if Path(adapter).is_dir():
+        return Path(adapter)
+    try:
+        return weights.fetch(str(adapter), None, [au_adapter.CONFIG_FILE, "*.safetensors"])
+    except weights.ModelNotFound as error:
+        raise au_adapter.AdapterError(f"no adapter {adapter}: {error}") from error
+
+
+def _base_of(adapter: Path) -> Path:
+    """The files of the base that the record of `adapter` names."""
+    said = au_adapter.read_record(adapter)["base"]
+    remedy = "from_pretrained(base, adapter=…) says which base to take"
+    if not said.get("model"):
+        raise au_adapter.AdapterError(f"{adapter}: the record names no base; {remedy}")
+    try:
+        return base_folder(said["model"], said.get("revision"))
+    except weights.ModelNotFound as error:
+        raise au_adapter.AdapterError(
+            f"{adapter}: its base {said['model']} is not to be had ({error}); {remedy}"
+        ) from error
+
+
+def one_an_image(rows: torch.Tensor, images: int) -> torch.Tensor:
     """`rows`, one for all images, one a prompt or one an image → one an image."""
     if images % len(rows):
         raise ValueError(f"{len(rows)} rows of image embeds for {images} images: give one, or one a prompt")
     return rows.repeat_interleave(images // len(rows), dim=0)
 
 
-def _count_prompts(prompt, prompt_embeds) -> int:
+def count_prompts(prompt, prompt_embeds) -> int:
+    """How many prompts a call has."""
     if isinstance(prompt, str):
         return 1
     if prompt is None and prompt_embeds is None:

@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from settings.base import OPERATIONAL, Settings
@@ -177,11 +185,22 @@ class DenoisingSettings(LoopSettings):
 
 
 _DECLARED: dict[str, tuple[type[TrainSettings], type[SampleSettings]]] = {}
+_EDITING: set[str] = set()
 
 
-def declare(method: str, train: type[TrainSettings], sample: type[SampleSettings]) -> None:
-    """Let experiments name `method`, with its settings of training and sampling."""
+def declare(
+    method: str, train: type[TrainSettings], sample: type[SampleSettings], edits: bool = False
+) -> None:
+    """Let experiments name `method`, with its settings of training and sampling; one that `edits` given
+    pictures is no experiment's but an editor's."""
     _DECLARED[method] = train, sample
+    if edits:
+        _EDITING.add(method)
+
+
+def edits(method: str) -> bool:
+    """Whether the declared `method` edits given pictures."""
+    return method in _EDITING
 
 
 def declared() -> dict[str, tuple[type[TrainSettings], type[SampleSettings]]]:
@@ -209,14 +228,29 @@ def _sample(given: Any, info: ValidationInfo) -> Any:
     return _DECLARED[train.method][1].model_validate(given)
 
 
+def _draws(train: TrainSettings) -> TrainSettings:
+    if edits(train.method):
+        raise ValueError(f"method {train.method} edits given pictures: name it under editing.editors")
+    return train
+
+
+def _edits(train: TrainSettings) -> TrainSettings:
+    if not edits(train.method):
+        raise ValueError(f"method {train.method} draws new pictures: name it under experiments")
+    return train
+
+
 MethodTrain = Annotated[SerializeAsAny[TrainSettings], BeforeValidator(_train)]
 """A method's own settings of training, told by its `method`."""
+
+EditorTrain = Annotated[MethodTrain, AfterValidator(_edits)]
+"""Those of a method that edits given pictures."""
 
 
 class Experiment(Settings):
     """One row of the comparison. Experiments that differ only in `sample` share one training."""
 
-    train: MethodTrain
+    train: Annotated[MethodTrain, AfterValidator(_draws)]
     sample: Annotated[SerializeAsAny[SampleSettings], BeforeValidator(_sample)] = Field(
         default_factory=dict, validate_default=True
     )

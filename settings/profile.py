@@ -15,7 +15,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from settings import providers
 from settings.automation import Automation
 from settings.base import OPERATIONAL, UNKNOWN_KEY, Settings
-from settings.experiment import Experiment, declared
+from settings.experiment import EditorTrain, Experiment, declared
 from settings.nearest import hint
 
 
@@ -275,6 +275,32 @@ class Evaluation(Settings):
         }
 
 
+class Editing(Settings):
+    """Which editors are trained on the training set, and how they are measured on its held-out pictures
+    (docs/editing.md); no part of a run of everything."""
+
+    editors: dict[str, EditorTrain] = Field(
+        {}, description="Named editors: the method of each, and its settings of training."
+    )
+    pictures: int = Field(
+        24,
+        ge=2,
+        description="Pictures of the split “test” that are edited; intervals resample them.",
+    )
+    seed: int = Field(0, description="Seed of that draw.")
+    strengths: tuple[float, ...] = Field(
+        (0.5, 1.0, 1.5),
+        description="What the change from the source's AUs to the target's is multiplied with, for the front "
+        "of AU error against identity; 1 is always measured.",
+    )
+    batch_size: Annotated[int, OPERATIONAL] = Field(16, ge=1, description="Pictures edited at once.")
+
+    @field_validator("editors")
+    @classmethod
+    def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return _named(value, "editor")
+
+
 class Audit(Settings):
     """Faces of known action units, to try the estimators on; rendered, so no photographs."""
 
@@ -316,6 +342,13 @@ class Gates(Settings):
     au_drift: float = Field(
         0.1, ge=0, le=1, description="Of the distribution of an AU's intensities (Kolmogorov-Smirnov)."
     )
+
+
+def _named(value: dict[str, Any], what: str) -> dict[str, Any]:
+    for name in value:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
+            raise ValueError(f"{what} name {name!r}: lower-case letters, digits, '_', '-', '.' only")
+    return value
 
 
 class Profile(Settings):
@@ -364,6 +397,7 @@ class Profile(Settings):
     split: Split = Split()
     base: Base
     audit: Audit = Audit()
+    editing: Editing = Editing()
     groups: Annotated[list[str], OPERATIONAL] = Field(
         [],
         description="Groups of experiments.yaml whose experiments it has; `--experiments` picks others. They "
@@ -402,10 +436,7 @@ class Profile(Settings):
     @field_validator("experiments")
     @classmethod
     def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for name in value:
-            if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
-                raise ValueError(f"experiment name {name!r}: lower-case letters, digits, '_', '-', '.' only")
-        return value
+        return _named(value, "experiment")
 
     @model_validator(mode="after")
     def _competitor(self) -> Profile:

@@ -57,7 +57,7 @@ class Dataset(Samples):
         word: Wording,
         draw: str = "step",
     ):
-        super().__init__(path, settings, ("row",))
+        super().__init__(path, settings, ("caption", "row"))
         self.settings, self.scaling_factor, self.train_timesteps = settings, scaling_factor, train_timesteps
         table = self.table.with_columns(_whole_numbers(self.table["row"], path))
         self._draw = draw
@@ -101,10 +101,9 @@ class Dataset(Samples):
         the i-th of n samples has the middle of the i-th of n equal parts of the schedule.
         """
         generator = torch.Generator().manual_seed(seed_of("held out"))
-        samples = torch.randperm(len(self), generator=generator)[:most]
+        samples, parts = self.held_out_parts(generator, rank, world, most)
         timesteps = ((torch.arange(len(samples)) + 0.5) / len(samples) * self.train_timesteps).long()
         drawn, noise = torch.randn(2, len(samples), *self.latent_shape, generator=generator)
-        share = torch.arange(len(samples))[rank::world]
         return [
             Draw(
                 self._latents(samples[part], drawn[part]),
@@ -113,8 +112,7 @@ class Dataset(Samples):
                 self.aus[samples[part]],
                 self._captions[samples[part]],
             )
-            for part in share.split(max(1, self.settings.batch_size // world))
-            if len(part)  # a process may have none of a few samples
+            for part in parts
         ]
 
     def _latents(self, samples: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:

@@ -27,7 +27,7 @@ from training.captions import CaptionEmbeddings
 from training.dataset import Dataset, Draw
 from training.job import CLASS_IMAGES_FILE, HELD_OUT_FILE, SAMPLES_FILE, JobError, TrainingJob
 from training.progress import say
-from training.task import Exchange, Task
+from training.task import Exchange, Task, mean_of_all
 
 
 class Denoising(Task):
@@ -128,6 +128,8 @@ def _read_data(job: TrainingJob, settings: DenoisingSettings, pipe: FineFacePipe
     found = {
         name: Dataset(folder / name, settings, scale, timesteps, word, draw) for name, draw in files.items()
     }
+    if pipe.vae.config.latents_mean is not None:
+        raise JobError(f"the base {job.base}: latents shifted by its VAE's latents_mean cannot be trained on")
     wanted = pipe.unet.config.in_channels
     for name, data in found.items():
         if (channels := data.latent_shape[0]) != wanted:
@@ -180,16 +182,13 @@ class _Validation:
     @torch.no_grad()
     def loss(self, noising: DDPMScheduler) -> float:
         """The mean over all samples of all processes; every process calls it. Uses up no randomness."""
-        device = self._accelerator.device
-        found = torch.zeros(2, device=device)
-        for draw in self._draws:
-            with self._accelerator.autocast():
-                errors = denoising_errors(
-                    self._model, self._unet, noising, _batch(draw, self._captions, device)
-                )
-            found += torch.stack([errors.sum(), torch.full((), len(errors), device=device)])
-        total, count = self._accelerator.reduce(found, "sum").tolist()
-        return total / count
+        errors = (self._errors(noising, draw) for draw in self._draws)
+        return mean_of_all(self._accelerator, ((found.sum(), len(found)) for found in errors))
+
+    def _errors(self, noising: DDPMScheduler, draw: Draw) -> torch.Tensor:
+        batch = _batch(draw, self._captions, self._accelerator.device)
+        with self._accelerator.autocast():
+            return denoising_errors(self._model, self._unet, noising, batch)
 
 
 class _Gradients:

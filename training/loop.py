@@ -19,6 +19,7 @@ from store import disk, file_system
 from store.hashing import hash_folder
 from training.checkpoints import Checkpoints, State, flush
 from training.denoising import Denoising
+from training.editing import Editing
 from training.job import DRAWS_FILE, MODEL_FOLDER, RENDEZVOUS, RESULT_FILE, JobError, TrainingJob
 from training.progress import Progress, write
 from training.samples import Samples
@@ -131,8 +132,10 @@ def _accelerator(job: TrainingJob) -> Accelerator:
 
 def _task(job: TrainingJob, accelerator: Accelerator) -> Task:
     """The model of `job`, ready to be trained."""
-    model = methods.registry.get(job.loop.method).trained_model(job.loop)
-    return Denoising(job, model, accelerator)
+    method = methods.registry.get(job.loop.method)
+    model = method.trained_model(job.loop)
+    kind: type[Denoising | Editing] = Editing if method.edits else Denoising
+    return kind(job, model, accelerator)
 
 
 def _add_losses(state: State, losses: list[torch.Tensor], data: Samples, accelerator: Accelerator) -> None:

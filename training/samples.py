@@ -15,7 +15,7 @@ from training.job import JobError
 
 
 class Samples:
-    """The samples of the table at `path` (columns sample_id, caption, au1 … au26, file and those of `more`),
+    """The samples of the table at `path` (columns sample_id, au1 … au26, file and those of `more`),
     in the order that `settings` draw.
 
     The order comes from the seed alone, so that step k has the same samples whatever came before it. Raises
@@ -23,7 +23,7 @@ class Samples:
     """
 
     def __init__(self, path: Path, settings: LoopSettings, more: Sequence[str] = ()):
-        self.table = _read(path, ("sample_id", "caption", *COLUMNS, "file", *more))
+        self.table = _read(path, ("sample_id", *more, *COLUMNS, "file"))
         self.sample_ids = self.table["sample_id"].cast(pl.String).to_list()
         self.aus = torch.tensor(self.table.select(COLUMNS).to_numpy().copy(), dtype=torch.float32)
         self._batch_size, self._seed = settings.batch_size, settings.seed
@@ -46,6 +46,16 @@ class Samples:
         found = torch.full((len(self),), epochs)
         found[self._permutation(epochs)[:rest]] += 1
         return found
+
+    def held_out_parts(
+        self, generator: torch.Generator, rank: int, world: int, most: int
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """At most `most` samples as `generator` draws them, and which of these the `rank`-th of `world`
+        processes asks: places among them, a batch of the process in each. It may have none of a few."""
+        samples = torch.randperm(len(self), generator=generator)[:most]
+        share = torch.arange(len(samples))[rank::world]
+        parts = share.split(max(1, self._batch_size // world))
+        return samples, [part for part in parts if len(part)]
 
     def _permutation(self, epoch: int) -> torch.Tensor:
         if self._order is None or self._order[0] != epoch:

@@ -42,6 +42,16 @@ class Exchange:
         self.stopped |= stops.item() > 0
 
 
+def mean_of_all(accelerator: Accelerator, parts: Iterable[tuple[torch.Tensor, int]]) -> float:
+    """The mean over the samples of all processes, each of which calls this, from the sum over a part of them
+    and how many these are."""
+    found = torch.zeros(2, device=accelerator.device)
+    for total, count in parts:
+        found += torch.stack([total, torch.full((), float(count), device=accelerator.device)])
+    total, count = accelerator.reduce(found, "sum").tolist()
+    return total / count
+
+
 class Task(ABC):
     """A method's model in training: its data, its parameters, and what a step of them is.
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,7 @@ def _trained(
     class_images: pl.DataFrame,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train the model, or find it trained: the row of the table, and metadata."""
-    from training.job import CLASS_IMAGES_FILE, HELD_OUT_FILE, MODEL_FOLDER, RESULT_FILE, SAMPLES_FILE
+    from training.job import CLASS_IMAGES_FILE, HELD_OUT_FILE, SAMPLES_FILE
 
     samples = training_samples(training_set, latents, "train")
     job = _job(profile, settings)
@@ -119,18 +120,37 @@ def _trained(
             "--select latents+",
             allow_retries=False,
         )
-    beside = _without_aus(class_images)
-    key = _key(job, samples, latents, beside)
+    tables = {
+        SAMPLES_FILE: samples,
+        HELD_OUT_FILE: training_samples(training_set, latents, "validation"),
+        CLASS_IMAGES_FILE: _without_aus(class_images),
+    }
+    key = _key(job, samples, latents, tables[CLASS_IMAGES_FILE])
+    return fit(context, store, job, key, tables, _write_samples)
+
+
+def fit(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    job: "TrainingJob",
+    key: str,
+    tables: Mapping[str, pl.DataFrame],
+    write: Callable[[pl.DataFrame, Store, Path], None],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train the model of `job`, or find it trained under `key`: the row of the table, and metadata. `write`
+    writes each of `tables`, by its file name, as the training reads it.
+    """
+    from training.job import MODEL_FOLDER, RESULT_FILE, SAMPLES_FILE
+
+    settings = job.loop
     folder = store.home / ADAPTERS / key
     with sole(folder / "lock"):
         known = file_system.size(folder / OUTPUT / RESULT_FILE) is not None
         if not known:
             here = file_system.own(folder)
             _take_over(folder / OUTPUT, here / OUTPUT)
-            _write_samples(samples, store, here / SAMPLES_FILE)
-            held_out = training_samples(training_set, latents, "validation")
-            _write_samples(held_out, store, here / HELD_OUT_FILE)
-            _write_samples(beside, store, here / CLASS_IMAGES_FILE)
+            for name, table in tables.items():
+                write(table, store, here / name)
             for place in {here, folder}:
                 job.write(place / JOB)
             if settings.launch is not None:
@@ -153,7 +173,7 @@ def _trained(
         "steps": settings.steps,
         "final_loss": result.get("final_loss"),
         "key": key,
-        "samples": samples.height,
+        "samples": tables[SAMPLES_FILE].height,
     }
     return row, {
         "steps_trained": 0 if known else settings.steps,
@@ -273,10 +293,9 @@ def _run(context: dg.AssetExecutionContext, folder: Path, kept: Path, steps: int
                 file_system.publish(folder / OUTPUT, kept / OUTPUT)
             if (drawn := _sheets(folder)) != sheets:
                 sheets = drawn
+                partition = context.partition_key if context.has_partition_key else None
                 context.log_event(
-                    dg.AssetObservation(
-                        context.asset_key, partition=context.partition_key, metadata=_pictures(folder)
-                    )
+                    dg.AssetObservation(context.asset_key, partition=partition, metadata=_pictures(folder))
                 )
     except child.ChildFailed as error:
         raise retries.after(error, "the training", context) from error

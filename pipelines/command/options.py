@@ -61,7 +61,7 @@ Groups = Annotated[
     typer.Option(
         "--experiments",
         envvar="FINEFACE_EXPERIMENTS",
-        help="Experiments instead of the profile's: groups of experiments.yaml or names ('table1,mine'). "
+        help="Experiments instead of the profile's: groups of experiments.yaml or names ('table2,mine'). "
         "Those that they are compared with come along.",
     ),
 ]

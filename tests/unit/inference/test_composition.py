@@ -30,6 +30,7 @@ from tiny_diffusion import (
 from inference import adapter as au_adapter
 from inference import lora
 from inference.adapter import AdapterError
+from inference.networks import text_attentions
 from inference.pipeline import FineFaceImg2ImgPipeline, FineFaceInpaintPipeline, FineFacePipeline
 
 PROMPTS = ["a man", "a young woman in the park", "black hair"]
@@ -170,7 +171,7 @@ def test_eq_5_by_hand():
     with au_adapter.set_aside(unet):
         unet._load_ip_adapter_weights([image_adapter(unet)])
     au_adapter.set_scale(unet, 0.7)
-    attention = next(iter(au_adapter._cross_attentions(unet).values()))
+    attention = next(iter(text_attentions(unet).values()))
     attention.processor.scale[0] = 0.4
     aus = torch.rand(2, 1, 12) * 5
     image_tokens, au_tokens = unet.encoder_hid_proj([torch.randn(2, 1, IMAGE), aus])
@@ -195,6 +196,8 @@ def test_the_two_scales_are_apart(pipe):
     aus_alone = draw(pipe)
     images_beside(pipe)
     both = with_images(pipe)
+    with pytest.raises(ValueError, match="2 scales for 1 image adapters; that of the AUs is au_scale"):
+        pipe.set_ip_adapter_scale([0.5, 0.5])
     pipe.set_ip_adapter_scale(0.0)
     torch.testing.assert_close(with_images(pipe), aus_alone, atol=1e-5, rtol=0)
     pipe.set_ip_adapter_scale(1.0)
@@ -243,10 +246,14 @@ def test_image_prompts_must_match_the_image_adapters(pipe):
 
 def test_masks_of_image_adapters_leave_the_aus_everywhere(pipe):
     images_beside(pipe)
-    nowhere = {"ip_adapter_masks": [torch.zeros(1, 1, 16, 16)]}
-    masked = with_images(pipe, cross_attention_kwargs=nowhere)
+    nowhere = torch.zeros(1, 1, 16, 16)
+    masked = with_images(pipe, cross_attention_kwargs={"ip_adapter_masks": [nowhere]})
+    again = with_images(pipe, cross_attention_kwargs={"ip_adapter_masks": nowhere})
+    neither = with_images(pipe, cross_attention_kwargs={"ip_adapter_masks": [nowhere, nowhere]})
     pipe.set_ip_adapter_scale(0.0)
     torch.testing.assert_close(masked, with_images(pipe), atol=1e-5, rtol=0)
+    torch.testing.assert_close(again, masked, atol=1e-5, rtol=0)
+    torch.testing.assert_close(neither, with_images(pipe, au_scale=0.0), atol=1e-5, rtol=0)
 
 
 def test_a_stock_loading_behind_the_pipeline_is_noticed(pipe):
@@ -297,6 +304,18 @@ def test_fused_and_unloaded_is_the_same_model_for_good(pipe):
     pipe.unload_lora_weights()
     assert not [name for name, _ in pipe.unet.named_parameters() if "lora" in name]
     torch.testing.assert_close(draw(pipe), before, atol=1e-3, rtol=0)
+
+
+def test_a_lora_that_is_fused_already_must_be_let_go_first(homes, tmp_path):
+    """peft would leave the adapter's own LoRA out, without a word."""
+    pipe = load(homes["sd"], adapter=False)
+    pipe.load_lora_weights(style(make_unet(), tmp_path), adapter_name="style")
+    pipe.fuse_lora()
+    with pytest.raises(AdapterError, match="unload_lora_weights"):
+        pipe.load_adapter(homes["sd"][1])
+    pipe.unload_lora_weights()
+    pipe.load_adapter(homes["sd"][1])
+    assert (draw(pipe) - draw(pipe, aus=None)).abs().max() > 1e-2
 
 
 def test_adapters_switched_off_behind_the_pipeline_are_noticed(pipe, tmp_path):

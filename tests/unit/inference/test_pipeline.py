@@ -162,7 +162,7 @@ def test_adapter_destroyed_behind_the_pipeline_is_noticed(pipe):
 
 
 def test_save_pretrained_refuses_an_adapter_and_writes_a_base(pipe, plain, tmp_path):
-    with pytest.raises(ValueError, match=r"inference\.adapter\.save"):
+    with pytest.raises(ValueError, match="save_adapter"):
         pipe.save_pretrained(tmp_path / "no")
     assert not (tmp_path / "no").exists()
     plain.save_pretrained(tmp_path / "base")
