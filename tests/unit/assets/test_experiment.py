@@ -15,7 +15,7 @@ from tiny_training import hold_out, write_dataset
 import facs
 import methods.registry
 from assets import calls
-from assets.experiment import generated_samples, guidance_curve, trained_model
+from assets.experiment import class_images, generated_samples, guidance_curve, trained_model
 from assets.results.results import (
     all_there,
     every_experiment_has_the_same_judge,
@@ -34,6 +34,7 @@ from pipelines import profiles
 from store import CorruptFile, Store
 
 ZEROS = dict.fromkeys(facs.COLUMNS, 0.0)
+NONE = pl.DataFrame(schema=class_images.SCHEMA)
 
 
 def test_only_kept_training_rows_are_trained_on_and_unsupported_aus_as_zero():
@@ -121,7 +122,7 @@ def test_experiments_that_differ_in_sampling_share_one_training(tmp_path, world)
     log = SimpleNamespace(info=lambda text: None)
     found = {
         name: trained_model._trained(
-            SimpleNamespace(log=log), store, profile, experiment.train, table.drop("file", "row"), latents
+            SimpleNamespace(log=log), store, profile, experiment.train, table.drop("file", "row"), latents, NONE
         )
         for name, experiment in profile.experiments.items()
     }
@@ -152,12 +153,15 @@ def test_latents_of_another_size_are_refused_and_another_model(tmp_path, world):
     )
     other = latents.with_columns(size=pl.col("size") * 2)
     with pytest.raises(dg.Failure, match=f"base.size is {profile.base.size}: run --select latents"):
-        trained_model._trained(CONTEXT, Store(tmp_path / "home"), profile, settings, pictures, other)
+        trained_model._trained(CONTEXT, Store(tmp_path / "home"), profile, settings, pictures, other, NONE)
     job = trained_model._job(profile, settings)
     samples = trained_model.training_samples(pictures, latents, "train")
     moved = samples.with_columns(file=pl.lit("g"))
-    key = trained_model._key(job, samples, latents)
-    assert trained_model._key(job, moved, latents) == key != trained_model._key(job, samples, other)
+    keys = [
+        trained_model._key(job, *data)
+        for data in [(samples, latents, NONE), (moved, latents, NONE), (samples, other, NONE)]
+    ]
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_a_shard_that_rotted_is_not_trained_on_and_one_that_was_made_anew_is_named(tmp_path):
