@@ -42,9 +42,9 @@ class TrainSettings(Settings):
 
 
 class ClassImages(Settings):
-    """Pictures of the untouched base, drawn once with captions of the training set, none of which names an
-    AU: what a method is trained on beside the training set, so that the base's prior is preserved. Sampler
-    and steps are `evaluation`'s."""
+    """Pictures of the untouched base, drawn once with captions of the training set, to which no words for AUs
+    are added: what a method is trained on beside the training set, so that the base's prior is preserved.
+    Sampler and steps are `evaluation`'s."""
 
     count: int = Field(1000, ge=1, description="How many; each step draws as many as of the training set.")
     guidance: float = Field(7.5, ge=0, description="Classifier-free guidance that they are drawn with.")

@@ -88,8 +88,12 @@ def build(
 def asked(training_set: pl.DataFrame, wanted: "ClassImages") -> pl.DataFrame:
     """What is asked of the base: sample_id, prompt, aus (null), seed, guidance. The prompts are captions of
     training samples, drawn without repetition while there are enough, as often as each stands there.
+
+    Raises ValueError where there is no training sample.
     """
     captions = stage.kept(training_set).filter(split="train").sort("sample_id")["caption"].to_list()
+    if not captions:
+        raise ValueError("the training set keeps no sample of the split train, whose captions are drawn with")
     draw = random.Random(wanted.seed)
     prompts: list[str] = []
     while len(prompts) < wanted.count:

@@ -31,6 +31,7 @@ from inference.asking import Answers
 from methods.fineface.settings import FineFaceTrain
 from methods.sd import SDTrain
 from pipelines import profiles
+from settings.experiment import ClassImages
 from store import CorruptFile, Store
 
 ZEROS = dict.fromkeys(facs.COLUMNS, 0.0)
@@ -122,7 +123,13 @@ def test_experiments_that_differ_in_sampling_share_one_training(tmp_path, world)
     log = SimpleNamespace(info=lambda text: None)
     found = {
         name: trained_model._trained(
-            SimpleNamespace(log=log), store, profile, experiment.train, table.drop("file", "row"), latents, NONE
+            SimpleNamespace(log=log),
+            store,
+            profile,
+            experiment.train,
+            table.drop("file", "row"),
+            latents,
+            NONE,
         )
         for name, experiment in profile.experiments.items()
     }
@@ -402,3 +409,44 @@ def test_experiments_of_other_prompts_are_not_laid_side_by_side(tmp_path, world)
     found = every_experiment_is_complete(results, scores.with_columns(prompt=other), training_set, profile)
     assert not found.passed
     assert found.metadata["incomplete"].value == [f"b, {judge}" for judge in profile.judges]
+
+
+def test_class_images_are_asked_for_by_captions_of_training_samples_alone():
+    """Without repetition while there are enough, with a noise each, and the same again."""
+    samples = pl.DataFrame(
+        {
+            "sample_id": ["a", "b", "c", "d", "e"],
+            "caption": ["a man", "a woman", "a girl", "a boy", None],
+            "split": ["train", "train", "train", "test", "train"],
+            "keep": [True, True, True, True, False],
+        }
+    )
+    asked = class_images.asked(samples, ClassImages(count=8, guidance=2, seed=1))
+    assert asked["sample_id"].n_unique() == asked["seed"].n_unique() == 8
+    for start in (0, 3):
+        assert set(asked["prompt"][start : start + 3]) == {"a man", "a woman", "a girl"}
+    assert asked["aus"].null_count() == 8 and set(asked["guidance"]) == {2.0}
+    assert asked.equals(class_images.asked(samples.reverse(), ClassImages(count=8, guidance=2, seed=1)))
+    assert not asked.equals(class_images.asked(samples, ClassImages(count=8, guidance=2)))
+    with pytest.raises(ValueError, match="no sample of the split train"):
+        class_images.asked(samples.filter(split="test"), ClassImages())
+
+
+def test_class_images_are_part_of_what_is_trained(tmp_path, world):
+    """Which pictures, not where their latents lie."""
+    profile = profiles.load(str(world.profile), tmp_path)
+    job = trained_model._job(profile, profile.experiments["fineface"].train)
+    latents = pl.DataFrame({"sample_id": ["a"], "fingerprint": ["vae"], "size": [16]})
+    samples = pl.DataFrame({"sample_id": ["a"], "file": ["f"], "row": [0]})
+    drawn = pl.DataFrame(
+        [dict.fromkeys(class_images.SCHEMA, None) | {"sample_id": "class/0", "picture": "p", "caption": "x"}],
+        schema=class_images.SCHEMA,
+    )
+
+    def key(**columns):
+        beside = trained_model._without_aus(drawn.with_columns(**columns))
+        return trained_model._key(job, samples, latents, beside)
+
+    assert key() == key(file=pl.lit("g"), row=7)
+    assert len({key(), key(picture=pl.lit("q")), key(caption=pl.lit("y"))}) == 3
+    assert key() != trained_model._key(job, samples, latents, NONE)
