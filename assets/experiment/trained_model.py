@@ -114,12 +114,13 @@ def _trained(
     samples = training_samples(training_set, latents, "train")
     job = _job(profile, settings)
     size = profile.base.size
-    if others := latents.filter(pl.col("size") != size)["size"].unique().sort().to_list():
-        raise dg.Failure(
-            f"the latents are of pictures of {', '.join(map(str, others))} px, base.size is {size}: run "
-            "--select latents+",
-            allow_retries=False,
-        )
+    for name, table in {"latents": latents, "class_images": class_images}.items():
+        if others := table.filter(pl.col("size") != size)["size"].unique().sort().to_list():
+            raise dg.Failure(
+                f"{name} are of pictures of {', '.join(map(str, others))} px, base.size is {size}: run "
+                f"--select {name}+",
+                allow_retries=False,
+            )
     tables = {
         SAMPLES_FILE: samples,
         HELD_OUT_FILE: training_samples(training_set, latents, "validation"),

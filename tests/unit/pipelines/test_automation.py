@@ -242,7 +242,7 @@ def test_the_real_graph_says_what_is_due(tmp_path):
         "no run makes what people write"
     )
     assert due[0].reasons["latents"] == "never made"
-    assert next(iter(due[1].reasons)) == "trained_model/fineface"
+    assert next(iter(due[1].reasons)) == "class_images/fineface"
     before = graph.attempt(due[0])
     store.write("overrides", pl.DataFrame({"x": [1]}))
     assert graph.attempt(due[0]) != before, "a person's word may help"
