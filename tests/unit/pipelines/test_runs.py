@@ -57,7 +57,7 @@ def names(keys):
         (
             "+photorealism",
             {
-                *("raw_affectnet", "raw_disfa", "raw_folder", "face_crop", "resolution"),
+                *("raw_affectnet", "raw_disfa", "raw_folder", "raw_rendered", "face_crop", "resolution"),
                 *("forgotten", "overrides", "photorealism"),
             },
         ),
