@@ -15,9 +15,6 @@ import facs
 from evaluation import comparisons, tables
 from evaluation.tables import CLIP, DEFINITIONS, short
 
-FEWEST_PROMPTS = 6
-"""With fewer the exact test cannot reach its level: 2 / 2^5 is above 0.05."""
-
 
 class NotComparable(ValueError):
     """The two were not measured by the same judges, or of different prompts."""
@@ -170,8 +167,9 @@ def _aus(found: Page) -> str:
 
 
 def _verdict(found: Page) -> list[str]:
-    if found.prompts < FEWEST_PROMPTS:
-        return [f"Of {found.prompts} prompts no test can show that a difference stands: draw more."]
+    tests = found.differences["p"].count()
+    if tests * 2.0 ** (1 - found.prompts) >= comparisons.LEVEL:
+        return [f"{tests} tests of {found.prompts} prompts cannot show that a difference stands: draw more."]
     lines = []
     for name in (found.first, found.second):
         better = found.better_on(name)

@@ -179,7 +179,7 @@ def measured_home(tmp_path):
     import facs
     from store import Store
 
-    store, samples = Store(tmp_path), tiny_protocol.build().filter(pl.col("prompt_index") < 6)
+    store, samples = Store(tmp_path), tiny_protocol.build().filter(pl.col("prompt_index") < 10)
     said = {"guidance": 5.0, "model": "net", "fingerprint": "f"}
     plain = samples.with_columns(**{name: pl.lit(value) for name, value in said.items()})
     for name, gain in (("fineface", 0.9), ("sd", 0.1)):
@@ -196,12 +196,12 @@ def test_compare_prints_one_page(measured_home):
     done = runner.invoke(app, ["compare", "fineface", "sd", "--home", str(measured_home)])
     assert done.exit_code == 0, done.output
     assert done.output.startswith(
-        "fineface beside sd: 360 individual and 300 combination samples of 6 prompts"
+        "fineface beside sd: 600 individual and 500 combination samples of 10 prompts"
     )
     assert "fineface is better: AU-MSE prompted (individual, combination)" in done.output
     as_json = runner.invoke(app, ["compare", "fineface", "sd", "--json", "--home", str(measured_home)])
     found = json.loads(as_json.output)
-    assert found["first"] == "fineface" and found["prompts"] == 6
+    assert found["first"] == "fineface" and found["prompts"] == 10
     first = next(row for row in found["differences"] if row["metric"] == "au_mse_prompted")
     assert first["first_value"] == pytest.approx(0.11) and first["second_value"] == pytest.approx(11 * 0.81)
 
