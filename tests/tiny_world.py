@@ -68,10 +68,10 @@ def write_models(folder: Path) -> Path:
     return folder
 
 
-def write_raw(folder: Path) -> Path:
+def write_raw(folder: Path, images: int = IMAGES, frames: int = FRAMES) -> Path:
     """An AffectNet and a DISFA folder in `folder`."""
-    raw.write_affectnet(folder / "affectnet", images=IMAGES)
-    raw.write_disfa(folder / "disfa", subjects=SUBJECTS, frames=FRAMES)
+    raw.write_affectnet(folder / "affectnet", images=images)
+    raw.write_disfa(folder / "disfa", subjects=SUBJECTS, frames=frames)
     return folder
 
 

@@ -19,6 +19,7 @@ import traceback
 from functools import partial
 from pathlib import Path
 
+import yaml
 from faults import foreign, injections, warm
 from faults.injections import WEIGHTS, Clock, Injection
 
@@ -27,6 +28,8 @@ from store import file_system
 
 MEND = re.compile(r"fineface (repair|run --select [\w+]+|environment create \w+)")
 FAILED = re.compile(r"^  (?:\S+) FAILED: (.*)$", re.MULTILINE)
+IMAGES, FRAMES = 40, 12
+"""Photographs, and frames of each of two people."""
 SMALL = "300m"
 """The size of the file system that is filled: a home and its reserve have room in it."""
 
@@ -214,12 +217,13 @@ def _write_world(folder: Path) -> int:
     import tiny_world
 
     models = tiny_world.write_models(folder / "models")
-    raw = tiny_world.write_raw(folder / "raw")
+    raw = tiny_world.write_raw(folder / "raw", IMAGES, FRAMES)
     path = tiny_world.write_profile(folder / "tiny.yaml", models, raw, au_estimator={"provider": "foreign"})
-    # a line a step: moments within the training
-    path.write_text(
-        path.read_text().replace("checkpoint_every: 4", "checkpoint_every: 4\n      log_every: 1")
-    )
+    profile = yaml.safe_load(path.read_text())
+    profile["chunk"] = 8  # as many chunks as the larger world has
+    profile["experiments"]["fineface"]["train"]["log_every"] = 1  # a line a step: moments within the training
+    profile["evaluation"]["guidance_candidates"] = [2]
+    path.write_text(yaml.safe_dump(profile))
     return 0
 
 
@@ -261,7 +265,7 @@ def _tables(home: Path) -> dict[str, list]:
     store, found = Store(home), {}
     for stage in store.stages():
         table = store.read(stage)
-        found[stage] = [hash_frame(table), table.height, _rows(store._stage(stage))]
+        found[stage] = [hash_frame(table), table.height, _rows(store.delta(stage))]
     for folder in sorted((home / "memo").iterdir()):
         memo = store.memo(folder.name)
         found[f"memo {folder.name}"] = [len(memo), _rows(memo._delta)]
