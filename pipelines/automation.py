@@ -191,7 +191,8 @@ def build(profile: Profile, home: Path, graph: Callable[[], Graph]) -> dg.Defini
         due = [one.partition for one in graph().due() if one.job == jobs.experiment.name]
         if not due:
             return dg.SkipReason("every model is of the training set as it is")
-        return [dg.RunRequest(partition_key=partition) for partition in due]
+        hour = context.scheduled_execution_time.isoformat()  # several runs of one tick need a key each
+        return [dg.RunRequest(f"{hour} {partition}", partition_key=partition) for partition in due]
 
     @dg.run_status_sensor(
         name=FOLLOWS,

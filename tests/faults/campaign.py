@@ -105,7 +105,9 @@ class Campaign:
             clock = Clock(home)
             tick = int(injection.share * self.ticks[injection.stage])
             clock.set(injection.stage, tick, injections.act(injection, home, environment, note))
-            rest = ["--select", injection.stage.split("/")[1] + "+"]
+            job, stage = injection.stage.split("/")
+            # what is before an experiment is spared by itself
+            rest = ["--select", f"{stage}+"] if job == "data_set" else []
             return _command("run", self.world / "tiny.yaml", home, *(self.part or rest))
 
         log, other = notes.with_name("disturbed.log"), notes.with_name("other.log")

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import dagster as dg
@@ -12,7 +13,7 @@ from dagster import DagsterRunStatus
 from dagster._core.storage.tags import RUN_KEY_TAG
 from dagster._core.test_utils import create_run_for_test
 
-from pipelines import automation, definitions, failures, profiles
+from pipelines import automation, definitions, failures, profiles, runs
 from pipelines.automation import Memory
 from pipelines.staleness import Due
 from settings.automation import Automation, Failure
@@ -226,6 +227,18 @@ def test_the_sensor_of_the_definitions_keeps_its_memory_in_the_cursor(tmp_path, 
         context = dg.build_sensor_context(instance=instance, definitions=built, cursor=looked.cursor)
         (request,) = sensor(context).run_requests
         assert request.job_name == "read_raw_data"
+
+
+def test_the_week_asks_for_all_experiments_at_once(tmp_path):
+    built = definitions.build(profiles.load("miniature", tmp_path), tmp_path)
+    weekly, repository = built.resolve_schedule_def(automation.WEEKLY), built.get_repository_def()
+    with runs.instance(tmp_path) as instance:
+        hour = datetime(2026, 1, 3, 4, tzinfo=UTC)
+        context = dg.build_schedule_context(instance, hour, repository_def=repository)
+        asked = weekly.evaluate_tick(context).run_requests
+    assert [one.partition_key for one in asked] == ["fineface", "sd"] and len(
+        {one.run_key for one in asked}
+    ) == 2
 
 
 def test_the_real_graph_says_what_is_due(tmp_path):
