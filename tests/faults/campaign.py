@@ -101,14 +101,17 @@ class Campaign:
             with notes.open("a") as file:
                 file.write(text + "\n")
 
+        job, stage = injection.stage.split("/")
+
         def disturbed() -> int:
             clock = Clock(home)
             tick = int(injection.share * self.ticks[injection.stage])
             clock.set(injection.stage, tick, injections.act(injection, home, environment, note))
-            job, stage = injection.stage.split("/")
-            # what is before an experiment is spared by itself
-            rest = ["--select", f"{stage}+"] if job == "data_set" else []
-            return _command("run", self.world / "tiny.yaml", home, *(self.part or rest))
+            # what is before an experiment is spared by itself, what is before another stage is not asked for
+            rest = [one.split("/")[1] for one in self.before]
+            rest = rest[rest.index(stage) :] if job == "data_set" else []
+            chosen = ["--select", ", ".join(dict.fromkeys(rest))] if rest else []
+            return _command("run", self.world / "tiny.yaml", home, *(self.part or chosen))
 
         log, other = notes.with_name("disturbed.log"), notes.with_name("other.log")
         first = self._start(disturbed, log, environment)
