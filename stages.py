@@ -31,6 +31,7 @@ class Group(StrEnum):
     EXPERIMENT = "experiment"
     RESULTS = "results"
     ANNOTATORS = "annotators"
+    EDITING = "editing"
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,27 @@ PROMPT: Columns = {
     "file": _text("The picture's name in the store."),
     "experiment": _key("Name in the profile."),
     "guidance": _number("Classifier-free guidance it was drawn with.", null=False),
+}
+
+EDIT: Columns = {
+    "editor": _key("Name in the profile."),
+    "sample_id": _key("Kind, source picture, AUs and strength of the edit."),
+    "kind": _text(
+        "The part of the protocol.", known=("individual", "combination", "transferred", "unchanged")
+    ),
+    "source_index": _count("Number of the source picture."),
+    "source_id": _text("Its sample id."),
+    "source_kind": _text("Where it lies: a raw data set, or a kind of stored files."),
+    "source_file": _text("Its name there."),
+    "source_hash": _text("Hash of what is seen of it."),
+    **_per_au("source_au{}", "Intensity of AU{} that it shows, by its label.", null=False, high=None),
+    **_per_au("au{}", "Intensity of AU{} asked for.", null=False, low=None, high=None),
+    "prompted": _text("The AUs asked for, as in 6+12; empty for none."),
+    "strength": _number("What the change was multiplied with.", null=False),
+    "kept": _number("Share of the source that the attention mask kept; null without one.", low=0, high=1),
+    "file_kind": _text("The kind of stored files that the edit is one of."),
+    "file": _text("The edit's name in the store."),
+    **MODEL,
 }
 
 STAGES: tuple[Stage, ...] = (
@@ -606,17 +628,87 @@ STAGES: tuple[Stage, ...] = (
         chain=False,
     ),
     Stage(
+        "trained_editors",
+        Group.EDITING,
+        "Every editor of the profile, trained on the training set's pictures.",
+        {
+            "editor": _key("Name in the profile."),
+            "method": _text("Name of the method."),
+            "folder": _text("Where it lies in the home; null where nothing is trained.", null=True),
+            "model_hash": _text("Hash of its weights.", null=True),
+            "steps": _count("Steps of the critic."),
+            "final_loss": _number("Mean loss of the last steps."),
+            "key": _text("Hash of all that decides it.", null=True),
+            "samples": _count("Pictures it was trained on.", null=True),
+        },
+        reads=("editing.editors",),
+        chain=False,
+    ),
+    Stage(
+        "edited_samples",
+        Group.EDITING,
+        "What every editor makes of every held-out picture and AU vector.",
+        EDIT,
+        reads=("editing",),
+        chain=False,
+    ),
+    Stage(
+        "edit_scores",
+        Group.EDITING,
+        "The twelve intensities that each judge measures in every edit; null without a face.",
+        {
+            "judge": _key("Who measured: labeller, or second."),
+            **EDIT,
+            **_per_au("measured_au{}", "Intensity of AU{} measured."),
+            "faces": ESTIMATE["faces"],
+        },
+        reads=("judges",),
+        chain=False,
+    ),
+    Stage(
+        "edit_fidelity",
+        Group.EDITING,
+        "What every edit changed of its source.",
+        {
+            **EDIT,
+            "clip_i": _number("Cosine of the CLIP embeddings of edit and source.", low=-1.001, high=1.001),
+            "l1": _number("Mean absolute difference of the pixels.", low=0, high=1),
+            "outside_l1": _number("Of those outside the source's face; null without one.", low=0, high=1),
+            "outside_psnr": _number("PSNR outside the source's face, dB; at most 99.", high=99),
+        },
+        reads=("evaluation.embedder", "framing.model"),
+        chain=False,
+    ),
+    Stage(
+        "edit_results",
+        Group.EDITING,
+        "Every measure of every editor with its 95 % interval over source pictures.",
+        {
+            "editor": _key("Name in the profile."),
+            "judge": _key("Who measured: labeller, second, clip, or pixels."),
+            "kind": _key("The part of the protocol."),
+            "strength": dy.Float64(primary_key=True, description="What the change was multiplied with."),
+            "metric": _key("Which measure; editing.md defines them."),
+            "value": _number("Its value."),
+            "low": _number("Lower end of the interval."),
+            "high": _number("Upper end."),
+            "n": _count("Entries it is a mean of."),
+        },
+        reads=("judges",),
+        chain=False,
+    ),
+    Stage(
         "comparisons",
         Group.RESULTS,
-        "Each experiment beside the competitor: which differences stand.",
+        "Each experiment beside its rival: which differences stand.",
         {
             "first": _key("The experiment."),
-            "second": _key("The competitor."),
+            "second": _key("The one it is compared with."),
             "judge": _key("Who measured: labeller, second, or clip."),
             "kind": _key("The part of the protocol."),
             "metric": _key("Which measure; evaluation.md defines them."),
             "first_value": _number("The experiment's value."),
-            "second_value": _number("The competitor's."),
+            "second_value": _number("The other's."),
             "difference": _number("The first less the second."),
             "low": _number("Lower end of its 95 % interval over prompts."),
             "high": _number("Upper end."),
@@ -625,7 +717,7 @@ STAGES: tuple[Stage, ...] = (
             "p_holm": _number("After Holm's correction over the table.", low=0, high=1),
             "better": _text("Who is better, where the difference stands.", null=True),
         },
-        reads=("evaluation", "experiments", "judges"),
+        reads=("experiments", "judges", "rivals"),
         chain=False,
     ),
     Stage(
@@ -642,7 +734,7 @@ STAGES: tuple[Stage, ...] = (
             "high": _number("Upper end.", nan=True),
             "n": _count("Samples it is a mean of."),
         },
-        reads=("au_estimator", "base", "corrections.recipe", "evaluation", "experiments", "judges"),
+        reads=("au_estimator", "base", "corrections.recipe", "evaluation", "experiments", "judges", "paper"),
         chain=False,
     ),
 )

@@ -133,9 +133,15 @@ def serve(site: Site, port: int, announce: Callable[[str], object]) -> None:
 def _pages(site: Site) -> gr.Blocks:
     import gradio as gr
 
-    from app.pages import audit, create, data, results
+    from app.pages import audit, create, data, edit, results
 
-    built = {"": create.build, "audit": audit.build, "results": results.build, "data": data.build}
+    built = {
+        "": create.build,
+        "edit": edit.build,
+        "audit": audit.build,
+        "results": results.build,
+        "data": data.build,
+    }
     with gr.Blocks(title="FineFace", analytics_enabled=False, fill_width=True) as blocks:
         built[""](site, blocks)
     for path, title in PAGES.items():

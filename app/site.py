@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from app.editors import Editors
 from app.samples import Overview
 from app.studio import Studio
 from app.thumbnails import Thumbnails
 from settings.profile import Profile
 from store import Store, file_system
 
-PAGES = {"": "Create", "audit": "Audit", "results": "Results", "data": "Data"}
+PAGES = {"": "Create", "edit": "Edit", "audit": "Audit", "results": "Results", "data": "Data"}
 """The pages by the path at which they lie, in order."""
 REPORT = "report.html"
 
@@ -46,6 +47,11 @@ class Site:
     def studio(self) -> Studio:
         """The trained models."""
         return Studio(self.store, self.profile, self.profile_name)
+
+    @cached_property
+    def editors(self) -> Editors:
+        """The trained editors, and what they may be tried on."""
+        return Editors(self.store, self.profile, self.profile_name)
 
     @property
     def report(self) -> Path | None:

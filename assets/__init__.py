@@ -20,13 +20,16 @@ class Loaded:
 
 
 def load(experiments: dg.StaticPartitionsDefinition) -> Loaded:
-    """The whole graph: what the modules of `data_set`, `experiment`, `results` and `annotators` define.
+    """The whole graph: what the modules of `data_set`, `experiment`, `results`, `annotators` and `editing`
+    define.
 
     A stage of an experiment has one partition an experiment, so its module has a function `build` instead.
     """
-    from assets import annotators, data_set, experiment, gate, results
+    from assets import annotators, data_set, editing, experiment, gate, results
+    from assets.editing import trained_editors
 
-    data, compared = _modules(data_set), [*_modules(results), *_modules(annotators)]
+    data = _modules(data_set)
+    compared = [*_modules(results), *_modules(annotators), *_modules(editing)]
     data_checks = dg.load_asset_checks_from_modules(data)
     data_assets = _assets(data)
     gates = gate.blocking([*data_checks, *data_assets])
@@ -34,6 +37,7 @@ def load(experiments: dg.StaticPartitionsDefinition) -> Loaded:
         assets=[
             *data_assets,
             *_assets(compared),
+            *trained_editors.build(gates),
             *(asset for module in _modules(experiment) for asset in module.build(experiments, gates)),
         ],
         checks=[*data_checks, *dg.load_asset_checks_from_modules(compared)],

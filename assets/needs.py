@@ -166,6 +166,11 @@ def _judge_and_embedder(profile: Profile) -> Iterator[Asked]:
     yield from _embedder(profile)
 
 
+def _outlines_and_embedder(profile: Profile) -> Iterator[Asked]:
+    yield "faces", {"provider": "mediapipe", "model": profile.framing.model}
+    yield from _embedder(profile)
+
+
 ASKED: dict[str, Callable[[Profile], Iterator[Asked]]] = {
     "face_crop": _framing,
     "photorealism": _photorealism,
@@ -176,6 +181,8 @@ ASKED: dict[str, Callable[[Profile], Iterator[Asked]]] = {
     "guidance_curve": _judge_and_embedder,
     "au_scores": _judge,
     "annotator_audit": _audited,
+    "edit_scores": _judge,
+    "edit_fidelity": _outlines_and_embedder,
     "clip_scores": _embedder,
 }
 """Whom each stage asks besides the base."""
@@ -223,6 +230,15 @@ def _generated(profile: Profile, store: Store, stages: Collection[str]) -> Itera
     yield disk("generated pictures", store.home, size)
 
 
+def _editors(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    """Editors to be trained."""
+    problem = "" if profile.editing.editors else "the profile names none"
+    how = (
+        "editing: {editors: {relative_msf: {method: relative_msf, size: 64}}} in a profile (docs/editing.md)"
+    )
+    yield Need("editors to be trained", problem, how)
+
+
 Needs = Callable[[Profile, Store, Collection[str]], Iterable[Need]]
 """Called with the profile, the home's store, and the stages that will run."""
 
@@ -235,5 +251,6 @@ STAGES: dict[str, Needs] = {
     "trained_model": _training,
     "guidance_curve": _guidance,
     "generated_samples": _generated,
+    "trained_editors": _editors,
 }
 """The stages that need more than the tables they read."""

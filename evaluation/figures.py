@@ -298,6 +298,27 @@ def training_curves(losses: Mapping[str, pl.DataFrame], window: int = 50) -> byt
         return _png(figure)
 
 
+def edit_fronts(fronts: pl.DataFrame) -> bytes:
+    """AU error over all twelve against CLIP-I to the source: a line an editor over the strengths of its edits
+    (`edits.fronts`), a point alone where strength changes nothing."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(4.8, 3.6), layout="constrained")
+        panel = figure.subplots()
+        for i, ((editor,), part) in enumerate(fronts.group_by("editor", maintain_order=True)):
+            part = part.drop_nulls()
+            panel.plot(
+                part["au_mse_all"], part["clip_i"], "o-", color=_colour(i), linewidth=1.4, label=editor
+            )
+            for error, cosine, strength in part.select("au_mse_all", "clip_i", "strength").iter_rows():
+                panel.annotate(
+                    f"×{strength:g}", (error, cosine), (4, 4), textcoords="offset points", fontsize=7
+                )
+        panel.set_xlabel("AU-MSE, all twelve (less is better)")
+        panel.set_ylabel("CLIP-I to the source (more is better)")
+        _legend_above(figure, panel)
+        return _png(figure)
+
+
 def _colour(i: int) -> str:
     return COLOURS[i % len(COLOURS)]
 

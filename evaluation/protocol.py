@@ -88,7 +88,7 @@ def with_captions(asked: Prompts, captions: Iterable[str], count: int | None = N
         raise ValueError(f"{wanted} prompts asked for; the protocol has {len(asked.texts) + asked.drawn}")
     taken = set(map(_wording, asked.texts + asked.validation_texts))
     distinct = {_wording(text): " ".join(text.split()) for text in sorted(captions)}
-    free = sorted(distinct.keys() - taken - {""}, key=lambda wording: _hash(asked.seed, "caption", wording))
+    free = sorted(distinct.keys() - taken - {""}, key=lambda wording: hash_of(asked.seed, "caption", wording))
     if len(free) < missing:
         raise ValueError(
             f"the protocol draws {missing} prompts from the training captions, but only {len(free)} are "
@@ -201,7 +201,7 @@ def combinations() -> tuple[dict[str | int, float], ...]:
         vectors: list[dict[str | int, float]] = [{} for _ in asked]
         for position, au in enumerate(facs.ACTION_UNITS):
             users = sorted(
-                (k for k, pattern in enumerate(asked) if au in pattern), key=lambda k: _hash(salt, au, k)
+                (k for k, pattern in enumerate(asked) if au in pattern), key=lambda k: hash_of(salt, au, k)
             )
             for rank, k in enumerate(users):
                 vectors[k][au] = low + (rank + position) % (high - low + 1)
@@ -219,7 +219,8 @@ def _wording(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _hash(*key: int | str) -> bytes:
+def hash_of(*key: int | str) -> bytes:
+    """Eight bytes that nothing but `key` decides: what is drawn by hash is sorted by them."""
     return hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
 
 

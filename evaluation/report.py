@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 import markupsafe
@@ -62,6 +62,8 @@ class ReportData:
     """A line below the title: profile, date, run."""
     judge: str = ""
     """Sentences on who measured the action units, and how the readings count."""
+    paper: Mapping[str, str] = field(default_factory=dict)
+    """Which row of the paper's tables stands beside an experiment."""
     floors: Sequence[str] = ()
     """Experiments that name AUs to a base that never saw such names: no text baselines, and so marked."""
     notice: str = ""
@@ -136,7 +138,7 @@ def render(data: ReportData) -> str:
         metrics=[m for m in tables.DEFINITIONS if m in data.results["metric"].to_list()],
         definitions=tables.DEFINITIONS,
         names=facs.NAMES,
-        paper=_paper_rows(),
+        paper=_paper_rows(data),
         prompts=_prompts(data),
         comparisons=_comparisons(data),
         level=comparisons.LEVEL,
@@ -207,25 +209,20 @@ def _cards(data: ReportData) -> list[dict]:
     return cards
 
 
-def _paper_rows() -> list[dict]:
-    """The paper's Table 1: a name and its four numbers each, with the ratio to its untouched base."""
-    table = tables.paper().filter(table="Table 1")
-    values = {
-        (e, k, m): v for e, k, m, v in table.select("experiment", "kind", "metric", "value").iter_rows()
-    }
-    rows = []
-    for experiment in table["experiment"].unique(maintain_order=True):
-        row = {"experiment": experiment}
-        for kind in tables.KINDS:
-            error = values[experiment, kind, "au_mse_prompted"]
-            ratio = error / values["SD", kind, "au_mse_prompted"]
-            row[kind] = {
-                "au_mse_prompted": error,
-                "clip_i": values[experiment, kind, "clip_i"],
-                "ratio": ratio,
-            }
-        rows.append(row)
-    return rows
+def _paper_rows(data: ReportData) -> dict[str, list[dict]]:
+    """The rows of the paper's Table 1, and those of its Tables 2 and 3 that an experiment is printed beside,
+    by table: a name and its four numbers each, with the ratio to its untouched base."""
+    table = tables.paper()
+    shown = (pl.col("table") == "Table 1") | pl.col("experiment").is_in(list(data.paper.values()))
+    base = dict(table.filter(experiment="SD", metric="au_mse_prompted").select("kind", "value").iter_rows())
+    found: dict[str, list[dict]] = {}
+    for (name, experiment), part in table.filter(shown).group_by("table", "experiment", maintain_order=True):
+        row: dict[str, Any] = {"experiment": experiment}
+        for (kind,), numbers in part.group_by("kind"):
+            values = dict(numbers.select("metric", "value").iter_rows())
+            row[str(kind)] = values | {"ratio": values["au_mse_prompted"] / base[kind]}
+        found.setdefault(str(name), []).append(row)
+    return found
 
 
 def _prompts(data: ReportData) -> list[dict]:

@@ -22,6 +22,8 @@ from evaluation.metrics import MEASURED, Scores
 KINDS = ("individual", "combination")
 CLIP = "clip"
 """Who measures what CLIP measures, where the estimators of AUs are the other judges."""
+ABREAST = 4
+"""Experiments that a terminal's line has room for."""
 ORDERED = 0.7
 """From this rank correlation on an AU counts as following its prompt."""
 
@@ -290,36 +292,58 @@ def paper() -> pl.DataFrame:
     return tidy.select("table", "experiment", kind.alias("kind"), metric.alias("metric"), "value")
 
 
-def text(table: pl.DataFrame) -> str:
-    """`results` as aligned lines for a terminal: a block a judge and kind, a line a metric, a column an
-    experiment.
+def beside_paper(results: pl.DataFrame, rows: Mapping[str, str] | None = None) -> pl.DataFrame:
+    """The four numbers of the paper's Tables 1-3 of every experiment, as text, beside its own: a row an
+    experiment, with the columns experiment, and of each number its name and "paper".
 
-    The last two columns are the paper's (Table 1). CLIP's lines stand with the first judge's.
+    `results` are of `results`; the first judge counts. `rows` says which row of the paper's tables stands
+    beside an experiment; where none does, its columns are empty.
     """
-    blocks = []
+    own = {(e, k, m): v for _, e, k, m, v in paper().iter_rows()}
+    first = results.filter(pl.col("judge").is_in([results["judge"].first(), CLIP]))
+    cells = {(r["experiment"], r["kind"], r["metric"]): r for r in first.iter_rows(named=True)}
+    lines = []
+    kinds = [kind for kind in KINDS if kind in first["kind"]]
+    for experiment in first["experiment"].unique(maintain_order=True):
+        line = {"experiment": experiment}
+        for kind, metric in itertools.product(kinds, ("au_mse_prompted", "clip_i")):
+            quoted = own.get(((rows or {}).get(experiment), kind, metric))
+            name = f"{kind} {DEFINITIONS[metric].label}"
+            line[name] = format_estimate(metric, cells.get((experiment, kind, metric)))
+            line[f"paper{' ' * len(line)}"] = "" if quoted is None else short(quoted)
+        lines.append(line)
+    return pl.DataFrame(lines)
+
+
+def text(table: pl.DataFrame, rows: Mapping[str, str] | None = None) -> str:
+    """`results` as aligned lines for a terminal: `beside_paper`, then a block a judge and kind, a line a
+    metric, a column an experiment, so many of them beside each other as a line has room for.
+
+    CLIP's lines stand with the first judge's.
+    """
+    first = beside_paper(table, rows)
+    blocks = [_aligned([[name.rstrip() for name in first.columns], *map(list, first.iter_rows())])]
     judges = [name for name in table["judge"].unique(maintain_order=True) if name != CLIP]
     for judge, kind in itertools.product(judges, KINDS):
         who = [judge, CLIP] if judge == judges[0] else [judge]
         part = table.filter(pl.col("judge").is_in(who), kind=kind)
-        if part.is_empty():
-            continue
         experiments = part["experiment"].unique(maintain_order=True).to_list()
         found = {(r["experiment"], r["metric"]): r for r in part.iter_rows(named=True)}
-        own = paper().filter(table="Table 1", kind=kind)
-        quoted = {(r["experiment"], r["metric"]): r["value"] for r in own.iter_rows(named=True)}
-        ratio = quoted["FineFace", "au_mse_prompted"] / quoted["SD", "au_mse_prompted"]
-        quoted["FineFace", "au_mse_prompted_ratio"] = ratio
         heading = kind if judge == judges[0] else f"{kind}, judge: {judge}"
-        lines = [[heading, *experiments, "paper: SD", "paper: FineFace"]]
-        for metric, definition in DEFINITIONS.items():
-            if metric in part["metric"].to_list():
-                cells = [format_estimate(metric, found.get((e, metric))) for e in experiments]
-                own_values = [quoted.get((e, metric)) for e in ("SD", "FineFace")]
-                cells += ["" if v is None else f"{v:.2f}" for v in own_values]
-                lines.append([definition.label, *cells])
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        blocks.append("\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines))
+        measured = [metric for metric in DEFINITIONS if metric in part["metric"].to_list()]
+        for start in range(0, len(experiments), ABREAST):
+            shown = experiments[start : start + ABREAST]
+            lines = [
+                [DEFINITIONS[m].label, *(format_estimate(m, found.get((e, m))) for e in shown)]
+                for m in measured
+            ]
+            blocks.append(_aligned([[heading, *shown], *lines]))
     return "\n\n".join(blocks)
+
+
+def _aligned(lines: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def format_estimate(metric: str, row: Mapping | None) -> str:

@@ -161,6 +161,31 @@ class FaceRenderer(Protocol):
         """The picture of each row of `plan`, in order, uint8 [height, width, 3]."""
 
 
+class Editor(Protocol):
+    """Changes the expression of given faces. Cheap to construct."""
+
+    batch_size: int
+    size: int
+    """Side of the square pictures that it takes and gives, pixels."""
+
+    @property
+    def name(self) -> str:
+        """Who edited, as tables name it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that decides an edit beside picture and intensities. Loads no model."""
+
+    def edit(
+        self,
+        pictures: Sequence[Any],
+        source: Sequence[Sequence[float]],
+        target: Sequence[Sequence[float]],
+    ) -> list[tuple[Any, float | None]]:
+        """Each picture changed from its twelve intensities `source` to `target`, and the share of the source
+        that an attention mask kept, 0-1; None without one."""
+
+
 class Embedder(Annotator, Protocol):
     def embed_images(self, pictures: Sequence[Any]) -> np.ndarray:
         """Pictures → float32 [N, d], rows of length 1, in order."""

@@ -1,12 +1,14 @@
-"""The action-unit adapter of a diffusion UNet: installation, saving, loading.
+"""The action-unit adapter of a diffusion UNet (or FLUX's transformer): installation, saving, loading.
 
 It is an IP-Adapter whose image projection is an AU encoder (paper, section 3), put together from the parts of
-diffusers and peft. The encoders live in `inference.au_encoders`, sampling in `inference.pipeline`.
+diffusers and peft. The encoders live in `inference.au_encoders`, what differs between networks in
+`inference.networks`, sampling in `inference.pipeline`.
 """
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,16 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
-from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
 from diffusers.models.embeddings import MultiIPAdapterImageProjection
 from peft import LoraConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from inference import au_encoders
+from inference.networks import NoAdapterFits, kind_of, text_attentions
 
 LORA_NAME = "fineface"
 LORA_TARGETS = ["to_k", "to_out.0", "to_q", "to_v"]
@@ -32,7 +35,7 @@ CONFIG_FILE = "adapter.json"
 WEIGHTS_FILE = "adapter.safetensors"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 
-_NOT_PLAIN = "the UNet already has an adapter or another projection of its text; load a fresh base"
+_SECOND = "the UNet already has an adapter; load a fresh base"
 
 
 class AdapterError(ValueError):
@@ -72,57 +75,124 @@ def install(unet: UNet2DConditionModel, config: AdapterConfig, seed: int = 0) ->
 
     The AU keys and values start as copies of the text keys and values, LoRA with gaussian initialisation
     (drawn, like the encoder, from `seed` alone). Afterwards only the adapter's parameters require gradients.
-    The UNet then wants `added_cond_kwargs={"image_embeds": [aus]}` with intensities of shape [N, 1, 12].
+    Image adapters and LoRAs that the UNet has stay, the AUs come last: it then wants
+    `added_cond_kwargs={"image_embeds": [..., aus]}` with intensities of shape [N, 1, 12].
 
-    Raises AdapterError where the UNet already has an adapter, ValueError where it is too narrow.
+    Raises AdapterError where the UNet already has an adapter or takes no image adapter, ValueError where it
+    is too narrow.
     """
-    if unet.encoder_hid_proj is not None:
-        raise AdapterError(_NOT_PLAIN)
-    attentions = _cross_attentions(unet)
+    _check_takes_adapter(unet)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder: Any = au_encoders.get(config.encoder).make(_cross_width(unet))
-        encoder.config = config
-        processors = dict(unet.attn_processors)
-        for name, attention in attentions.items():
-            width, hidden = attention.to_k.in_features, attention.to_k.out_features
-            processor = IPAdapterAttnProcessor2_0(hidden, width, num_tokens=[config.tokens], scale=[1.0])
-            processor.to_k_ip[0].weight.data.copy_(attention.to_k.weight.data)
-            processor.to_v_ip[0].weight.data.copy_(attention.to_v.weight.data)
-            processors[f"{name}.processor"] = processor.to(unet.device, unet.dtype)
-        unet.set_attn_processor(processors)
-        unet.encoder_hid_proj = MultiIPAdapterImageProjection([encoder]).to(unet.device, unet.dtype)
-        unet.register_to_config(encoder_hid_dim_type="ip_image_proj")
+        kind = kind_of(unet)
+        encoder: Any = au_encoders.get(config.encoder).make(kind.width(unet))
+        encoder.config, encoder.trained_on, encoder.lora_is_in_base = config, None, False
+        pairs = {name: kind.text_maps(unet, one) for name, one in text_attentions(unet).items()}
+        _append(unet, encoder, pairs, 1.0)
+        others = unet.active_adapters() if getattr(unet, "peft_config", None) else []
         unet.add_adapter(_lora_config(config), adapter_name=LORA_NAME)
+        if others:
+            unet.set_adapter([*others, LORA_NAME])
     unet.requires_grad_(False)
     for parameter in adapter_parameters(unet).values():
         parameter.requires_grad_(True)
 
 
 def installed(unet: UNet2DConditionModel) -> AdapterConfig | None:
-    """The configuration of the adapter that `unet` carries, None for a plain base.
+    """The configuration of the adapter that `unet` carries, None where it has none.
 
-    Raises AdapterError where a part of the adapter has been replaced, as `fuse_qkv_projections`,
-    `enable_attention_slicing`, `load_ip_adapter` and `set_attn_processor` do.
+    Raises AdapterError where a part of the adapter has been replaced or switched off behind its back, as
+    `fuse_qkv_projections`, `enable_attention_slicing`, `set_attn_processor` and a stock pipeline's
+    `load_ip_adapter` and `set_adapters` do.
     """
     encoder = _encoder(unet)
     if encoder is None:
         return None
-    for name, attention in _cross_attentions(unet).items():
-        if not isinstance(attention.processor, IPAdapterAttnProcessor2_0):
-            other = type(attention.processor).__name__
+    parts = len(unet.encoder_hid_proj.image_projection_layers)
+    for name, attention in text_attentions(unet).items():
+        processor = attention.processor
+        if not isinstance(processor, kind_of(unet).processor) or len(processor.to_k_ip) != parts:
+            other = type(processor).__name__
             raise AdapterError(
                 f"the adapter's attention processor at {name} was replaced by {other}: fused projections, "
                 "attention slicing and other processors cannot be used with an adapter"
             )
+    if encoder.lora_is_in_base:
+        return encoder.config
     if LORA_NAME not in getattr(unet, "peft_config", {}):
         raise AdapterError("the adapter's LoRA was removed from the UNet; load the adapter into a fresh base")
+    if LORA_NAME not in unet.active_adapters():
+        raise AdapterError(
+            f"the adapter's LoRA is switched off; switch it on: unet.set_adapters([{LORA_NAME!r}, …])"
+        )
     return encoder.config
+
+
+def trained_on(unet: UNet2DConditionModel) -> dict[str, str | None] | None:
+    """The base that the record of the adapter in `unet` names; None where that is not known."""
+    encoder = _encoder(unet)
+    return None if encoder is None else encoder.trained_on
+
+
+def is_fused(unet: UNet2DConditionModel) -> bool:
+    """Whether the adapter's LoRA has been added to the weights of the base (`fuse_lora`)."""
+    encoder = _encoder(unet)
+    layers = (module for module in unet.modules() if isinstance(module, BaseTunerLayer))
+    merged = any(LORA_NAME in layer.merged_adapters for layer in layers)
+    return merged or (encoder is not None and encoder.lora_is_in_base)
+
+
+def drop_fused_lora(unet: UNet2DConditionModel) -> None:
+    """Take away the layers of LoRAs that are fused, the adapter's among them; the base keeps their sum."""
+    if (encoder := _encoder(unet)) is not None:
+        encoder.lora_is_in_base = True
+    unet.unload_lora()
+
+
+def switch_on_lora(unet: UNet2DConditionModel, beside: Iterable[str] = ()) -> None:
+    """Let the adapter's LoRA, if there is one, take part with those that do, and with those `beside` it."""
+    if LORA_NAME in getattr(unet, "peft_config", {}):
+        on = unet.active_adapters()
+        trained = {name: parameter.requires_grad for name, parameter in unet.named_parameters()}
+        unet.set_adapter(list(dict.fromkeys([*on, *beside, LORA_NAME])))
+        for name, parameter in unet.named_parameters():
+            parameter.requires_grad_(trained[name])
+
+
+def image_projections(unet: UNet2DConditionModel) -> list[nn.Module]:
+    """The projections of the image adapters of `unet`, in order; the AU encoder is not among them."""
+    layers = _projections(unet)
+    return layers if _encoder(unet) is None else layers[:-1]
+
+
+@contextmanager
+def set_aside(unet: UNet2DConditionModel) -> Iterator[None]:
+    """Take the AU part out of the attentions while image adapters are loaded or unloaded, and put it back.
+
+    What replaces all processors of a UNet (`load_ip_adapter`, `unload_ip_adapter`) is called within. Where
+    it fails, the UNet is as it was before.
+    """
+    encoder = _encoder(unet)
+    if encoder is None:
+        yield
+        return
+    before = unet.encoder_hid_proj, dict(unet.attn_processors), unet.config.get("encoder_hid_dim_type")
+    processors = {name: attention.processor for name, attention in text_attentions(unet).items()}
+    pairs = {name: (one.to_k_ip[-1], one.to_v_ip[-1]) for name, one in processors.items()}
+    scale = next(iter(processors.values())).scale[-1]
+    try:
+        yield
+    except BaseException:
+        unet.encoder_hid_proj = before[0]
+        unet.set_attn_processor(before[1])
+        unet.register_to_config(encoder_hid_dim_type=before[2])
+        raise
+    _append(unet, encoder, pairs, scale)
 
 
 def set_scale(unet: UNet2DConditionModel, scale: float) -> None:
     """Weigh the AU attention by `scale` (λ_AU of the paper: 1 as trained, 0 leaves only LoRA)."""
-    for attention in _cross_attentions(unet).values():
+    for attention in text_attentions(unet).values():
         attention.processor.scale[-1] = float(scale)
 
 
@@ -143,44 +213,49 @@ def save(
 ) -> None:
     """Write the adapter of `unet` into `folder`: a record, the AU parts and the LoRA.
 
-    `base` names the base model (id, revision, fingerprint) for the record. The LoRA file is in the form that
-    diffusers' `load_lora_weights` reads, with alpha. Equal adapters give equal bytes.
+    `base` names the base model (model, revision, fingerprint) for the record; without it, the base that the
+    adapter was loaded with stays named. The LoRA file is in the form that diffusers' `load_lora_weights`
+    reads, with alpha. Equal adapters give equal bytes.
 
-    Raises AdapterError where `unet` has no adapter.
+    Raises AdapterError where `unet` has no adapter, or its LoRA is fused.
     """
     config = installed(unet)
     if config is None:
         raise AdapterError("nothing to save: the UNet has no adapter")
+    if is_fused(unet):
+        raise AdapterError("the adapter's LoRA is fused into the base: save before that, or unfuse_lora()")
+    base = base or _encoder(unet).trained_on or {}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     au = {name: p.detach().contiguous() for name, p in _au_parameters(unet).items()}
     save_file(au, folder / WEIGHTS_FILE)
-    lora = {f"unet.{name}": value.contiguous() for name, value in _lora_state(unet).items()}
+    prefix = kind_of(unet).prefix
+    lora = {f"{prefix}.{name}": value.contiguous() for name, value in _lora_state(unet).items()}
     # One entry of metadata alone: safetensors writes several in random order.
-    save_file(lora, folder / LORA_FILE, metadata={LORA_ADAPTER_METADATA_KEY: _lora_metadata(config)})
+    save_file(lora, folder / LORA_FILE, metadata={LORA_ADAPTER_METADATA_KEY: _lora_metadata(config, prefix)})
     record = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
         **asdict(config),
         "tokens": config.tokens,
-        "cross_attention_dim": _cross_width(unet),
-        "base": {**(base or {}), "key_norms": _key_norms(unet)},
+        "cross_attention_dim": kind_of(unet).width(unet),
+        "base": {**base, "key_norms": _key_norms(unet)},
     }
     (folder / CONFIG_FILE).write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
 
 
 def load(unet: UNet2DConditionModel, folder: Path | str) -> AdapterConfig:
-    """Install the adapter saved in `folder` into a plain `unet`, frozen; its output equals the trained one's.
+    """Install the adapter saved in `folder` into `unet`, frozen; its output equals the trained one's.
 
-    Warns where the base has other weights than the one it was trained on. Raises AdapterError, and leaves the
-    UNet plain, where a file is missing, of another kind or version, or does not fit the base.
+    Image adapters may be there already (see `install`). Warns where the base has other weights than the one
+    it was trained on. Raises AdapterError, and leaves the UNet as it was, where a file is missing, of another
+    kind or version, or does not fit the base.
     """
     folder = Path(folder)
     record = read_record(folder)
     config = AdapterConfig(record["encoder"], record["rank"], record["alpha"])
-    if unet.encoder_hid_proj is not None:
-        raise AdapterError(_NOT_PLAIN)
-    width = _cross_width(unet)
+    _check_takes_adapter(unet)
+    width = kind_of(unet).width(unet)
     if record["cross_attention_dim"] != width:
         raise AdapterError(
             f"{folder}: the adapter was trained on a base with cross-attention width "
@@ -188,6 +263,7 @@ def load(unet: UNet2DConditionModel, folder: Path | str) -> AdapterConfig:
         )
     au, lora = _read_tensors(folder / WEIGHTS_FILE), _read_tensors(folder / LORA_FILE)
     install_trained(unet, config, au, lora, folder)
+    _encoder(unet).trained_on = {n: value for n, value in record["base"].items() if n != "key_norms"}
     _warn_of_another_base(unet, record, folder)
     return config
 
@@ -200,19 +276,19 @@ def install_trained(
     folder: Path,
 ) -> None:
     """Install an adapter of the given weights, frozen: `au` by the names of `adapter_parameters`, `lora` as
-    `unet.….lora_A.weight`, both read from `folder`.
+    `unet.….lora_A.weight` (as diffusers calls the network), both read from `folder`.
 
-    Raises AdapterError, and leaves the UNet plain, where it is not plain or tensors do not fit it.
+    Raises AdapterError, and leaves the UNet as it was, where it has an adapter or tensors do not fit it.
     """
-    if unet.encoder_hid_proj is not None:
-        raise AdapterError(_NOT_PLAIN)
+    _check_takes_adapter(unet)
     _check_shapes(_au_shapes(unet, config), au, folder)
     _check_shapes(_lora_shapes(unet, config), lora, folder)
     install(unet, config)
     with torch.no_grad():
         for name, parameter in _au_parameters(unet).items():
             parameter.copy_(au[name])
-    updates = {name.removeprefix("unet."): value for name, value in lora.items()}
+    prefix = f"{kind_of(unet).prefix}."
+    updates = {name.removeprefix(prefix): value for name, value in lora.items()}
     set_peft_model_state_dict(unet, updates, adapter_name=LORA_NAME)
     unet.requires_grad_(False)
 
@@ -237,25 +313,55 @@ def read_record(folder: Path | str) -> dict:
     return record
 
 
-def _cross_attentions(unet: UNet2DConditionModel) -> dict[str, nn.Module]:
-    names = [name.removesuffix(".processor") for name in unet.attn_processors]
-    found = {name: unet.get_submodule(name) for name in names if unet.get_submodule(name).is_cross_attention}
-    if not found:
-        raise AdapterError("the UNet has no cross-attention for an adapter to join")
-    return found
+def _check_takes_adapter(unet: UNet2DConditionModel) -> None:
+    try:
+        text_attentions(unet)
+    except NoAdapterFits as error:
+        raise AdapterError(str(error)) from error
+    projection = getattr(unet, "encoder_hid_proj", None)
+    if _encoder(unet) is not None:
+        raise AdapterError(_SECOND)
+    if projection is not None and not isinstance(projection, MultiIPAdapterImageProjection):
+        raise AdapterError(
+            f"the UNet projects its text by {type(projection).__name__}: a base of this kind takes no adapter"
+        )
+    if any(module.merged for module in unet.modules() if isinstance(module, BaseTunerLayer)):
+        raise AdapterError(
+            "a LoRA is fused into the UNet, and peft leaves out others beside it: unfuse_lora() or "
+            "unload_lora_weights() first"
+        )
 
 
-def _cross_width(unet: UNet2DConditionModel) -> int:
-    widths = {attention.to_k.in_features for attention in _cross_attentions(unet).values()}
-    if len(widths) > 1:
-        raise AdapterError(f"the UNet's cross-attentions have different widths: {sorted(widths)}")
-    return widths.pop()
+def _append(
+    unet: UNet2DConditionModel, encoder: Any, pairs: Mapping[str, tuple[Any, Any]], scale: float
+) -> None:
+    """Put the AU encoder, and a pair (to_k_ip, to_v_ip) a cross-attention, after the image adapters."""
+    tokens = encoder.config.tokens
+    processors = dict(unet.attn_processors)
+    for name, (keys, values) in pairs.items():
+        processor = processors[f"{name}.processor"]
+        if not isinstance(processor, kind_of(unet).processor):
+            processor = kind_of(unet).processor(keys.out_features, keys.in_features, num_tokens=[])
+        processor.num_tokens = [*getattr(processor, "num_tokens", ()), tokens]
+        processor.scale = [*processor.scale, scale]
+        processor.to_k_ip.append(keys.to(unet.device, unet.dtype))
+        processor.to_v_ip.append(values.to(unet.device, unet.dtype))
+        processors[f"{name}.processor"] = processor
+    unet.set_attn_processor(processors)
+    encoder.to(unet.device, unet.dtype)
+    unet.encoder_hid_proj = MultiIPAdapterImageProjection([*image_projections(unet), encoder])
+    unet.register_to_config(encoder_hid_dim_type="ip_image_proj")
 
 
-def _encoder(unet: UNet2DConditionModel) -> nn.Module | None:
-    projections = getattr(unet.encoder_hid_proj, "image_projection_layers", ())
+def _projections(unet: UNet2DConditionModel) -> list[nn.Module]:
+    """Of every further condition, in order; FLUX's transformer lacks the attribute until it has one."""
+    return list(getattr(getattr(unet, "encoder_hid_proj", None), "image_projection_layers", ()))
+
+
+def _encoder(unet: UNet2DConditionModel) -> Any:
     return next(
-        (layer for layer in projections if isinstance(getattr(layer, "config", None), AdapterConfig)), None
+        (layer for layer in _projections(unet) if isinstance(getattr(layer, "config", None), AdapterConfig)),
+        None,
     )
 
 
@@ -263,30 +369,35 @@ def _au_parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:
     encoder = _encoder(unet)
     assert encoder is not None, "it is installed"
     parameters = {f"encoder.{name}": p for name, p in encoder.named_parameters()}
-    for name, attention in _cross_attentions(unet).items():
-        parameters[f"{name}.to_k_ip.weight"] = attention.processor.to_k_ip[-1].weight
-        parameters[f"{name}.to_v_ip.weight"] = attention.processor.to_v_ip[-1].weight
+    for name, attention in text_attentions(unet).items():
+        for part in ("to_k_ip", "to_v_ip"):
+            linear = getattr(attention.processor, part)[-1]
+            parameters.update((f"{name}.{part}.{which}", p) for which, p in linear.named_parameters())
     return parameters
 
 
 def _au_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str, tuple[int, ...]]:
+    kind, width = kind_of(unet), kind_of(unet).width(unet)
     with torch.device("meta"):
-        encoder = au_encoders.get(config.encoder).make(_cross_width(unet))
+        encoder = au_encoders.get(config.encoder).make(width)
     shapes = {f"encoder.{name}": tuple(p.shape) for name, p in encoder.named_parameters()}
-    for name, attention in _cross_attentions(unet).items():
-        shapes[f"{name}.to_k_ip.weight"] = tuple(attention.to_k.weight.shape)
-        shapes[f"{name}.to_v_ip.weight"] = tuple(attention.to_v.weight.shape)
+    for name, attention in text_attentions(unet).items():
+        for part in ("to_k_ip", "to_v_ip"):
+            shapes[f"{name}.{part}.weight"] = (attention.to_k.out_features, width)
+            if kind.bias:
+                shapes[f"{name}.{part}.bias"] = (attention.to_k.out_features,)
     return shapes
 
 
 def _lora_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
-    for name in unet.attn_processors:
-        for target in LORA_TARGETS:
-            path = f"{name.removesuffix('processor')}{target}"
-            linear = unet.get_submodule(path)
-            shapes[f"unet.{path}.lora_A.weight"] = (config.rank, linear.in_features)
-            shapes[f"unet.{path}.lora_B.weight"] = (linear.out_features, config.rank)
+    attentions = tuple(name.removesuffix("processor") for name in unet.attn_processors)
+    targets = {f"{attention}{target}" for attention in attentions for target in LORA_TARGETS}
+    for name, linear in unet.named_modules():
+        if name in targets:  # not all have each: FLUX's single-stream blocks lack to_out
+            path = f"{kind_of(unet).prefix}.{name}"
+            shapes[f"{path}.lora_A.weight"] = (config.rank, linear.in_features)
+            shapes[f"{path}.lora_B.weight"] = (linear.out_features, config.rank)
     return shapes
 
 
@@ -306,11 +417,13 @@ def _lora_config(config: AdapterConfig) -> LoraConfig:
     )
 
 
-def _lora_metadata(config: AdapterConfig) -> str:
+def _lora_metadata(config: AdapterConfig, prefix: str) -> str:
     """What diffusers' `load_lora_weights` reads alpha from."""
     values = _lora_config(config).to_dict()
     # peft keeps the targets as a set, whose order changes from run to run.
-    values = {f"unet.{n}": sorted(value) if isinstance(value, set) else value for n, value in values.items()}
+    values = {
+        f"{prefix}.{n}": sorted(value) if isinstance(value, set) else value for n, value in values.items()
+    }
     return json.dumps(values, sort_keys=True)
 
 
@@ -320,7 +433,7 @@ def _lora_state(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:
 
 def _key_norms(unet: UNet2DConditionModel) -> list[float]:
     """One number for each cross-attention, telling bases of equal shape apart whatever their precision."""
-    weights = [attention.to_k.weight for attention in _cross_attentions(unet).values()]
+    weights = [attention.to_k.weight for attention in text_attentions(unet).values()]
     return [float(f"{weight.detach().cpu().double().norm().item():.6g}") for weight in weights]
 
 

@@ -14,6 +14,7 @@ from inference.needs import Need
 from store.hashing import fingerprint, hash_file
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image
 
 CODE_VERSION = "3"
@@ -67,6 +68,45 @@ class Landmarks:
             faces = [_largest(mediapipe.detect(found, one).face_landmarks, one.size) for one in pictures]
         self.calls += len(faces)
         return faces
+
+
+OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148),
+    *(176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+"""MediaPipe's landmarks around the face, in order (its FACEMESH_FACE_OVAL)."""
+
+
+class Outlines(Landmarks):
+    """The outline of the largest face: x and y of the landmarks around it, as shares of width and height."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Like that of the landmarks, of another answer."""
+        return fingerprint(kind="mediapipe outlines", landmarks=super().fingerprint)
+
+    def trace(self, pictures: Sequence[Image.Image]) -> list[list[float] | None]:
+        """x, y, x, y … of OVAL in each picture, in order; None without a face."""
+        with mediapipe.landmarker(self.path) as found:
+            faces = [(mediapipe.detect(found, one).face_landmarks, one.size) for one in pictures]
+        self.calls += len(faces)
+        return [_oval(of, size) if of else None for of, size in faces]
+
+
+def inside(outline: Sequence[float], size: int) -> np.ndarray:
+    """Which pixels of a picture of size × size lie within an outline of `Outlines`: bool [size, size]."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    mask = Image.new("1", (size, size))
+    corners = [(x * size, y * size) for x, y in zip(outline[::2], outline[1::2], strict=True)]
+    ImageDraw.Draw(mask).polygon(corners, fill=1)
+    return np.asarray(mask)
+
+
+def _oval(faces: Sequence, size: tuple[int, int]) -> list[float]:
+    points = max(faces, key=lambda face: mediapipe.area(face, size))
+    return [value for place in OVAL for value in (points[place].x, points[place].y)]
 
 
 def _largest(faces: Sequence, size: tuple[int, int]) -> Face:

@@ -30,9 +30,6 @@ SCHEDULERS = {
 }
 """Samplers without randomness of their own: the seed's initial noise alone decides."""
 
-PARTS = ("unet", "text_encoder", "vae")
-SMALL_PARTS = ("tokenizer", "scheduler")
-
 
 class Generator:
     """A Stable Diffusion base (hub id or local folder), untouched or with a trained model in it.
@@ -170,24 +167,27 @@ class Generator:
 
 
 def base_folder(base: str | os.PathLike, revision: str | None = None) -> Path:
-    """The local folder of a Stable Diffusion base (a folder or a hub id, then fetched when missing).
+    """The local folder of a Stable Diffusion base (a folder or a hub id, then fetched when missing), with all
+    the parts that its model_index.json names.
 
     Raises `inference.weights.ModelNotFound`, naming the base.
     """
-    folders = [weights.resolve(base, revision, subfolder=part) for part in PARTS]
-    root = folders[0].parent
-    if not (root / "model_index.json").is_file() and not weights.is_local(base):
-        from huggingface_hub import snapshot_download
-
-        small = ["model_index.json", *(f"{part}/*" for part in SMALL_PARTS)]
-        root = Path(snapshot_download(str(base), revision=revision, allow_patterns=small))
-    if not (root / "model_index.json").is_file():
-        raise weights.ModelNotFound(f"{root} holds no model_index.json: not a Stable Diffusion base")
+    if local := weights.is_local(base):
+        root = Path(base).expanduser().resolve()
+    else:
+        found = weights.cached(str(base), revision)
+        there = found is not None and (found / weights.INDEX_FILE).is_file()
+        root = found if found and there else weights.fetch(str(base), revision, [weights.INDEX_FILE])
+    parts = weights.pipeline_parts(root)
+    for part in parts.models:
+        weights.resolve(base, revision, subfolder=part)
+    if not local and not all((root / part).is_dir() for part in parts.small):
+        weights.fetch(str(base), revision, [f"{part}/*" for part in parts.small])
     return root
 
 
 def base_content(base: str | os.PathLike, revision: str | None = None) -> str:
-    """One hash over the files of a Stable Diffusion base that decide its pictures."""
+    """One hash over the files of a Stable Diffusion base, of whatever kind, that decide its pictures."""
     root = base_folder(base, revision)
-    present = [part for part in (*PARTS, *SMALL_PARTS) if (root / part).is_dir()]
-    return fingerprint(parts={part: weights.content(root / part) for part in present})
+    parts = weights.pipeline_parts(root)
+    return fingerprint(parts={part: weights.content(root / part) for part in (*parts.models, *parts.small)})

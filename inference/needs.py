@@ -19,7 +19,6 @@ LARGE = 1 << 30
 GB = 1e9
 HUB_SECONDS = 5.0
 MODEL_PARTS = ("",)
-BASE_PARTS = ("unet", "vae", "text_encoder")
 
 
 class Need(NamedTuple):
@@ -92,19 +91,29 @@ def memory(what: str, parameters: int, precision: str) -> Iterator[Need]:
 
 def base(name: str, revision: str | None, size: int, precision: str) -> Iterator[Need]:
     """A Stable Diffusion base whose parts fit each other and pictures of `size` pixels."""
-    said = list(model(name, revision, precision, BASE_PARTS))
-    yield from said
-    if Need(f"the model {name}") not in said:
-        return
-    folder = weights.cached(name, revision) if not weights.is_local(name) else Path(name).expanduser()
-    assert folder is not None, "it was there a moment ago"
     what, how = f"a base that fits: {name}", "choose another base.model, or another base.size"
-    unet, vae, text = (_config(folder / part) for part in BASE_PARTS)
+    try:
+        folder = Path(name).expanduser() if weights.is_local(name) else weights.cached(name, revision)
+        parts = [] if folder is None else weights.pipeline_parts(folder).models
+    except weights.ModelNotFound as error:
+        if weights.is_local(name):
+            yield Need(f"the model {name}", str(error), how)
+            return
+        folder, parts = None, []
+    said = list(model(name, revision, precision, parts or MODEL_PARTS))
+    yield from said
+    if Need(f"the model {name}") not in said or folder is None:
+        return
+    if "unet" not in parts:
+        yield Need(what, f"it has no UNet ({', '.join(parts)}), which the adapter joins", how)
+        return
+    unet, vae = (_config(folder / part) for part in ("unet", "vae"))
+    texts = [_config(folder / part)["hidden_size"] for part in parts if part.startswith("text_encoder")]
     step = 2 ** (len(vae["block_out_channels"]) - 1) * 2 ** (len(unet["block_out_channels"]) - 1)
-    if unet["cross_attention_dim"] != text["hidden_size"]:
+    if unet["cross_attention_dim"] != sum(texts):
         problem = (
-            f"its unet reads texts of width {unet['cross_attention_dim']}, its text encoder writes "
-            f"{text['hidden_size']}"
+            f"its unet reads texts of width {unet['cross_attention_dim']}, its text encoders write "
+            f"{' + '.join(map(str, texts))}"
         )
     elif unet["in_channels"] != vae["latent_channels"]:
         problem = f"its unet takes {unet['in_channels']} channels, its vae makes {vae['latent_channels']}"

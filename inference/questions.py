@@ -16,10 +16,11 @@ import facs
 import reasons
 from inference import devices, images
 from inference.asking import Question
+from picture_files import ContentError
 from store import Files
 
 if TYPE_CHECKING:
-    from inference.abilities import FaceRenderer
+    from inference.abilities import Editor, FaceRenderer
     from inference.autoencoder import Autoencoder
     from inference.environments import Worker
     from inference.generation import Generator
@@ -43,6 +44,8 @@ FACE = {
 }
 """The fields of an `inference.abilities.Face`."""
 PICTURE = {"file": pl.String}
+EDITED = {"file": pl.String, "kept": pl.Float64}
+OUTLINE = {"outline": pl.List(pl.Float64)}
 PLACE = {"file": pl.String, "row": pl.Int64}
 SHARD = 256
 """Pictures whose latents lie in one file."""
@@ -90,6 +93,13 @@ def faces(settings: Mapping[str, Any]) -> Question:
     return Question("faces", _chosen("faces", settings, _find, _found), FACE)
 
 
+def outlines(model: str | None) -> Question:
+    """Where the largest face in a picture ends: OUTLINE. `model` as `inference.faces.Landmarks` takes it."""
+    from inference.faces import Outlines
+
+    return Question("face_outlines", Annotating(Outlines(model), _trace, _traced), OUTLINE)
+
+
 def looks() -> Question:
     """What a picture looks like, whatever its size and format: LOOK."""
     from inference.perceptual import PerceptualHash
@@ -116,6 +126,18 @@ def pictures(generator: Generator, files: Files) -> Question:
         Generating(generator, files),
         PICTURE,
         about=("prompt", "aus", "seed", "guidance"),
+        stored=files.kind,
+    )
+
+
+def edits(editor: Editor, files: Files) -> Question:
+    """A picture as `editor` changes it from the intensities `source` to `target`: EDITED, in `files`, and
+    the share of the source that is kept, null where the editor has no such mask."""
+    return Question(
+        "edited",
+        Editing(editor, files),
+        EDITED,
+        about=("content_hash", "source", "target"),
         stored=files.kind,
     )
 
@@ -235,6 +257,33 @@ class Generating:
 
 
 @dataclass(frozen=True)
+class Editing(_Named):
+    """Given pictures, changed: each is opened once for all that is asked of it, each edit stored as soon as
+    its batch is made."""
+
+    model: Editor
+    files: Files
+
+    def read(self, requests: pl.DataFrame) -> Iterator[dict[str, Any]]:
+        size = self.model.batch_size
+        edit = devices.in_fitting_batches(self._edit, size)
+        for (path, content), alike in requests.group_by("path", "content_hash", maintain_order=True):
+            try:
+                picture = images.load(str(path), self.model.size, str(content))
+            except ContentError as error:
+                changed = isinstance(error, images.ChangedError)
+                yield from ({"key": key, "problem": str(error), "changed": changed} for key in alike["key"])
+                continue
+            for batch in alike.iter_slices(size):
+                rows = [{**row, "picture": picture} for row in batch.select("source", "target").to_dicts()]
+                for key, (made, kept) in zip(batch["key"], edit(rows), strict=True):
+                    yield {"key": key, "file": self.files.put(images.png(made), ".png"), "kept": kept}
+
+    def _edit(self, batch: Sequence[Mapping[str, Any]]) -> Sequence[Any]:
+        return self.model.edit(*([row[name] for row in batch] for name in ("picture", "source", "target")))
+
+
+@dataclass(frozen=True)
 class Rendering(_Named):
     """Faces of known action units; each is stored as soon as it is made."""
 
@@ -322,6 +371,14 @@ def _find(model: Any, batch: list) -> Sequence[Any]:
 
 def _found(face: Any) -> dict[str, Any]:
     return face._asdict()
+
+
+def _trace(model: Any, batch: list) -> Sequence[Any]:
+    return model.trace(batch)
+
+
+def _traced(outline: list[float] | None) -> dict[str, Any]:
+    return {"outline": outline}
 
 
 def _as_it_is(_: Any, batch: list) -> Sequence[Any]:

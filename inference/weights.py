@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import pairwise
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 from store.hashing import fingerprint, hash_file
 
@@ -17,6 +18,9 @@ from store.hashing import fingerprint, hash_file
 SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".task")
 # Second copies of the same weights, never loaded here.
 VARIANTS = (".fp16.", ".non_ema.")
+INDEX_FILE = "model_index.json"
+# Parts of a saved pipeline that are never loaded: they judge pictures, or read those one is prompted with.
+NOT_LOADED = ("feature_extractor", "image_encoder", "safety_checker")
 
 
 class ModelNotFound(FileNotFoundError):
@@ -90,14 +94,21 @@ def _snapshot(model: str, revision: str | None, subfolder: str | None) -> Path:
     # The cache first: an unchanged run must not need the network.
     if (folder := cached(model, revision)) is not None and complete(folder / (subfolder or "")):
         return folder
+    within = f"{subfolder}/" if subfolder else ""
+    folder = fetch(model, revision, [f"{within}*{suffix}" for suffix in SUFFIXES])
+    if not complete(folder / (subfolder or "")):  # offline, the hub's client hands out what it has
+        raise ModelNotFound(f"model {model}: {folder} lacks {within}config.json or some of its safetensors")
+    return folder
+
+
+def fetch(model: str, revision: str | None, patterns: list[str]) -> Path:
+    """The hub's snapshot of `model`, its files of these patterns fetched. Raises ModelNotFound."""
     from huggingface_hub import snapshot_download
 
-    within = f"{subfolder}/" if subfolder else ""
-    wanted = [f"{within}*{suffix}" for suffix in SUFFIXES]
     ignored = [f"*{variant}*" for variant in VARIANTS]
     try:
-        folder = Path(
-            snapshot_download(model, revision=revision, allow_patterns=wanted, ignore_patterns=ignored)
+        return Path(
+            snapshot_download(model, revision=revision, allow_patterns=patterns, ignore_patterns=ignored)
         )
     except Exception as error:  # offline, gated, misspelt: the hub raises a dozen kinds
         at = f" at revision {revision}" if revision else ""
@@ -105,9 +116,26 @@ def _snapshot(model: str, revision: str | None, subfolder: str | None) -> Path:
             f"model {model}{at} is no local folder, is not in the hub's cache, and could not be fetched "
             f"({type(error).__name__}: {error})"
         ) from error
-    if not complete(folder / (subfolder or "")):  # offline, the hub's client hands out what it has
-        raise ModelNotFound(f"model {model}: {folder} lacks {within}config.json or some of its safetensors")
-    return folder
+
+
+class PipelineParts(NamedTuple):
+    """The parts of a saved pipeline, subfolders of it: those with weights, and the small ones."""
+
+    models: list[str]
+    small: list[str]
+
+
+def pipeline_parts(folder: Path) -> PipelineParts:
+    """What the model_index.json in `folder` names, whatever kind of pipeline it is, but for what is never
+    loaded. Raises ModelNotFound where there is none.
+    """
+    path = folder / INDEX_FILE
+    if not path.is_file():
+        raise ModelNotFound(f"{folder} holds no {INDEX_FILE}: not a saved pipeline")
+    said = {name: kind for name, kind in json.loads(path.read_text()).items() if isinstance(kind, list)}
+    kinds = {name: kind for name, (library, kind) in said.items() if library and name not in NOT_LOADED}
+    small = [name for name, kind in kinds.items() if "Tokenizer" in kind or kind.endswith("Scheduler")]
+    return PipelineParts([name for name in kinds if name not in small], small)
 
 
 def complete(folder: Path) -> bool:

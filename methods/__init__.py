@@ -4,6 +4,6 @@ A method is one folder (settings, wording of requests, installation, loss, save,
 call. Nothing outside asks which method it is.
 """
 
-from methods import fineface, sd
+from methods import fineface, ganimation, lacgan, pattgan, relative_msf, sd, slidergan, unedited
 
-__all__ = ["fineface", "sd"]
+__all__ = ["fineface", "ganimation", "lacgan", "pattgan", "relative_msf", "sd", "slidergan", "unedited"]

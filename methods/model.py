@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -27,7 +27,8 @@ class Batch:
     """One process's n samples of a step, on its device.
 
     latents (scaled for the UNet), noise [n, C, h, w]; timesteps [n]; text [n, tokens, width]: embeddings of
-    the captions; aus [n, 12]. Unconditional samples have the empty text and AUs 0.
+    the captions; aus [n, 12]. Unconditional samples have the empty text and AUs 0. added: what else the
+    base's UNet wants as `added_cond_kwargs`, by its names (SDXL's text_embeds, time_ids), one row a sample.
     """
 
     latents: torch.Tensor
@@ -35,10 +36,16 @@ class Batch:
     timesteps: torch.Tensor
     text: torch.Tensor
     aus: torch.Tensor
+    added: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def parts(self, size: int) -> list[Batch]:
         """The samples in batches of `size`, the last maybe smaller."""
-        return [Batch(*part) for part in zip(*(one.split(size) for one in vars(self).values()), strict=True)]
+        return [self._part(slice(start, start + size)) for start in range(0, len(self.latents), size)]
+
+    def _part(self, rows: slice) -> Batch:
+        added = {name: value[rows] for name, value in self.added.items()}
+        own = {name: value[rows] for name, value in vars(self).items() if name != "added"}
+        return Batch(**own, added=added)
 
 
 class TrainedModel(ABC, Generic[Trained]):

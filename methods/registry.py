@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from settings import experiment
 from settings.experiment import SampleSettings, TrainSettings
@@ -14,7 +14,6 @@ from settings.nearest import hint
 
 if TYPE_CHECKING:
     from inference.pipeline import FineFacePipeline
-    from methods.model import TrainedModel
 
 Vectors = Sequence[Sequence[float]]
 
@@ -32,7 +31,10 @@ class Method:
 
     name: as profiles say it; train, sample: its settings classes
     word: how AUs are asked for, (prompts, vectors of 12 intensities) → Requests
-    model: `package.module:Class` of its `methods.model.TrainedModel`; None where nothing is trained
+    model: `package.module:Class` of its `methods.model.TrainedModel`, or, where it edits, of its
+    `methods.editing.model.EditingModel`; None where nothing is trained
+    edits: whether it changes the faces of given pictures, on which it is trained then, instead of drawing new
+    ones by a base
     """
 
     name: str
@@ -40,14 +42,14 @@ class Method:
     sample: type[SampleSettings]
     word: Callable[[Sequence[str], Vectors], Requests]
     model: str | None = None
+    edits: bool = False
 
-    def trained_model(self, settings: TrainSettings) -> TrainedModel:
-        """The model that `settings` ask for, not yet installed in a base. Imports torch."""
+    def trained_model(self, settings: TrainSettings) -> Any:
+        """The model that `settings` ask for, untrained, and not yet installed in a base. Imports torch."""
         if self.model is None:
             raise ValueError(f"method {self.name} trains nothing")
         module, _, name = self.model.partition(":")
-        made: TrainedModel = getattr(import_module(module), name)(settings)
-        return made
+        return getattr(import_module(module), name)(settings)
 
 
 METHODS: dict[str, Method] = {}
@@ -59,7 +61,7 @@ def register(method: Method) -> Method:
     if method.name in METHODS:
         raise ValueError(f"method {method.name!r} is registered already")
     METHODS[method.name] = method
-    experiment.declare(method.name, method.train, method.sample)
+    experiment.declare(method.name, method.train, method.sample, method.edits)
     return method
 
 

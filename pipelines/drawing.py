@@ -16,7 +16,7 @@ import polars as pl
 
 import facs
 from settings import nearest
-from settings.base import identity
+from settings.base import Settings, identity
 from settings.profile import Profile
 from store import Store, file_system
 
@@ -150,7 +150,8 @@ def find(store: Store, profile: Profile, experiment: str | None = None) -> FaceG
             f"{what} of the profile {profile.name} is trained in {store.home}: "
             f"`fineface run --profile {profile.name} --select +trained_model{only}` trains it"
         )
-    _same_model(store, profile, there[experiment])
+    train = profile.experiments[experiment].train
+    same_model(store, profile, experiment, there[experiment], train, "trained_model+")
     return FaceGenerator(store, profile, there[experiment], _guidance(store, profile, experiment))
 
 
@@ -175,27 +176,34 @@ def _trained(store: Store, experiment: str) -> dict[str, Any] | None:
     return store.read(table).row(0, named=True) if store.version(table) is not None else None
 
 
-def _same_model(store: Store, profile: Profile, trained: Mapping[str, Any]) -> None:
-    """Raises NothingTrained for a model of another base, or of other settings, than `profile` has."""
+def same_model(
+    store: Store, profile: Profile, name: str, trained: Mapping[str, Any], train: Settings, select: str
+) -> None:
+    """Raises NothingTrained where `trained`, the row of the model called `name`, is of other settings than
+    `train`, or of another base than `profile` has; `select` trains it anew."""
     from assets.experiment.trained_model import JOB
-    from inference.generation import base_content
     from training.job import TrainingJob
 
     if trained["folder"] is None:
         return
     job = TrainingJob.read(file_system.local((store.home / trained["folder"]).parents[1] / JOB))
-    experiment = trained["experiment"]
     other = ""
-    if identity(job.train) != identity(profile.experiments[experiment].train):
+    if identity(job.train) != identity(train):
         other = "with other settings"
-    elif job.base_content != base_content(profile.base.model, profile.base.revision):
+    elif job.base is not None and job.base_content != _base_content(profile):
         other = f"on another base than {profile.base.model}"
     if other:
         raise NothingTrained(
-            f"{experiment} in {store.home} was trained {other} than the profile {profile.name} has: name "
+            f"{name} in {store.home} was trained {other} than the profile {profile.name} has: name "
             "the profile that it was trained with (--profile), or train it anew: "
-            "`fineface run --select trained_model+`"
+            f"`fineface run --select {select}`"
         )
+
+
+def _base_content(profile: Profile) -> str:
+    from inference.generation import base_content
+
+    return base_content(profile.base.model, profile.base.revision)
 
 
 def _guidance(store: Store, profile: Profile, experiment: str) -> float:

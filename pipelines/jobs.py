@@ -38,5 +38,12 @@ annotators = dg.define_asset_job(
     description="Try the estimators on rendered faces of known intensities; no part of a run of everything.",
 )
 
+editing = dg.define_asset_job(
+    "editing",
+    dg.AssetSelection.groups("editing"),
+    description="Train and measure the editors of given faces; no part of a run of everything.",
+    tags=ON_A_GPU,
+)
+
 PHASES = (data_set, experiment, comparison)
-ALL = (*PHASES, annotators)
+ALL = (*PHASES, annotators, editing)

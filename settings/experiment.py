@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from settings.base import OPERATIONAL, Settings
@@ -55,31 +63,12 @@ class Smoothing(Settings):
 
 
 class LoopSettings(TrainSettings):
-    """What every training says; defaults are the paper's (section 4 and supplement) where it says them."""
+    """What every training says, whatever it trains."""
 
     steps: int = Field(20_000, ge=1, description="Optimiser steps.")
     batch_size: int = Field(16, ge=1, description="Samples an optimiser step, all processes together.")
-    learning_rate: float = Field(1e-4, gt=0, description="AdamW's, after the warm-up.")
-    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises linearly.")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="The learning rate after that.")
-    gradient_clip: float = Field(
-        1.0, gt=0, description="Largest norm of the gradient of all parameters together."
-    )
-    # Float16 would need loss scaling, whose state would be one more thing to resume.
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Number format of the frozen weights and of the arithmetic."
-    )
+    learning_rate: float = Field(1e-4, gt=0, description="Of the optimiser, before its schedule.")
     seed: int = Field(0, description="Seed of initialisation, data order and noise.")
-    smoothing: Smoothing = Smoothing()
-    timestep_exponent: float = Field(
-        1.0,
-        gt=0,
-        description="Timesteps are T·u^exponent, u uniform. 1: all alike, as in the paper; less: more of the "
-        "noisy ones, which decide expressions.",
-    )
-    text_dropout: float = Field(
-        0.1, ge=0, le=1, description="Share of samples trained without text and AUs, for guidance."
-    )
     processes: Annotated[int, OPERATIONAL] = Field(
         1, ge=0, description="Processes that train together; 0: as many as fit. They must divide batch_size."
     )
@@ -87,9 +76,6 @@ class LoopSettings(TrainSettings):
         None,
         description="A configuration of `accelerate launch` that starts them instead, also on several "
         "machines (docs/machines.md); null: on this one, by `processes`.",
-    )
-    gradient_checkpointing: Annotated[bool, OPERATIONAL] = Field(
-        False, description="Less memory for more time; same result."
     )
     log_every: Annotated[int, OPERATIONAL] = Field(50, ge=1, description="Steps between progress lines.")
     checkpoint_every: Annotated[int, OPERATIONAL] = Field(
@@ -114,6 +100,49 @@ class LoopSettings(TrainSettings):
             )
         return processes
 
+    @property
+    def mixed_precision(self) -> Literal["no", "bf16"]:
+        """The arithmetic, in accelerate's words."""
+        return "no"
+
+    @property
+    def where_memory_is_short(self) -> str:
+        """What these settings say about memory, and which to change when it runs out."""
+        return (
+            f"batch_size {self.batch_size}, processes {self.processes}: set more processes where there are "
+            "more GPUs, which does not change the model, and the training goes on from its last checkpoint. "
+            "A smaller batch_size also helps, but makes another model"
+        )
+
+
+class DenoisingSettings(LoopSettings):
+    """How a diffusion base is trained; defaults are the paper's (section 4 and supplement) where it says
+    them."""
+
+    learning_rate: float = Field(1e-4, gt=0, description="AdamW's, after the warm-up.")
+    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises linearly.")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="The learning rate after that.")
+    gradient_clip: float = Field(
+        1.0, gt=0, description="Largest norm of the gradient of all parameters together."
+    )
+    # Float16 would need loss scaling, whose state would be one more thing to resume.
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Number format of the frozen weights and of the arithmetic."
+    )
+    smoothing: Smoothing = Smoothing()
+    timestep_exponent: float = Field(
+        1.0,
+        gt=0,
+        description="Timesteps are T·u^exponent, u uniform. 1: all alike, as in the paper; less: more of the "
+        "noisy ones, which decide expressions.",
+    )
+    text_dropout: float = Field(
+        0.1, ge=0, le=1, description="Share of samples trained without text and AUs, for guidance."
+    )
+    gradient_checkpointing: Annotated[bool, OPERATIONAL] = Field(
+        False, description="Less memory for more time; same result."
+    )
+
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of optimiser step `step` (from 0)."""
         if step < self.warmup_steps:
@@ -123,13 +152,40 @@ class LoopSettings(TrainSettings):
         progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
         return self.learning_rate * (1 + math.cos(math.pi * progress)) / 2
 
+    @property
+    def mixed_precision(self) -> Literal["no", "bf16"]:
+        """The arithmetic, in accelerate's words."""
+        return "bf16" if self.precision == "bfloat16" else "no"
+
+    @property
+    def where_memory_is_short(self) -> str:
+        """What these settings say about memory, and which to change when it runs out."""
+        return (
+            f"batch_size {self.batch_size}, processes {self.processes}, precision {self.precision}, "
+            f"gradient_checkpointing {str(self.gradient_checkpointing).lower()}: set "
+            "gradient_checkpointing: true, or more processes where there are more GPUs; neither changes the "
+            "model, and the training goes on from its last checkpoint. precision: bfloat16 or a smaller "
+            "batch_size also help, but make another model"
+        )
+
 
 _DECLARED: dict[str, tuple[type[TrainSettings], type[SampleSettings]]] = {}
+_EDITING: set[str] = set()
 
 
-def declare(method: str, train: type[TrainSettings], sample: type[SampleSettings]) -> None:
-    """Let experiments name `method`, with its settings of training and sampling."""
+def declare(
+    method: str, train: type[TrainSettings], sample: type[SampleSettings], edits: bool = False
+) -> None:
+    """Let experiments name `method`, with its settings of training and sampling; one that `edits` given
+    pictures is no experiment's but an editor's."""
     _DECLARED[method] = train, sample
+    if edits:
+        _EDITING.add(method)
+
+
+def edits(method: str) -> bool:
+    """Whether the declared `method` edits given pictures."""
+    return method in _EDITING
 
 
 def declared() -> dict[str, tuple[type[TrainSettings], type[SampleSettings]]]:
@@ -157,14 +213,35 @@ def _sample(given: Any, info: ValidationInfo) -> Any:
     return _DECLARED[train.method][1].model_validate(given)
 
 
+def _draws(train: TrainSettings) -> TrainSettings:
+    if edits(train.method):
+        raise ValueError(f"method {train.method} edits given pictures: name it under editing.editors")
+    return train
+
+
+def _edits(train: TrainSettings) -> TrainSettings:
+    if not edits(train.method):
+        raise ValueError(f"method {train.method} draws new pictures: name it under experiments")
+    return train
+
+
 MethodTrain = Annotated[SerializeAsAny[TrainSettings], BeforeValidator(_train)]
 """A method's own settings of training, told by its `method`."""
+
+EditorTrain = Annotated[MethodTrain, AfterValidator(_edits)]
+"""Those of a method that edits given pictures."""
 
 
 class Experiment(Settings):
     """One row of the comparison. Experiments that differ only in `sample` share one training."""
 
-    train: MethodTrain
+    train: Annotated[MethodTrain, AfterValidator(_draws)]
     sample: Annotated[SerializeAsAny[SampleSettings], BeforeValidator(_sample)] = Field(
         default_factory=dict, validate_default=True
+    )
+    against: str | None = Field(
+        None, description="The experiment that differences are tested to; null: evaluation.competitor."
+    )
+    paper: Annotated[str | None, OPERATIONAL] = Field(
+        None, description="The row of the paper's Tables 1-3 that it is printed beside."
     )

@@ -9,12 +9,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from settings import providers
 from settings.automation import Automation
-from settings.base import OPERATIONAL, Settings
-from settings.experiment import Experiment
+from settings.base import OPERATIONAL, UNKNOWN_KEY, Settings
+from settings.experiment import EditorTrain, Experiment, declared
+from settings.nearest import hint
 
 
 class Raw(Settings):
@@ -273,6 +275,32 @@ class Evaluation(Settings):
         }
 
 
+class Editing(Settings):
+    """Which editors are trained on the training set, and how they are measured on its held-out pictures
+    (docs/editing.md); no part of a run of everything."""
+
+    editors: dict[str, EditorTrain] = Field(
+        {}, description="Named editors: the method of each, and its settings of training."
+    )
+    pictures: int = Field(
+        24,
+        ge=2,
+        description="Pictures of the split “test” that are edited; intervals resample them.",
+    )
+    seed: int = Field(0, description="Seed of that draw.")
+    strengths: tuple[float, ...] = Field(
+        (0.5, 1.0, 1.5),
+        description="What the change from the source's AUs to the target's is multiplied with, for the front "
+        "of AU error against identity; 1 is always measured.",
+    )
+    batch_size: Annotated[int, OPERATIONAL] = Field(16, ge=1, description="Pictures edited at once.")
+
+    @field_validator("editors")
+    @classmethod
+    def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return _named(value, "editor")
+
+
 class Audit(Settings):
     """Faces of known action units, to try the estimators on; rendered, so no photographs."""
 
@@ -314,6 +342,13 @@ class Gates(Settings):
     au_drift: float = Field(
         0.1, ge=0, le=1, description="Of the distribution of an AU's intensities (Kolmogorov-Smirnov)."
     )
+
+
+def _named(value: dict[str, Any], what: str) -> dict[str, Any]:
+    for name in value:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
+            raise ValueError(f"{what} name {name!r}: lower-case letters, digits, '_', '-', '.' only")
+    return value
 
 
 class Profile(Settings):
@@ -362,22 +397,66 @@ class Profile(Settings):
     split: Split = Split()
     base: Base
     audit: Audit = Audit()
+    editing: Editing = Editing()
+    groups: Annotated[list[str], OPERATIONAL] = Field(
+        [],
+        description="Groups of experiments.yaml whose experiments it has; `--experiments` picks others. They "
+        "decide `experiments`, which decides results.",
+    )
+    training: Annotated[dict[str, Any], OPERATIONAL] = Field(
+        {},
+        description="Settings of every experiment's `train` whose method has them, unless it says them "
+        "itself: how long and how large all of them train.",
+    )
+    seeds: Annotated[int, OPERATIONAL] = Field(
+        1,
+        ge=1,
+        description="How often each experiment is trained, with one seed after another: NAME, NAME.seed1, …",
+    )
     experiments: dict[str, Experiment] = Field(min_length=1, description="Named experiments, the partitions.")
     evaluation: Evaluation
+
+    @field_validator("training")
+    @classmethod
+    def _known_to_a_method(cls, value: dict[str, Any]) -> dict[str, Any]:
+        known = {name for train, _ in declared().values() for name in train.model_fields} - {"method"}
+        unknown: list[InitErrorDetails] = [
+            InitErrorDetails(
+                type=PydanticCustomError(UNKNOWN_KEY, f"unknown key{hint(str(name), known)}"),
+                loc=(name,),
+                input=value[name],
+            )
+            for name in value
+            if name not in known
+        ]
+        if unknown:
+            raise ValidationError.from_exception_data("training", unknown)
+        return value
 
     @field_validator("experiments")
     @classmethod
     def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for name in value:
-            if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
-                raise ValueError(f"experiment name {name!r}: lower-case letters, digits, '_', '-', '.' only")
-        return value
+        return _named(value, "experiment")
 
     @model_validator(mode="after")
     def _competitor(self) -> Profile:
         if self.evaluation.competitor not in (None, *self.experiments):
             raise ValueError(f"evaluation.competitor: no experiment {self.evaluation.competitor!r}")
+        for name, experiment in self.experiments.items():
+            if experiment.against not in (None, *self.experiments):
+                raise ValueError(f"experiments.{name}.against: no experiment {experiment.against!r}")
         return self
+
+    @property
+    def rivals(self) -> dict[str, str]:
+        """The experiment that each one is compared with; without those that have none."""
+        said = {name: one.against or self.evaluation.competitor for name, one in self.experiments.items()}
+        return {name: rival for name, rival in said.items() if rival is not None and rival != name}
+
+    @property
+    def paper(self) -> dict[str, str]:
+        """The row of the paper's tables that each experiment is printed beside."""
+        return {name: one.paper for name, one in self.experiments.items() if one.paper is not None}
 
     @model_validator(mode="after")
     def _annotators(self) -> Profile:

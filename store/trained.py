@@ -39,6 +39,14 @@ def intact(folder: Path, model: Path | None = None) -> str | None:
     return found
 
 
+def model_here(home: Path, folder: str) -> Path:
+    """The model in `folder`, as tables name it in `home`, on this machine. Raises CorruptFile for one that is
+    no longer what was trained."""
+    model = home / folder
+    intact(model.parents[1])
+    return file_system.local(model)
+
+
 def _changed(folder: Path) -> str:
     return (
         f"the weights in {folder} have changed since they were trained; "

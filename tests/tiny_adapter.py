@@ -17,9 +17,9 @@ def predict(unet, aus):
         return unet(noise, 500, text, added_cond_kwargs={"image_embeds": [aus.unsqueeze(1)]}).sample
 
 
-def shuffled(config=CONFIG, seed=11):
-    """A UNet whose adapter looks trained: every parameter moved."""
-    unet = make_unet()
+def shuffled(config=CONFIG, seed=11, unet=None):
+    """A UNet (the tiny one, if none is given) whose adapter looks trained: every parameter moved."""
+    unet = make_unet() if unet is None else unet
     au_adapter.install(unet, config)
     generator = torch.Generator().manual_seed(seed)
     for parameter in au_adapter.adapter_parameters(unet).values():

@@ -4,7 +4,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather
 
+from inference import texts
 from inference.pipeline import FineFacePipeline
+from inference.texts import Texts
 
 MEMORY = 2**30
 _BLOCK = 64
@@ -21,28 +23,32 @@ class CaptionEmbeddings:
         self, pipe: FineFacePipeline, captions: list[str], accelerator: Accelerator, memory: int = MEMORY
     ):
         self._pipe, self._captions, self._accelerator = pipe, captions, accelerator
-        sample = self._encode(captions[:1])
-        self._kept = None
-        if sample[0].numel() * sample.element_size() * len(captions) <= memory:
-            self._kept = self._encode_all()
+        one = sum(part.nbytes for part in self._encode(captions[:1]).parts())
+        self._kept = self._encode_all() if one * len(captions) <= memory else None
 
-    def at(self, indices: torch.Tensor) -> torch.Tensor:
-        """The embeddings [n, tokens, width] of the captions at `indices` [n], on the training device."""
+    def at(self, indices: torch.Tensor) -> Texts:
+        """The embeddings of the captions at `indices` [n], on the training device."""
         if self._kept is None:
             return self._encode([self._captions[index] for index in indices.tolist()])
-        return self._kept[indices].to(self._accelerator.device, non_blocking=True)
+        device = self._accelerator.device
+        return Texts(*(part[indices].to(device, non_blocking=True) for part in self._kept.parts()))
 
-    def _encode_all(self) -> torch.Tensor:
+    def added_conditions(self, said: Texts, latents: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What else the UNet is told beside those `said` of the `latents` [n, C, h, w]."""
+        return texts.added_conditions(self._pipe, said, latents.shape[-2:])
+
+    def _encode_all(self) -> Texts:
         blocks = [self._captions[start : start + _BLOCK] for start in range(0, len(self._captions), _BLOCK)]
         world, rank = self._accelerator.num_processes, self._accelerator.process_index
         blocks += [[""] * _BLOCK] * (-len(blocks) % world)  # an equal share each, for the exchange
-        made = [gather(self._encode(_full(block))).cpu() for block in blocks[rank::world]]
-        return torch.cat(made)[: len(self._captions)]
+        made = [self._encode(_full(block)).parts() for block in blocks[rank::world]]
+        gathered = [torch.cat([gather(part).cpu() for part in parts]) for parts in zip(*made, strict=True)]
+        return Texts(*(part[: len(self._captions)] for part in gathered))
 
     @torch.no_grad()
-    def _encode(self, captions: list[str]) -> torch.Tensor:
+    def _encode(self, captions: list[str]) -> Texts:
         with self._accelerator.autocast():
-            return self._pipe.encode_prompt(captions, self._accelerator.device, 1, False)[0]
+            return texts.encode(self._pipe, captions, self._accelerator.device)
 
 
 def _full(block: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ from training.job import JobError
 
 KEEP = 2
 _COPIES = 3
-"""The parameters, and AdamW's two means of each."""
+"""The parameters, and Adam's two means of each."""
 
 
 @dataclass
@@ -39,7 +39,10 @@ class Checkpoints:
         self.folder, self.identity = folder, identity
 
     def save(
-        self, state: State, parameters: Mapping[str, torch.Tensor], optimiser: torch.optim.Optimizer
+        self,
+        state: State,
+        parameters: Mapping[str, torch.Tensor],
+        optimisers: Mapping[str, torch.optim.Optimizer],
     ) -> None:
         """Write a checkpoint, then remove those before the last two. Raises DiskFull."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +55,8 @@ class Checkpoints:
         ):
             draft.mkdir()
             save_file(tensors, draft / "parameters.safetensors")
-            torch.save(optimiser.state_dict(), draft / "optimiser.pt")
+            for name, optimiser in optimisers.items():
+                torch.save(optimiser.state_dict(), draft / f"{name}.pt")
             (draft / "state.json").write_text(json.dumps({"identity": self.identity, **asdict(state)}))
             for path in (*draft.iterdir(), draft):
                 flush(path)
@@ -63,8 +67,10 @@ class Checkpoints:
         for old in self._found()[:-KEEP]:
             shutil.rmtree(old)
 
-    def resume(self, parameters: Mapping[str, torch.Tensor], optimiser: torch.optim.Optimizer) -> State:
-        """Load the newest whole checkpoint into `parameters` and `optimiser`; a new State if there is none.
+    def resume(
+        self, parameters: Mapping[str, torch.Tensor], optimisers: Mapping[str, torch.optim.Optimizer]
+    ) -> State:
+        """Load the newest whole checkpoint into `parameters` and `optimisers`; a new State if there is none.
 
         Raises JobError where the folder holds another job's checkpoints.
         """
@@ -72,7 +78,10 @@ class Checkpoints:
             try:
                 record = json.loads((path / "state.json").read_text())
                 tensors = load_file(path / "parameters.safetensors")
-                steps = torch.load(path / "optimiser.pt", weights_only=True, map_location="cpu")
+                steps = {
+                    name: torch.load(path / f"{name}.pt", weights_only=True, map_location="cpu")
+                    for name in optimisers
+                }
             except Exception as error:  # whatever a damaged file raises; an older checkpoint serves as well
                 print(f"checkpoint {path} is damaged and passed over: {error}", file=sys.stderr)
                 continue
@@ -83,7 +92,8 @@ class Checkpoints:
             with torch.no_grad():
                 for name, parameter in parameters.items():
                     parameter.copy_(tensors[name])
-            optimiser.load_state_dict(steps)
+            for name, optimiser in optimisers.items():
+                optimiser.load_state_dict(steps[name])
             return State(**record)
         return State()
 

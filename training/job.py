@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-import methods  # noqa: F401  (registers their settings)
+import methods
+import methods.registry
 from settings.base import OPERATIONAL, UNKNOWN_KEY, Settings, identity
 from settings.experiment import LoopSettings, MethodTrain, TrainSettings
 from store import file_system
@@ -35,14 +36,18 @@ class JobError(ValueError):
 class TrainingJob(Settings):
     """One training: a method's settings, and what is about this machine.
 
-    dataset holds samples.parquet and maybe held_out.parquet (see `training.dataset`); output is written.
+    dataset holds samples.parquet and maybe held_out.parquet (see `training.samples`); output is written.
     """
 
     train: MethodTrain = Field(description="The method and its settings, as in a profile.")
-    base_content: str = Field(
-        description="inference.generation.base_content of the base; another base is refused."
+    base_content: str | None = Field(
+        None,
+        description="inference.generation.base_content of the base; another base is refused. null: the "
+        "method needs none.",
     )
-    base: Annotated[str, OPERATIONAL] = Field(description="The Stable Diffusion model, an id or a folder.")
+    base: Annotated[str | None, OPERATIONAL] = Field(
+        None, description="The Stable Diffusion model, an id or a folder; null: the method needs none."
+    )
     revision: Annotated[str | None, OPERATIONAL] = Field(None, description="Revision of a hub id.")
     dataset: Annotated[str, OPERATIONAL] = Field(description="The folder of the samples.")
     output: Annotated[str, OPERATIONAL] = Field(description="The folder to write.")
@@ -57,6 +62,12 @@ class TrainingJob(Settings):
         if not isinstance(train, LoopSettings):
             raise ValueError(f"method {train.method} trains nothing")
         return train
+
+    @model_validator(mode="after")
+    def _has_its_base(self) -> TrainingJob:
+        if not methods.registry.get(self.train.method).edits and None in (self.base, self.base_content):
+            raise ValueError(f"method {self.train.method} trains a base: base and base_content are missing")
+        return self
 
     @property
     def loop(self) -> LoopSettings:

@@ -1,4 +1,4 @@
-"""The training loop (paper, section 3), whatever the method: one process's part. `__main__` starts it."""
+"""The training loop, whatever is trained (`training.task`): one process's part. `__main__` starts it."""
 
 import contextlib
 import io
@@ -6,38 +6,24 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
 import torch
 from accelerate import Accelerator
-from diffusers import DDPMScheduler
-from torch import nn
 
 import methods.registry
 from inference import devices
-from inference.generation import base_content, base_folder
-from inference.pipeline import FineFacePipeline
-from inference.weights import ModelNotFound
-from methods.model import Batch, MethodError, TrainedModel, denoising_errors
 from store import disk, file_system
 from store.hashing import hash_folder
-from training import sheets
-from training.captions import CaptionEmbeddings
 from training.checkpoints import Checkpoints, State, flush
-from training.dataset import Dataset, Draw
-from training.job import (
-    DRAWS_FILE,
-    HELD_OUT_FILE,
-    MODEL_FOLDER,
-    RENDEZVOUS,
-    RESULT_FILE,
-    SAMPLES_FILE,
-    JobError,
-    TrainingJob,
-)
-from training.progress import Progress, say, write
+from training.denoising import Denoising
+from training.editing import Editing
+from training.job import DRAWS_FILE, MODEL_FOLDER, RENDEZVOUS, RESULT_FILE, JobError, TrainingJob
+from training.progress import Progress, write
+from training.samples import Samples
+from training.task import Exchange, Task
 
 SAMPLES_FOLDER, CHECKPOINTS_FOLDER = "samples", "checkpoints"
 
@@ -62,57 +48,42 @@ def _train(job: TrainingJob, asked_to_stop: Callable[[], bool]) -> bool:
     settings, output = job.loop, Path(job.output)
     accelerator = _accelerator(job)
     output.mkdir(parents=True, exist_ok=True)
-    pipe = _load_base(job)
-    data, held_out = _read_data(job, pipe)
-    model = methods.registry.get(settings.method).trained_model(settings)
-    parameters = _prepare(pipe, model, job, accelerator.device)
-    captions = CaptionEmbeddings(pipe, data.captions, accelerator)
-    validation = _Validation(pipe, model, held_out, accelerator) if held_out else None
-    optimiser = torch.optim.AdamW(parameters.values(), lr=settings.learning_rate, fused=True)
+    task = _task(job, accelerator)
     checkpoints = Checkpoints(output / CHECKPOINTS_FOLDER, job.checkpoint_identity())
-    state = checkpoints.resume(parameters, optimiser)
+    state = checkpoints.resume(task.parameters, task.optimisers)
     accelerator.wait_for_everyone()  # the first process may soon remove what another still reads
     main = accelerator.is_main_process
     progress = Progress(output, settings.steps, settings.batch_size, state) if main else None
-    noising = DDPMScheduler.from_config(pipe.scheduler.config)
+    exchange = Exchange(accelerator, asked_to_stop)
 
     losses: list[torch.Tensor] = []
-    gradients = _Gradients(model, pipe.unet, noising, accelerator)
-    stops = False
     for step in range(state.step, settings.steps):
-        draw = data.batch(step, accelerator.process_index, accelerator.num_processes)
-        losses.append(gradients.of(_batch(draw, captions, accelerator.device), parameters))
-        stops = _exchange_gradients(parameters, accelerator, asked_to_stop())
-        nn.utils.clip_grad_norm_(list(parameters.values()), settings.gradient_clip)
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate_at(step)
-        optimiser.step()
-        optimiser.zero_grad()
+        losses.append(task.step(step, exchange))
 
         done = state.step = step + 1
         last = done == settings.steps
-        validates = validation is not None and (_due(done, settings.validate_every) or last)
+        validates = task.watched and (_due(done, settings.validate_every) or last)
         logs = _due(done, settings.log_every) or validates or last
-        saves = (_due(done, settings.checkpoint_every) or stops) and not last
+        saves = (_due(done, settings.checkpoint_every) or exchange.stopped) and not last
         if logs or saves:
-            _add_losses(state, losses, data, accelerator)
-        held_out_loss = validation.loss(noising) if validation is not None and validates else None
+            _add_losses(state, losses, task.samples, accelerator)
+        held_out_loss = task.held_out_loss() if validates else None
         if progress is not None:
             if logs:
                 progress.report(done, state.loss_sum / state.loss_count, held_out_loss)
             if settings.sample_every and (_due(done, settings.sample_every) or last):
-                _draw_sheet(pipe, job, output / SAMPLES_FOLDER / f"step-{done:08d}.png", accelerator)
+                _draw_sheet(task, output / SAMPLES_FOLDER / f"step-{done:08d}.png")
         if logs:
             state.loss_sum, state.loss_count = 0.0, 0
         if progress is not None and saves:
             state.seconds = progress.seconds()
-            checkpoints.save(state, parameters, optimiser)
-        if stops:
+            checkpoints.save(state, task.parameters, task.optimisers)
+        if exchange.stopped:
             break
     whole = state.step == settings.steps
     if progress is not None and whole:
-        _note_draws(data, settings.steps, output / DRAWS_FILE)
-        _finish(pipe, model, job, parameters, progress)
+        _note_draws(task.samples, settings.steps, output / DRAWS_FILE)
+        _finish(task, job, progress)
         checkpoints.remove()
     accelerator.wait_for_everyone()
     accelerator.end_training()
@@ -131,14 +102,9 @@ def _memory_errors_named(job: TrainingJob) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not devices.is_out_of_memory(error):
             raise
-        said = job.loop
         raise JobError(
-            "out of memory although the training already takes as few samples at once as it can: batch_size "
-            f"{said.batch_size}, processes {said.processes}, precision "
-            f"{said.precision}, gradient_checkpointing {str(said.gradient_checkpointing).lower()}: set "
-            "gradient_checkpointing: true, or more processes where there are more GPUs; neither changes the "
-            "model, and the training goes on from its last checkpoint. precision: bfloat16 or a smaller "
-            f"batch_size also help, but make another model. ({(str(error).splitlines() or [''])[0][:200]})"
+            "out of memory although the training already takes as few samples at once as it can: "
+            f"{job.loop.where_memory_is_short}. ({(str(error).splitlines() or [''])[0][:200]})"
         ) from error
 
 
@@ -161,153 +127,18 @@ def _accelerator(job: TrainingJob) -> Accelerator:
     # TF32: what is left in float32 (the trained weights, all without bfloat16) at the pace of NVIDIA's tensor
     # cores. Says nothing to a CPU.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    return Accelerator(cpu=cpu, mixed_precision={"float32": "no", "bfloat16": "bf16"}[job.loop.precision])
+    return Accelerator(cpu=cpu, mixed_precision=job.loop.mixed_precision)
 
 
-def _load_base(job: TrainingJob) -> FineFacePipeline:
-    """The base, if its content is the one that the job's key names."""
-    try:
-        folder = base_folder(job.base, job.revision)
-        found = base_content(job.base, job.revision)
-        if found != job.base_content:
-            raise JobError(
-                f"the base {job.base} has the content {found}, this training is for {job.base_content}: "
-                "its files changed, or the revision is another one; put back the base, or run the stage again"
-            )
-        return FineFacePipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-    except (ModelNotFound, OSError) as error:
-        raise JobError(f"the base {job.base} cannot be loaded: {error}") from error
+def _task(job: TrainingJob, accelerator: Accelerator) -> Task:
+    """The model of `job`, ready to be trained."""
+    method = methods.registry.get(job.loop.method)
+    model = method.trained_model(job.loop)
+    kind: type[Denoising | Editing] = Editing if method.edits else Denoising
+    return kind(job, model, accelerator)
 
 
-def _read_data(job: TrainingJob, pipe: FineFacePipeline) -> tuple[Dataset, Dataset | None]:
-    """The samples to train on, and those held out where there are some to be asked."""
-    folder = Path(job.dataset)
-    scale, timesteps = pipe.vae.config.scaling_factor, pipe.scheduler.config.num_train_timesteps
-    data = Dataset(folder / SAMPLES_FILE, job.loop, scale, timesteps)
-    found, wanted = data.latent_shape[0], pipe.unet.config.in_channels
-    if found != wanted:
-        raise JobError(f"{job.dataset}: latents of {found} channels, the base {job.base} wants {wanted}")
-    if not job.loop.validate_every or not (folder / HELD_OUT_FILE).is_file():
-        return data, None
-    return data, Dataset(folder / HELD_OUT_FILE, job.loop, scale, timesteps)
-
-
-def _prepare(
-    pipe: FineFacePipeline, model: TrainedModel, job: TrainingJob, device: torch.device
-) -> dict[str, nn.Parameter]:
-    """Install the method's parts, move all to `device`; returns the parameters to train, in float32."""
-    try:
-        parameters = model.install(pipe)
-    except MethodError as error:
-        raise JobError(f"{job.base}: {error}") from error
-    for parameter in pipe.unet.parameters():
-        if not parameter.requires_grad:
-            parameter.data = parameter.data.to(devices.dtype(job.loop.precision))
-    if job.loop.gradient_checkpointing:
-        pipe.unet.enable_gradient_checkpointing()
-    pipe.unet.train()
-    pipe.to(device)
-    return parameters
-
-
-def _batch(draw: Draw, captions: CaptionEmbeddings, device: torch.device) -> Batch:
-    latents, noise, timesteps, aus = (
-        value.to(device, non_blocking=True) for value in (draw.latents, draw.noise, draw.timesteps, draw.aus)
-    )
-    return Batch(latents, noise, timesteps, captions.at(draw.captions), aus)
-
-
-class _Validation:
-    """The loss on the held-out samples: always the same samples, timesteps and noise."""
-
-    def __init__(
-        self, pipe: FineFacePipeline, model: TrainedModel, held_out: Dataset, accelerator: Accelerator
-    ):
-        self._unet, self._model, self._accelerator = pipe.unet, model, accelerator
-        self._captions = CaptionEmbeddings(pipe, held_out.captions, accelerator)
-        self._draws = held_out.held_out(accelerator.process_index, accelerator.num_processes)
-
-    @torch.no_grad()
-    def loss(self, noising: DDPMScheduler) -> float:
-        """The mean over all samples of all processes; every process calls it. Uses up no randomness."""
-        device = self._accelerator.device
-        found = torch.zeros(2, device=device)
-        for draw in self._draws:
-            with self._accelerator.autocast():
-                errors = denoising_errors(
-                    self._model, self._unet, noising, _batch(draw, self._captions, device)
-                )
-            found += torch.stack([errors.sum(), torch.full((), len(errors), device=device)])
-        total, count = self._accelerator.reduce(found, "sum").tolist()
-        return total / count
-
-
-class _Gradients:
-    """The gradient of a process's batch: of all its samples at once, or, once memory ran out, of parts of it
-    one after another, which gives the same but for rounding."""
-
-    def __init__(
-        self,
-        model: TrainedModel,
-        unet: nn.Module,
-        noising: DDPMScheduler,
-        accelerator: Accelerator,
-    ):
-        self._model, self._unet, self._noising, self._accelerator = model, unet, noising, accelerator
-        self._at_once: int | None = None
-
-    def of(self, batch: Batch, parameters: Mapping[str, nn.Parameter]) -> torch.Tensor:
-        """Add the gradient of the mean loss of `batch` to those of `parameters`; that loss. Raises what
-        torch raises when memory runs out with a single sample."""
-        while True:
-            try:
-                return self._added(batch)
-            except (MemoryError, RuntimeError) as error:
-                size = min(len(batch.latents), self._at_once or len(batch.latents))
-                if not devices.is_out_of_memory(error) or size == 1:
-                    raise
-            # Out of the except clause: its traceback keeps the batch's tensors alive.
-            self._at_once = size // 2
-            for parameter in parameters.values():
-                parameter.grad = None
-            devices.release()
-            say(
-                {
-                    "warning": f"out of memory with {size} samples at once: {self._at_once} at once from now "
-                    "on, their gradients added up. The model is the same but for rounding"
-                }
-            )
-
-    def _added(self, batch: Batch) -> torch.Tensor:
-        parts = batch.parts(self._at_once or len(batch.latents))
-        total = torch.zeros((), device=batch.latents.device)
-        for part in parts:
-            with self._accelerator.autocast():
-                loss = self._model.loss(self._unet, self._noising, part)
-            if len(parts) > 1:
-                loss = loss * (len(part.latents) / len(batch.latents))
-            loss.backward()
-            total += loss.detach()
-        return total
-
-
-def _exchange_gradients(
-    parameters: dict[str, nn.Parameter], accelerator: Accelerator, asked_to_stop: bool
-) -> bool:
-    """Give every process the mean gradient, sent as one vector so that the order of sums is always one;
-    whether any of them was asked to stop, of which they must all know at the same step."""
-    if accelerator.num_processes == 1:
-        return asked_to_stop
-    gradients = [parameter.grad for parameter in parameters.values() if parameter.grad is not None]
-    flag = torch.full((1,), float(asked_to_stop), device=accelerator.device)
-    sent = torch.cat([*(gradient.flatten() for gradient in gradients), flag])
-    *means, stops = accelerator.reduce(sent, "mean").split([*(g.numel() for g in gradients), 1])
-    for gradient, mean in zip(gradients, means, strict=True):
-        gradient.copy_(mean.view_as(gradient))
-    return stops.item() > 0
-
-
-def _add_losses(state: State, losses: list[torch.Tensor], data: Dataset, accelerator: Accelerator) -> None:
+def _add_losses(state: State, losses: list[torch.Tensor], data: Samples, accelerator: Accelerator) -> None:
     """Add the losses of the last steps. Raises TrainingDiverged, naming the first step that is not finite."""
     means = accelerator.reduce(torch.stack(losses), "mean").tolist()
     for place, mean in enumerate(means):
@@ -323,13 +154,12 @@ def _add_losses(state: State, losses: list[torch.Tensor], data: Dataset, acceler
     losses.clear()
 
 
-def _draw_sheet(pipe: FineFacePipeline, job: TrainingJob, path: Path, accelerator: Accelerator) -> None:
+def _draw_sheet(task: Task, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with accelerator.autocast():
-        sheets.draw(pipe, job.sample_prompts).save(path)
+    task.sheet().save(path)
 
 
-def _note_draws(data: Dataset, steps: int, path: Path) -> None:
+def _note_draws(data: Samples, steps: int, path: Path) -> None:
     """How often each sample was drawn, for those who ask later what it had a part in."""
     table = pl.DataFrame({"sample_id": data.sample_ids, "draws": data.draws(steps).numpy()})
     buffer = io.BytesIO()
@@ -337,19 +167,12 @@ def _note_draws(data: Dataset, steps: int, path: Path) -> None:
     file_system.write(path, buffer.getvalue())
 
 
-def _finish(
-    pipe: FineFacePipeline,
-    model: TrainedModel,
-    job: TrainingJob,
-    parameters: dict[str, nn.Parameter],
-    progress: Progress,
-) -> None:
+def _finish(task: Task, job: TrainingJob, progress: Progress) -> None:
     output = Path(job.output)
     draft, folder = output / f".{MODEL_FOLDER}", output / MODEL_FOLDER
     for old in (draft, folder):
         shutil.rmtree(old, ignore_errors=True)
-    base = {"model": job.base, "revision": job.revision, "fingerprint": job.base_content}
-    model.save(pipe, draft, base)
+    task.save(draft)
     for path in (*draft.iterdir(), draft):
         flush(path)
     draft.rename(folder)
@@ -358,7 +181,7 @@ def _finish(
         "steps": job.loop.steps,
         "final_loss": round(progress.final_loss(), 6),
         "seconds": round(progress.seconds(), 2),
-        "parameters": sum(parameter.numel() for parameter in parameters.values()),
+        "parameters": sum(parameter.numel() for parameter in task.parameters.values()),
         "content": hash_folder(folder),
         "identity": job.checkpoint_identity(),
     }

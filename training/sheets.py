@@ -8,7 +8,7 @@ from PIL import Image
 
 from inference.pipeline import FineFacePipeline
 
-COLUMNS: tuple[dict[str, float], ...] = (
+COLUMNS: tuple[dict[str | int, float], ...] = (
     {},
     {"AU1": 5, "AU2": 5},
     {"AU4": 5},

@@ -10,7 +10,7 @@ import gradio as gr
 import facs
 from app import markup
 from app.expressions import EXPRESSIONS
-from app.pages.piece import asked, header, piece
+from app.pages.piece import asked, au_sliders, header, piece
 from app.site import Site
 from app.studio import STRIP, Asked
 from pipelines.drawing import NothingTrained
@@ -49,19 +49,7 @@ def build(site: Site, page: gr.Blocks) -> None:
                     min_width=150,
                 )
             told = piece(f'<p class="count">{EXPRESSIONS["Happiness"].told}</p>')
-            with gr.Group(elem_classes=["sliders"]):
-                sliders = [
-                    gr.Slider(
-                        LOWEST,
-                        HIGHEST,
-                        value=value,
-                        step=0.25,
-                        label=f"AU{au} {facs.NAMES[au]}",
-                        elem_id=f"au{au}",
-                        buttons=["reset"],
-                    )
-                    for au, value in zip(facs.ACTION_UNITS, EXPRESSIONS["Happiness"].vector, strict=True)
-                ]
+            sliders = au_sliders(LOWEST, HIGHEST, EXPRESSIONS["Happiness"].vector)
             with gr.Row():
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="seed", min_width=110)
                 other = gr.Button("Other noise", min_width=110, elem_id="other-noise")
@@ -115,9 +103,11 @@ def build(site: Site, page: gr.Blocks) -> None:
 
     def stripped(*given: Any) -> tuple[str, str, str]:
         one = wanted(*given)
-        names = _drawn(site, one, STRIP)
+        pictures = _drawn(site, one, STRIP)
         titles = ["neutral", *(f"{share:.0%} of it" for share in STRIP[1:])]
-        return markup.render("strip", pictures=list(zip(titles, names, strict=True))), *site.studio.call(one)
+        return markup.render("strip", pictures=list(zip(titles, pictures, strict=True))), *site.studio.call(
+            one
+        )
 
     def mixed(name: str) -> list[Any]:
         known = EXPRESSIONS[name]
@@ -155,7 +145,9 @@ def build(site: Site, page: gr.Blocks) -> None:
 
 
 def _drawn(site: Site, one: Asked, shares: tuple[float, ...]) -> list[str]:
+    """The addresses of the pictures."""
     try:
-        return site.studio.draw(one, shares)
+        names = site.studio.draw(one, shares)
     except (ValueError, NothingTrained, StoreError) as error:
         raise gr.Error(str(error)) from None
+    return [f"/generated/{name}" for name in names]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
+import facs
 from app import markup
 from app.site import PAGES, Site
 
@@ -40,6 +42,23 @@ def picked(event: gr.EventData) -> dict[str, Any]:
     """What `data-pick` says where a piece was clicked."""
     found: dict[str, Any] = json.loads(event.pick)
     return found
+
+
+def au_sliders(lowest: float, highest: float, values: Sequence[float], prefix: str = "au") -> list[gr.Slider]:
+    """A slider an action unit, at `values`; the elements are `prefix` and the unit's number."""
+    with gr.Group(elem_classes=["sliders"]):
+        return [
+            gr.Slider(
+                lowest,
+                highest,
+                value=value,
+                step=0.25,
+                label=f"AU{au} {facs.NAMES[au]}",
+                elem_id=f"{prefix}{au}",
+                buttons=["reset"],
+            )
+            for au, value in zip(facs.ACTION_UNITS, values, strict=True)
+        ]
 
 
 def header(site: Site, here: str) -> None:

@@ -13,8 +13,8 @@ from assets import calls, pictures, stage
 from assets.data_set.au_annotation import annotate
 from inference import questions
 from settings.profile import AUEstimator, Profile
-from store import Store, file_system
-from store.trained import intact
+from store import Store
+from store.trained import model_here
 
 if TYPE_CHECKING:
     from inference.generation import Generator
@@ -125,9 +125,8 @@ def generator(store: Store, profile: Profile, trained: Mapping[str, Any]) -> "Ge
     experiment = profile.experiments[trained["experiment"]]
     load = None
     if trained["folder"] is not None:
-        folder = store.home / trained["folder"]
-        intact(folder.parents[1])
-        load = partial(methods.registry.load, settings=experiment.train, folder=file_system.local(folder))
+        folder = model_here(store.home, trained["folder"])
+        load = partial(methods.registry.load, settings=experiment.train, folder=folder)
     model = {"install": load, "model_hash": trained["model_hash"], "arguments": experiment.sample.arguments}
     return _generator(profile, experiment.sample, model)
 

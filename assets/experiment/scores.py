@@ -31,17 +31,15 @@ def build(
         from evaluation import metrics
 
         own = generated_samples.filter(pl.col("kind") != "base")
-        tables, calls_made, answers_known = [], 0, 0
+        table, made, reused = measure_by_all(context, store, profile, own)
+        found = pl.any_horizontal(pl.col(f"measured_{column}").is_not_null() for column in facs.COLUMNS)
         told: dict[str, Any] = {}
         for name, judge in profile.judges.items():
-            read, made, reused = measure(context, store, profile, judge, own)
-            tables.append(read.select(pl.lit(name).alias("judge"), pl.all()))
-            found = pl.any_horizontal(pl.col(f"measured_{column}").is_not_null() for column in facs.COLUMNS)
+            read = table.filter(judge=name)
             told[name] = judge.provider
             told[f"{name}_without_face"] = read.filter(~found).height
             told[f"{name}_left_out"] = metrics.left_out(read)
-            calls_made, answers_known = calls_made + made, answers_known + reused
-        return stage.result(pl.concat(tables), model_calls=calls_made, reused=answers_known, **told)
+        return stage.result(table, model_calls=made, reused=reused, **told)
 
     @stage.asset(
         code_version="3",
@@ -71,6 +69,20 @@ def build(
         )
 
     return [au_scores, clip_scores]
+
+
+def measure_by_all(
+    context: dg.AssetExecutionContext, store: Store, profile: Profile, samples: pl.DataFrame
+) -> tuple[pl.DataFrame, int, int]:
+    """What every judge of the profile measures in `samples` (with `file`), one below the other, named in the
+    column `judge`; calls, reused.
+    """
+    tables, calls_made, answers_known = [], 0, 0
+    for name, judge in profile.judges.items():
+        read, made, reused = measure(context, store, profile, judge, samples)
+        tables.append(read.select(pl.lit(name).alias("judge"), pl.all()))
+        calls_made, answers_known = calls_made + made, answers_known + reused
+    return pl.concat(tables), calls_made, answers_known
 
 
 def embed(

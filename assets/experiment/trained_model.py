@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,8 +107,6 @@ def _trained(
     latents: pl.DataFrame,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train the model, or find it trained: the row of the table, and metadata."""
-    from training.job import HELD_OUT_FILE, MODEL_FOLDER, RESULT_FILE, SAMPLES_FILE
-
     samples = training_samples(training_set, latents, "train")
     job = _job(profile, settings)
     size = profile.base.size
@@ -117,16 +116,33 @@ def _trained(
             "--select latents+",
             allow_retries=False,
         )
-    key = _key(job, samples, latents)
+    held_out = training_samples(training_set, latents, "validation")
+    return fit(context, store, job, _key(job, samples, latents), samples, held_out, _write_samples)
+
+
+def fit(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    job: "TrainingJob",
+    key: str,
+    samples: pl.DataFrame,
+    held_out: pl.DataFrame,
+    write: Callable[[pl.DataFrame, Store, Path], None],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train the model of `job`, or find it trained under `key`: the row of the table, and metadata. `write`
+    writes `samples` and `held_out` as the training reads them.
+    """
+    from training.job import HELD_OUT_FILE, MODEL_FOLDER, RESULT_FILE, SAMPLES_FILE
+
+    settings = job.loop
     folder = store.home / ADAPTERS / key
     with sole(folder / "lock"):
         known = file_system.size(folder / OUTPUT / RESULT_FILE) is not None
         if not known:
             here = file_system.own(folder)
             _take_over(folder / OUTPUT, here / OUTPUT)
-            _write_samples(samples, store, here / SAMPLES_FILE)
-            held_out = training_samples(training_set, latents, "validation")
-            _write_samples(held_out, store, here / HELD_OUT_FILE)
+            write(samples, store, here / SAMPLES_FILE)
+            write(held_out, store, here / HELD_OUT_FILE)
             for place in {here, folder}:
                 job.write(place / JOB)
             if settings.launch is not None:
@@ -254,10 +270,9 @@ def _run(context: dg.AssetExecutionContext, folder: Path, kept: Path, steps: int
                 file_system.publish(folder / OUTPUT, kept / OUTPUT)
             if (drawn := _sheets(folder)) != sheets:
                 sheets = drawn
+                partition = context.partition_key if context.has_partition_key else None
                 context.log_event(
-                    dg.AssetObservation(
-                        context.asset_key, partition=context.partition_key, metadata=_pictures(folder)
-                    )
+                    dg.AssetObservation(context.asset_key, partition=partition, metadata=_pictures(folder))
                 )
     except child.ChildFailed as error:
         raise retries.after(error, "the training", context) from error

@@ -1,4 +1,4 @@
-"""comparisons: which differences between each experiment and the competitor stand."""
+"""comparisons: which differences between each experiment and the one it is compared with stand."""
 
 from typing import Any
 
@@ -9,19 +9,16 @@ from assets import stage
 from settings.profile import Profile
 
 
-@stage.asset(code_version="2", kinds={"polars"})
+@stage.asset(code_version="3", kinds={"polars"})
 def comparisons(
     au_scores: pl.DataFrame, clip_scores: pl.DataFrame, profile: dg.ResourceParam[Profile]
 ) -> dg.MaterializeResult:
-    """Every tested measure of every experiment beside the competitor's, Holm-corrected as one family."""
+    """Every tested measure of every experiment beside its rival's, Holm-corrected as one family."""
     from evaluation import comparisons
 
-    competitor = profile.evaluation.competitor
     scores, cosines = by_judge(au_scores, profile), by_experiment(clip_scores, profile.experiments)
     measured = next(iter(scores.values()), {})
-    pairs = []
-    if competitor is not None and competitor in measured:
-        pairs = [(name, competitor) for name in measured if name != competitor]
+    pairs = [pair for pair in profile.rivals.items() if {*pair} <= {*measured}]
     table = comparisons.compare(scores, cosines, pairs)
     standing = table.drop_nulls("better")
     return stage.result(table, stand=standing.height, comparisons=stage.markdown(table))

@@ -20,7 +20,7 @@ from store import CorruptFile, Store
 REPORT = "report.html"
 
 
-@stage.asset(code_version="3", kinds={"polars"}, deps=list(stages.FUNNEL))
+@stage.asset(code_version="4", kinds={"polars"}, deps=list(stages.FUNNEL))
 def results(
     context: dg.AssetExecutionContext,
     trained_model: pl.DataFrame,
@@ -66,6 +66,7 @@ def results(
             title=profile.title,
             notice=profile.notice,
             judge=f"{judge} {recipe}",
+            paper=profile.paper,
             floors=floors(trained_model, profile),
             subtitle=f"profile {Path(profile.name).name}, {now:%Y-%m-%d %H:%M} UTC, run {context.run_id}",
             results=found,
@@ -96,6 +97,7 @@ def results(
         through_the_recipe=recipe,
         report=dg.MetadataValue.path(path),
         report_in_the_app=dg.MetadataValue.url(catalogue.report()),
+        beside_the_paper=stage.markdown(tables.beside_paper(found, profile.paper)),
         results=stage.markdown(found),
         over_seeds=stage.markdown(over_seeds) if over_seeds.height else None,
     )

@@ -22,8 +22,9 @@ class FineFace(TrainedModel[FineFaceTrain]):
     def install(self, pipe: FineFacePipeline) -> dict[str, nn.Parameter]:
         """AU encoder, AU keys and values beside the text's, and LoRA, drawn from the seed."""
         settings = self.settings
-        pipe.vae.requires_grad_(False)
-        pipe.text_encoder.requires_grad_(False)
+        for part in pipe.components.values():
+            if isinstance(part, nn.Module):
+                part.requires_grad_(False)
         try:
             config = AdapterConfig(settings.encoder, settings.rank, settings.alpha)
             adapter.install(pipe.unet, config, seed=settings.seed)
@@ -34,7 +35,7 @@ class FineFace(TrainedModel[FineFaceTrain]):
 
     def predict(self, unet: nn.Module, noisy: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The UNet's answer with the AUs beside the text."""
-        conditions = {"image_embeds": [batch.aus.unsqueeze(1)]}
+        conditions = batch.added | {"image_embeds": [batch.aus.unsqueeze(1)]}
         answer: torch.Tensor = unet(
             noisy, batch.timesteps, batch.text, added_cond_kwargs=conditions, return_dict=False
         )[0]

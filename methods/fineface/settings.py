@@ -5,11 +5,11 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from inference import au_encoders
-from settings.experiment import LoopSettings, SampleSettings
+from settings.experiment import DenoisingSettings, SampleSettings
 from settings.nearest import hint
 
 
-class FineFaceTrain(LoopSettings):
+class FineFaceTrain(DenoisingSettings):
     """An AU adapter: AU encoder, decoupled cross-attention and LoRA on all attentions (paper, section 3)."""
 
     method: Literal["fineface"] = Field("fineface", description="An AU adapter trained on the training set.")

@@ -10,6 +10,7 @@ from pipelines.command import (
     check,
     diff,
     draw,
+    edit,
     environment,
     export,
     forget,
@@ -22,6 +23,7 @@ from pipelines.command import (
     run,
     schedule,
     status,
+    study,
     ui,
     web_app,
     why,
@@ -32,6 +34,8 @@ EXAMPLES = """\
 fineface run                                   the embedded world, no data needed
 
 fineface draw "a man in a park" AU12=4         a face, by a trained model
+
+fineface edit photo.jpg --au AU12=4            the expression of a face in a photograph
 
 fineface check --profile paper                 what the paper's scale needs, and how to get it
 
@@ -51,6 +55,7 @@ app = typer.Typer(
 )
 app.command(rich_help_panel=WORK)(run.run)
 app.command(rich_help_panel=WORK)(draw.draw)
+app.command(rich_help_panel=WORK)(edit.edit)
 app.command(rich_help_panel=WORK)(export.export)
 app.command(rich_help_panel=WORK)(label.label)
 app.command(rich_help_panel=WORK)(accept.accept)
@@ -67,5 +72,6 @@ app.command(rich_help_panel=SET_UP)(forget.forget)
 app.command(rich_help_panel=SET_UP)(prune.prune)
 app.add_typer(schedule.app, name="schedule", rich_help_panel=WORK)
 app.add_typer(annotators.app, name="annotators", rich_help_panel=LOOK)
+app.add_typer(study.app, name="study", rich_help_panel=LOOK)
 app.add_typer(environment.app, name="environment", rich_help_panel=SET_UP)
 app.add_typer(miniature.app, name="miniature", rich_help_panel=SET_UP)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipelines.command.options import DEFAULT_HOME, DEFAULT_PROFILE, Home, ProfileName, existing, load, say
-
-ASKED = re.compile(r"([^=\s]+)=([^=\s]+)")
+from pipelines.command.pairs import pairs, png, slug
 
 
 def draw(
@@ -44,11 +42,11 @@ def draw(
     from store import file_system
 
     try:
-        vector = facs.parse(_pairs(aus or []))
+        vector = facs.parse(pairs(aus or [], "AU12=4 …"))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="AU12=4 …") from None
-    named = f"{_slug(prompt)}_{_slug(facs.describe(vector))}_seed{seed}.png"
-    target = _png(Path(named) if out is None else out)
+    named = f"{slug(prompt)}_{slug(facs.describe(vector))}_seed{seed}.png"
+    target = png(Path(named) if out is None else out)
     settings, place = load(profile, existing(home))
     from pipelines import drawing
     from store import Store
@@ -75,31 +73,3 @@ def draw(
         f"  faces = FaceGenerator.of({', '.join(of)})\n"
         f"  faces.draw({prompt!r}, {active!r}{more}).save({target.name!r})"
     )
-
-
-def _pairs(given: list[str]) -> dict[str | int, float]:
-    """["AU12=4"] → {"AU12": 4.0}. Raises typer.BadParameter for what is no such pair, or is named twice."""
-    found: dict[str | int, float] = {}
-    for text in given:
-        pair = ASKED.fullmatch(text)
-        try:
-            name, value = (pair[1].upper(), float(pair[2])) if pair else ("", 0.0)
-        except ValueError:
-            name = ""
-        if not name or name in found:
-            why = "is named twice" if name else "is no action unit with an intensity, as in AU12=4"
-            raise typer.BadParameter(f"{text!r} {why}", param_hint="AU12=4 …")
-        found[name] = value
-    return found
-
-
-def _png(path: Path) -> Path:
-    """`path`, which pictures can be written to. Raises typer.BadParameter."""
-    if path.suffix.lower() != ".png":
-        raise typer.BadParameter(f"{path}: pictures are written as .png", param_hint="--out")
-    return path.expanduser().absolute()
-
-
-def _slug(text: str) -> str:
-    """`text` as a part of a file's name."""
-    return re.sub(r"[^\w.=-]+", "-", text.strip())[:60].strip("-.") or "face"

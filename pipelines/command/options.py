@@ -50,7 +50,29 @@ Select = Annotated[
 ]
 Experiments = Annotated[
     list[str] | None,
-    typer.Option("--experiment", help="Only this experiment; may be given several times."),
+    typer.Option(
+        "--experiment", help="Of the experiments there are, only this one; may be given several times."
+    ),
+]
+
+
+Groups = Annotated[
+    str | None,
+    typer.Option(
+        "--experiments",
+        envvar="FINEFACE_EXPERIMENTS",
+        help="Experiments instead of the profile's: groups of experiments.yaml or names ('table2,mine'). "
+        "Those that they are compared with come along.",
+    ),
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds",
+        envvar="FINEFACE_SEEDS",
+        min=1,
+        help="Train each experiment so many times: NAME, NAME.seed1, …",
+    ),
 ]
 
 
@@ -105,9 +127,16 @@ def _expected() -> tuple[type[Exception], ...]:
     )
 
 
-def load(profile: str, home: Path, keep_unset: bool = False) -> tuple[Profile, Path]:
+def load(
+    profile: str,
+    home: Path,
+    keep_unset: bool = False,
+    experiments: str | None = None,
+    seeds: int | None = None,
+) -> tuple[Profile, Path]:
     """The profile and the home's absolute path; both also in the environment, for whatever loads the
-    definitions. `keep_unset` leaves `${NAME}` as it stands where the variable is not set, for the preflight
+    definitions, with the `experiments` (groups and names, with commas between) and `seeds` that replace the
+    profile's. `keep_unset` leaves `${NAME}` as it stands where the variable is not set, for the preflight
     to list. Raises ProfileError, and StoreError or OSError for a home in which nothing can be kept.
     """
     from pipelines import profiles
@@ -118,6 +147,8 @@ def load(profile: str, home: Path, keep_unset: bool = False) -> tuple[Profile, P
         os.environ.setdefault(name, value)
     named = profile if profile in profiles.names() else str(Path(profile).expanduser().absolute())
     os.environ |= {"FINEFACE_PROFILE": named, "FINEFACE_HOME": file_system.address(place)}
+    os.environ |= {} if experiments is None else {profiles.EXPERIMENTS: experiments}
+    os.environ |= {} if seeds is None else {profiles.SEEDS: str(seeds)}
     return profiles.load(profile, place, (lambda name: f"${{{name}}}") if keep_unset else None), place
 
 

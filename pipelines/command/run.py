@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +12,10 @@ from pipelines.command.options import (
     DEFAULT_HOME,
     DEFAULT_PROFILE,
     Experiments,
+    Groups,
     Home,
     ProfileName,
+    Seeds,
     Select,
     fail,
     load,
@@ -24,7 +26,9 @@ from pipelines.command.options import (
 def run(
     profile: ProfileName = DEFAULT_PROFILE,
     select: Select = None,
+    experiments: Groups = None,
     experiment: Experiments = None,
+    seeds: Seeds = None,
     home: Home = DEFAULT_HOME,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Begin although `fineface check` says that something is missing.")
@@ -36,7 +40,7 @@ def run(
     What was computed is kept, whatever ends a run: the same command goes on from there. What is missing
     (`fineface check`) is told before anything is computed.
     """
-    settings, place = load(profile, home, keep_unset=not anyway)
+    settings, place = load(profile, home, not anyway, experiments, seeds)
     from pipelines import jobs, preflight, runs
     from pipelines.console import Console
     from store.file_system import address
@@ -57,7 +61,7 @@ def run(
             say(f"also at work in this home: run {', '.join(others)}; stages on the accelerator take turns")
         outcome = runs.run(planned, instance, console.listener, console.spared)
     if not outcome.failed:
-        _results(place, now="results" in console.made or jobs.comparison.name in console.left)
+        _results(place, settings.paper, now="results" in console.made or jobs.comparison.name in console.left)
     say(f"\n{console.total()}")
     if outcome.interrupted:
         fail(f"interrupted in {outcome.failed[-1]}. What was computed is kept; run again to go on.")
@@ -74,7 +78,7 @@ def _what_helps(causes: Collection[str]) -> str:
     return "once that is mended, the same command goes on from there."
 
 
-def _results(home: Path, now: bool) -> None:
+def _results(home: Path, paper: Mapping[str, str], now: bool) -> None:
     """Print the results if this run made them, else say from when they are."""
     from store import Store, file_system
 
@@ -90,7 +94,7 @@ def _results(home: Path, now: bool) -> None:
         return
     from evaluation import comparisons, tables
 
-    say("\n" + tables.text(store.read("results")))
+    say("\n" + tables.text(store.read("results"), paper))
     if store.version("comparisons") is not None:
         say("\n" + comparisons.text(store.read("comparisons")))
     report = home / "report.html"

@@ -12,6 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 import methods  # noqa: F401  (their settings are declared)
+from pipelines.profiles import experiments
+from pipelines.profiles.merging import CHOICES, merge
 from settings import nearest
 from settings.base import UNKNOWN_KEY
 from settings.profile import Profile
@@ -21,9 +23,11 @@ FOLDER = Path(__file__).parent
 PROJECT = FOLDER.resolve().parent.parent
 """The folder that holds the packages; `${project}` in a profile."""
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_CHOICES = ("provider", "method", "kind")
+EXPERIMENTS, SEEDS = "FINEFACE_EXPERIMENTS", "FINEFACE_SEEDS"
+"""Environment variables: groups and names of experiments, with commas between, and how often each is trained,
+instead of the profile's `groups` and `seeds`."""
 
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 File = tuple[Path, dict[str, Any]]
 
 
@@ -33,30 +37,42 @@ class ProfileError(ValueError):
 
 def names() -> list[str]:
     """The profiles that come with the project."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return sorted(path.stem for path in FOLDER.glob("*.yaml") if path != experiments.LIST)
 
 
-def load(name: str, home: Path, unset: Callable[[str], str] | None = None) -> Profile:
+def load(
+    name: str,
+    home: Path,
+    unset: Callable[[str], str] | None = None,
+) -> Profile:
     """The profile `name` (one of `names()`, or the path of a YAML file) with `${…}` expanded.
 
     `${home}` is `home` (of one in a bucket, what of it is this machine's), `${project}` the folder of the
     packages, `${profile}` the folder of the YAML file that says it, `${NAME}` the environment variable NAME,
     `${NAME:-text}` the same with a default. Raw folders may be addresses, s3://bucket/prefix. A profile
     with `extends` changes single keys of another; one that names another provider, method or kind starts that
-    section afresh, and an experiment set to null is removed. `unset` says, of a variable that is not set,
-    what stands in its place, for a reader who does not need its value. Raises ProfileError, naming file and
-    key, for an unknown profile, key, provider or variable, and for a value of the wrong type.
+    section afresh. Its experiments are those that `experiments.resolved` picks from what it and
+    experiments.yaml describe; the variables EXPERIMENTS and SEEDS speak there. `unset` says, of a variable
+    that is not set, what stands in its place, for a reader who does not need its value. Raises ProfileError,
+    naming file and key, for an unknown profile, key, provider, experiment or variable, and for a value of the
+    wrong type.
     """
     files = _files(name)
-    merged: dict[str, Any] = {}
+    merged: dict[str, Any] = {"experiments": experiments.listed()[1]}
     for path, content in reversed(files):
-        merged = _merge(merged, _expand(content, lambda key, match, p=path: _folder(match, p)))
+        merged = merge(merged, _expand(content, lambda key, match, p=path: _folder(match, p)))
     merged = _expand(merged, lambda key, match: _value(key, match, home, files, unset))
     if isinstance(raw := merged.get("raw"), dict):
         merged["raw"] = {name: _from_bucket(folder) for name, folder in raw.items()}
-    experiments = merged.get("experiments")
-    if isinstance(experiments, dict):
-        merged["experiments"] = {key: value for key, value in experiments.items() if value is not None}
+    if isinstance(merged["experiments"], dict):
+        own = [name for _, content in reversed(files) for name in experiments.own(content)]
+        picked = [one.strip() for one in os.environ.get(EXPERIMENTS, "").split(",") if one.strip()]
+        seeds = int(os.environ.get(SEEDS) or 0)
+        try:
+            merged["experiments"] = experiments.resolved(merged, own, picked, seeds)
+        except experiments.UnknownExperiment as error:
+            raise ProfileError(str(error) if picked else f"{_origin(('groups',), files)}: {error}") from None
+    files.append((experiments.LIST, {"experiments": experiments.listed()[1]}))
     try:
         return Profile(**{**merged, "name": name})
     except ValidationError as error:
@@ -103,25 +119,6 @@ def _find(name: str, folder: Path) -> Path:
     raise ProfileError(f"no profile {name!r}{close}")
 
 
-def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict) and not _another_choice(old, value):
-            merged[key] = _merge(old, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _another_choice(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether `new` picks another provider or method: then nothing of `old` applies."""
-    before, after = old.get("train"), new.get("train")
-    if isinstance(before, dict) and isinstance(after, dict) and _another_choice(before, after):
-        return True  # an experiment's method decides what its `sample` may say
-    return any(choice in old and choice in new and old[choice] != new[choice] for choice in _CHOICES)
-
-
 def _expand(value: Any, replace: Any, key: tuple[str, ...] = ()) -> Any:
     """`value` with `replace(key, match)` for every `${…}` in every text; None leaves it as it stands."""
     if isinstance(value, dict):
@@ -155,7 +152,7 @@ def _value(
 
 def _explain(problem: Mapping[str, Any], merged: Mapping[str, Any], files: list[File]) -> str:
     """One line on a pydantic error: the file that says it, the key as written there, what is wrong."""
-    key = _without_tags(problem["loc"], merged)
+    key = _said_as(_without_tags(problem["loc"], merged), files)
     dotted, path = ".".join(key), _origin(key, files)
     if problem["type"] == UNKNOWN_KEY:
         return f"{path}: {problem['msg'].replace('unknown key', f'unknown key {dotted!r}', 1)}"
@@ -171,7 +168,7 @@ def _without_tags(location: tuple[int | str, ...], content: Any) -> tuple[str, .
     """`location` less the union tags that pydantic adds (`photorealism.blip2.model`)."""
     key: list[str] = []
     for part in location:
-        if isinstance(content, dict) and part not in content and part in map(content.get, _CHOICES):
+        if isinstance(content, dict) and part not in content and part in map(content.get, CHOICES):
             continue
         key.append(str(part))
         if isinstance(content, dict):
@@ -183,17 +180,27 @@ def _without_tags(location: tuple[int | str, ...], content: Any) -> tuple[str, .
     return tuple(key)
 
 
+def _said_as(key: tuple[str, ...], files: list[File]) -> tuple[str, ...]:
+    """Where a profile says what stands at `key`: a setting that an experiment has from `training`, there."""
+    scale = ("training", *key[3:])
+    if key[:1] != ("experiments",) or key[2:3] != ("train",) or len(key) < 4:
+        return key
+    here = max(_depth(key, content) for _, content in files)
+    return scale if here < 4 and any(_depth(scale, content) > 1 for _, content in files) else key
+
+
 def _origin(key: tuple[str, ...], files: list[File]) -> Path:
     """The file that says `key`, or else the most of it; the profile's own when none is better."""
+    return max(files, key=lambda file: _depth(key, file[1]))[0]
 
-    def depth(content: Any) -> int:
-        for count, part in enumerate(key):
-            if isinstance(content, dict) and part in content:
-                content = content[part]
-            elif isinstance(content, list) and part.isdigit() and int(part) < len(content):
-                content = content[int(part)]
-            else:
-                return count
-        return len(key)
 
-    return max(files, key=lambda file: depth(file[1]))[0]
+def _depth(key: tuple[str, ...], content: Any) -> int:
+    """How many parts of `key` `content` says."""
+    for count, part in enumerate(key):
+        if isinstance(content, dict) and part in content:
+            content = content[part]
+        elif isinstance(content, list) and part.isdigit() and int(part) < len(content):
+            content = content[int(part)]
+        else:
+            return count
+    return len(key)

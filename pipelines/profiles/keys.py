@@ -12,8 +12,8 @@ from pydantic_core import PydanticUndefined
 
 from inference.au_encoders import ENCODERS
 from settings.base import Settings, operational
-from settings.experiment import Experiment, declared
-from settings.profile import Profile
+from settings.experiment import Experiment, declared, edits
+from settings.profile import Editing, Profile
 
 MARK = "## Every key\n"
 PREFACE = """
@@ -44,7 +44,7 @@ def _own(model: type[Settings]) -> Iterator[tuple[str, FieldInfo]]:
 def _sections() -> Iterator[str]:
     for name, field in Profile.model_fields.items():
         models = _models(field.annotation)
-        if name == "experiments" or not models:
+        if name in ("experiments", "editing") or not models:
             continue
         yield from ("", f"### `{name}`", "", field.description or _says(models[0]))
         for model in models:
@@ -55,13 +55,28 @@ def _sections() -> Iterator[str]:
             yield from ("", *TABLE, *_rows(model, marked=operational(field)))
     yield from ("", "### `experiments`", "", _says(Experiment), "")
     yield "Each has a name and is a partition: `NAME: {train: …, sample: …}`."
-    for method, (train, sample) in declared().items():
+    yield from ("", *TABLE)
+    for name in ("against", "paper"):
+        yield from _row(name, Experiment.model_fields[name])
+    drawing = {name: both for name, both in declared().items() if not edits(name)}
+    for method, (train, sample) in drawing.items():
         yield from ("", f"#### `train: {{method: {method}}}`", "", _says(train), "", *TABLE, *_rows(train))
         yield from ("", f"Its `sample`: {_says(sample)}", "", *TABLE, *_rows(sample))
     yield from ("", "#### AU encoders", "")
     yield from ("| `encoder` | tokens | narrowest cross-attention |", "|---|---|---|")
     for encoder in ENCODERS.values():
         yield f"| `{encoder.name}` | {encoder.tokens} | {encoder.least_width} |"
+    yield from _editing()
+
+
+def _editing() -> Iterator[str]:
+    yield from ("", "### `editing`", "", _says(Editing), "", *TABLE)
+    for name, field in _own(Editing):
+        yield from _row(name, field)
+    yield from ("", "`editors: {NAME: {method: …}}`:")
+    for method, (train, _) in declared().items():
+        if edits(method):
+            yield from ("", f"#### `{{method: {method}}}`", "", _says(train), "", *TABLE, *_rows(train))
 
 
 def _rows(model: type[Settings], above: str = "", marked: bool = False) -> Iterator[str]:

@@ -212,6 +212,7 @@ def page(generated, tmp_path_factory):
         results=RESULTS,
         au_scores=AU_SCORES,
         competitor="sd",
+        paper={"fineface": "no smoothing"},
         recipe_scores=AU_SCORES,
         comparisons=comparisons.compare({"labeller": AU_SCORES}, {}, [("fineface", "sd")]),
         over_seeds=seeds.over_seeds(RESULTS, {"fineface": ["fineface", "sd"]}),
@@ -272,6 +273,7 @@ def test_the_papers_table_stands_beside_the_results(page):
     text = Page(page).text
     assert all(number in text for number in ("4.71", "7.54", "6.98", "LoRA-AU"))
     assert "compare the ratio" in text
+    assert "the paper’s no smoothing" in text and "4.81" in text and "4.97" not in text
 
 
 def test_every_measure_shown_is_defined(page):
@@ -320,7 +322,7 @@ def test_few_prompts_are_said_to_show_nothing(page):
 def test_a_base_that_was_never_told_is_a_floor_beside_its_number(page):
     text = re.sub(r"\s+", " ", Page(page).text)
     assert "sd: a floor, not a text baseline." in text
-    assert '<th scope="row">sd<span class="floor">' in page and "fineface<span" not in page
+    assert '<th scope="row">sd<span class="floor">' in page and 'fineface<span class="floor"' not in page
     knowing = report.render(report.ReportData("x", RESULTS, AU_SCORES, competitor="sd"))
     assert "a floor" not in Page(knowing).text
 

@@ -1,6 +1,7 @@
 """The results table: every measure once, pairs against the competitor, text that fits a terminal."""
 
 import math
+import re
 
 import numpy as np
 import polars as pl
@@ -231,22 +232,26 @@ def test_the_papers_numbers():
 
 
 def test_the_text_is_aligned_and_small(results):
-    text = tables.text(results)
-    lines = text.splitlines()
-    assert lines[0].split() == [
-        "individual",
-        "fineface",
-        "raiser",
-        "sd",
-        "paper:",
-        "SD",
-        "paper:",
-        "FineFace",
-    ]
-    assert max(map(len, lines)) <= 130
+    text = tables.text(results, {"fineface": "FineFace", "sd": "SD"})
+    first, individual, *_ = text.split("\n\n")
+    lines = individual.splitlines()
+    assert lines[0].split() == ["individual", "fineface", "raiser", "sd"]
+    assert max(map(len, text.splitlines())) <= 170
     column = lines[0].index("sd")
     assert all(line[column - 2 : column] == "  " for line in lines[1:5])
-    assert "6.98" in text and "4.71" in text and "12 of 12" in text
+    assert "12 of 12" in text
+    beside = {line.split()[0]: line for line in first.splitlines()}
+    assert beside["fineface"].endswith("0.83") and "4.71" in beside["fineface"]
+    assert "6.98" in beside["sd"] and "0.71" in beside["sd"]
+    assert not re.search(r"4\.71|6\.98", beside["raiser"]), "no row of the paper's is its own"
+
+
+def test_many_experiments_stand_below_each_other(results):
+    one = results.filter(experiment="sd")
+    found = pl.concat([one.with_columns(experiment=pl.lit(f"number{i}")) for i in range(6)])
+    blocks = tables.text(found).split("\n\n")
+    assert [block.split()[0] for block in blocks] == ["experiment", *["individual"] * 2, *["combination"] * 2]
+    assert blocks[2].splitlines()[0].split() == ["individual", "number4", "number5"]
 
 
 def test_an_estimate_in_print():

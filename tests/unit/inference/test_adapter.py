@@ -10,6 +10,7 @@ from tiny_diffusion import WIDTH, make_unet
 
 from inference import adapter as au_adapter
 from inference.adapter import AdapterConfig, AdapterError
+from inference.networks import text_attentions
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def aus():
 def test_output_is_text_attention_plus_scaled_au_attention(aus):
     """Eq. 4 by hand on one layer: one AU token has a softmax of 1, so it adds λ · V_AU at every place."""
     unet = shuffled()
-    name, attention = next(iter(au_adapter._cross_attentions(unet).items()))
+    name, attention = next(iter(text_attentions(unet).items()))
     token = unet.encoder_hid_proj([aus.unsqueeze(1)])[0]
     assert token.shape == (3, 1, 1, WIDTH)
     hidden = torch.randn(3, 5, attention.to_q.in_features)
@@ -41,7 +42,7 @@ def test_output_is_text_attention_plus_scaled_au_attention(aus):
 def test_fresh_adapter_starts_at_the_base_text_weights():
     plain, unet = make_unet(), make_unet()
     au_adapter.install(unet, CONFIG)
-    for name, attention in au_adapter._cross_attentions(plain).items():
+    for name, attention in text_attentions(plain).items():
         processor = unet.get_submodule(name).processor
         assert torch.equal(processor.to_k_ip[0].weight, attention.to_k.weight)
         assert torch.equal(processor.to_v_ip[0].weight, attention.to_v.weight)
@@ -68,7 +69,7 @@ def test_only_the_adapter_trains_and_everything_of_it_does(aus):
     assert sum(p.requires_grad for p in unet.parameters()) == len(trainable)
     # encoder 12·64 + 64; K and V of every cross-attention; all else is LoRA on 4 projections an attention
     assert sum(p.numel() for n, p in trainable.items() if n.startswith("encoder.")) == 832
-    assert len([n for n in trainable if "_ip." in n]) == 2 * len(au_adapter._cross_attentions(unet))
+    assert len([n for n in trainable if "_ip." in n]) == 2 * len(text_attentions(unet))
     lora = [n for n in trainable if "lora_" in n]
     assert len(lora) == 2 * 4 * len(unet.attn_processors)
     assert len(lora) + 2 + len([n for n in trainable if "_ip." in n]) == len(trainable)

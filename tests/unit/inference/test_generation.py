@@ -124,7 +124,7 @@ def test_what_is_no_base_is_named(base, tmp_path):
         generation.base_folder(tmp_path / "nowhere")
     copy = shutil.copytree(base, tmp_path / "copy")
     (copy / "model_index.json").unlink()
-    with pytest.raises(ModelNotFound, match="not a Stable Diffusion base"):
+    with pytest.raises(ModelNotFound, match="not a saved pipeline"):
         generation.base_folder(copy)
 
 

@@ -141,19 +141,14 @@ def test_generators_must_match_the_images(pipe):
         sample(pipe, generator=generators(3))
 
 
-def test_image_prompts_are_refused(pipe):
-    with pytest.raises(ValueError, match="ip_adapter_image_embeds"):
+def test_image_prompts_without_an_image_adapter_are_refused(pipe):
+    with pytest.raises(ValueError, match="1 image prompts for 0 image adapters"):
         pipe("a man", aus={"AU12": 1}, ip_adapter_image_embeds=[torch.zeros(1, 1, 12)])
 
 
 @pytest.mark.parametrize(
     "method",
-    [
-        "fuse_qkv_projections",
-        "enable_attention_slicing",
-        "enable_xformers_memory_efficient_attention",
-        "load_ip_adapter",
-    ],
+    ["fuse_qkv_projections", "enable_attention_slicing", "enable_xformers_memory_efficient_attention"],
 )
 def test_what_would_destroy_the_adapter_is_forbidden(pipe, method):
     with pytest.raises(ValueError, match=f"{method} cannot be used with an adapter"):
@@ -167,7 +162,7 @@ def test_adapter_destroyed_behind_the_pipeline_is_noticed(pipe):
 
 
 def test_save_pretrained_refuses_an_adapter_and_writes_a_base(pipe, plain, tmp_path):
-    with pytest.raises(ValueError, match=r"inference\.adapter\.save"):
+    with pytest.raises(ValueError, match="save_adapter"):
         pipe.save_pretrained(tmp_path / "no")
     assert not (tmp_path / "no").exists()
     plain.save_pretrained(tmp_path / "base")

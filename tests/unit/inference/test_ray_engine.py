@@ -126,7 +126,10 @@ answering.serve(load)
 """
 
 
-def test_workers_of_other_environments_are_kept_by_actors_and_may_be_killed(asked, folder, tmp_path):
+def test_workers_of_other_environments_are_kept_by_actors_and_may_be_killed(
+    asked, folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(environments, "pins", lambda name: {})  # this one is made up
     script = tmp_path / "worker.py"
     script.write_text(WORKER.format(room=str(environments.HERE)))
 

@@ -129,13 +129,13 @@ def test_results_of_another_run_are_not_shown_as_this_ones(tmp_path, monkeypatch
 
     said = []
     monkeypatch.setattr("pipelines.command.run.say", said.append)
-    monkeypatch.setattr(tables, "text", lambda table: f"{table.height} numbers")
-    _results(tmp_path, now=True)
+    monkeypatch.setattr(tables, "text", lambda table, paper: f"{table.height} numbers")
+    _results(tmp_path, {}, now=True)
     assert said == [], "there are none"
     Store(tmp_path).write("results", pl.DataFrame({"value": [1.0]}))
-    _results(tmp_path, now=False)
+    _results(tmp_path, {}, now=False)
     assert "stand as they were: this run did not make them" in said[0] and "numbers" not in said[0]
-    _results(tmp_path, now=True)
+    _results(tmp_path, {}, now=True)
     assert said[1] == "\n1 numbers"
 
 

@@ -38,6 +38,11 @@ STAGES = [
     "clip_scores",
     "comparisons",
     "results",
+    "trained_editors",
+    "edited_samples",
+    "edit_scores",
+    "edit_fidelity",
+    "edit_results",
 ]
 BY_EXPERIMENT = {"trained_model", "guidance_curve", "generated_samples", "au_scores", "clip_scores"}
 
@@ -110,7 +115,7 @@ def test_every_stage_has_a_code_version(graph):
     for stage in STAGES:
         node = graph.get(dg.AssetKey(stage))
         assert node.code_version and node.description
-        assert node.group_name in ("data_set", "experiment", "results", "annotators")
+        assert node.group_name in ("data_set", "experiment", "results", "annotators", "editing")
         assert (node.freshness_policy is not None) == (node.group_name == "data_set")
 
 
@@ -130,7 +135,8 @@ def test_all_that_runs_by_itself_is_off_until_switched_on(built):
 def test_accelerator_stages_share_a_pool(graph):
     holders = {stage for stage in STAGES if graph.get(dg.AssetKey(stage)).pools == {"gpu"}}
     readers = {"au_annotation", "disfa_readings", "annotator_agreement", "annotator_audit"}
-    assert holders == {"photorealism", *readers, "captions", "latents", *BY_EXPERIMENT}
+    editing = {"trained_editors", "edited_samples", "edit_scores", "edit_fidelity"}
+    assert holders == {"photorealism", *readers, *editing, "captions", "latents", *BY_EXPERIMENT}
 
 
 def test_the_jobs_cover_every_stage_once(built):

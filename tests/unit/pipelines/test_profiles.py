@@ -236,3 +236,66 @@ def test_lavis_is_chosen_with_its_weights_and_its_own_precisions(tmp_path):
         with pytest.raises(ProfileError) as refused:
             profiles.load(path, tmp_path)
         assert message in str(refused.value)
+
+
+def test_an_experiment_has_the_settings_of_training_that_its_method_has(tmp_path):
+    said = {
+        "training": {"steps": 7, "rank": 3},
+        "experiments": {"mine": {"train": {"method": "fineface", "rank": 5}}},
+    }
+    path = write(tmp_path, "mine", extends="miniature", groups=["table2"], **said)
+    found = profiles.load(path, tmp_path).experiments
+    assert list(found) == ["none", "mlp", "res_mlp", "fineface", "res_3mlp", "individual_mlp", "mine", "sd"]
+    assert found["sd"].train.model_dump() == {"method": "sd"}
+    assert {one.train.steps for name, one in found.items() if name != "sd"} == {7}
+    assert found["mlp"].train.rank == 3 and found["mine"].train.rank == 5
+    assert found["mlp"].train.encoder == "mlp" and found["mlp"].train.batch_size == 32
+
+
+def test_a_run_picks_groups_and_names_and_gets_those_they_are_compared_with(tmp_path, monkeypatch):
+    changes = {"no_smoothing": {"train": {"seed": 4}}, "mine": {"train": {"method": "sd"}}}
+    path = write(tmp_path, "mine", extends="miniature", experiments=changes)
+    assert list(profiles.load(path, tmp_path).experiments) == ["fineface", "sd", "mine"]
+    monkeypatch.setenv(profiles.EXPERIMENTS, "no_smoothing, mine")
+    found = profiles.load(path, tmp_path)
+    assert list(found.experiments) == ["no_smoothing", "mine", "fineface", "sd"]
+    assert found.experiments["no_smoothing"].train.seed == 4
+    assert found.experiments["no_smoothing"].train.smoothing.variance == 0
+    assert found.rivals == {"no_smoothing": "fineface", "mine": "sd", "fineface": "sd"}
+    monkeypatch.setenv(profiles.EXPERIMENTS, "tabel2")
+    with pytest.raises(ProfileError, match=r"no experiment or group 'tabel2'; did you mean 'table2'"):
+        profiles.load(path, tmp_path)
+
+
+def test_seeds_are_experiments_of_their_own(tmp_path, monkeypatch):
+    path = write(tmp_path, "mine", extends="miniature", seeds=2, training={"seed": 10})
+    found = profiles.load(path, tmp_path).experiments
+    assert {name: getattr(one.train, "seed", None) for name, one in found.items()} == {
+        **{"fineface": 10, "fineface.seed1": 11, "sd": None},
+    }
+    assert found["fineface"].train.model_copy(update={"seed": 11}) == found["fineface.seed1"].train
+    monkeypatch.setenv(profiles.SEEDS, "3")
+    assert "fineface.seed2" in profiles.load(path, tmp_path).experiments
+
+
+def test_what_is_said_for_all_experiments_is_refused_where_it_is_said(tmp_path):
+    for change, message in (
+        ({"training": {"stesp": 3}}, "unknown key 'training.stesp'; did you mean 'steps'"),
+        ({"training": {"processes": 3}}, "training.processes: batch_size 32 cannot be divided by 3"),
+        ({"groups": ["tabel3"]}, "no group of experiments 'tabel3'; did you mean 'table3'"),
+        ({"experiments": {"fineface": {"against": "nobody"}}}, "fineface.against: no experiment 'nobody'"),
+    ):
+        path = write(tmp_path, "mine", extends="miniature", **change)
+        with pytest.raises(ProfileError) as refused:
+            profiles.load(path, tmp_path)
+        assert message in str(refused.value) and path in str(refused.value)
+
+
+def test_every_row_of_the_paper_is_an_experiment_of_the_list():
+    from evaluation import tables
+    from pipelines.profiles import experiments
+
+    groups, listed = experiments.listed()
+    assert {name for group in groups.values() for name in group} == set(listed)
+    rows = {said.get("paper") for said in listed.values()} - {None}
+    assert rows <= set(tables.paper()["experiment"])

@@ -73,10 +73,12 @@ def test_selections(built, select, wanted):
     assert found == wanted if select != "results" else found >= wanted
 
 
-def test_no_selection_is_everything_but_the_audit_of_annotators(built):
+def test_no_selection_is_everything_but_the_audit_of_annotators_and_the_editors(built):
     everything = built.resolve_asset_graph().get_all_asset_keys()
-    assert names(everything - runs.selected(built, None)) == {"annotator_audit"}
+    editing = {"trained_editors", "edited_samples", "edit_scores", "edit_fidelity", "edit_results"}
+    assert names(everything - runs.selected(built, None)) == {"annotator_audit", *editing}
     assert names(runs.selected(built, "annotators")) == {"annotator_audit"}
+    assert names(runs.selected(built, "editing")) == editing
 
 
 @pytest.mark.parametrize("select", ["nonsense", "((", "group:nobody"])

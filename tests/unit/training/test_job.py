@@ -123,6 +123,8 @@ def another(name: str, annotation: Any, value: Any) -> Any:
         return 2
     if name == "launch":
         return "accelerate.yaml"
+    if name == "size":
+        return 2 * value
     choices = [choice for choice in get_args(annotation) if isinstance(choice, str)]
     if choices:
         return next(choice for choice in choices if choice != value)
@@ -132,7 +134,7 @@ def another(name: str, annotation: Any, value: Any) -> Any:
         case int():
             return value + 1
         case float():
-            return value / 2 + 0.01
+            return value / 2 + 0.011
         case str() | None:
             return "another"
         case tuple():
@@ -166,24 +168,39 @@ def with_another(job: TrainingJob, path: tuple[str, ...]) -> TrainingJob:
     return TrainingJob.model_validate(said)
 
 
-FIELDS = leaves(TrainingJob) + [
-    (("train", *path), marked) for train in TRAINED.values() for path, marked in leaves(train)
+FIELDS = [("fineface", path, marked) for path, marked in leaves(TrainingJob)] + [
+    (method, ("train", *path), marked) for method, train in TRAINED.items() for path, marked in leaves(train)
 ]
 
 
-@pytest.mark.parametrize("path", [path for path, marked in FIELDS if not marked], ids=".".join)
-def test_every_deciding_setting_changes_the_key(job, path):
+def fields(operational: bool) -> list[Any]:
+    return [
+        pytest.param(method, path, id=".".join((method, *path)))
+        for method, path, marked in FIELDS
+        if marked == operational
+    ]
+
+
+def job_of(method: str) -> TrainingJob:
+    train = {"method": method, "batch_size": 4}
+    return TrainingJob(train=train, base="b", base_content="0" * 32, dataset="d", output="o")
+
+
+@pytest.mark.parametrize(("method", "path"), fields(operational=False))
+def test_every_deciding_setting_changes_the_key(method, path):
+    job = job_of(method)
     assert with_another(job, path).key("data") != job.key("data")
 
 
-@pytest.mark.parametrize("path", [path for path, marked in FIELDS if marked], ids=".".join)
-def test_no_operational_setting_changes_the_key(job, path):
+@pytest.mark.parametrize(("method", "path"), fields(operational=True))
+def test_no_operational_setting_changes_the_key(method, path):
+    job = job_of(method)
     other = with_another(job, path)
     assert other != job and other.key("data") == job.key("data")
 
 
 def test_what_is_operational_is_where_how_fast_and_how_visibly():
-    assert {path[-1] for path, marked in FIELDS if marked} == {
+    assert {path[-1] for _, path, marked in FIELDS if marked} == {
         *("base", "revision", "dataset", "output", "device", "sample_prompts"),
         *("processes", "launch", "gradient_checkpointing"),
         *("log_every", "checkpoint_every", "validate_every", "sample_every"),

@@ -22,6 +22,7 @@ from store.errors import DiskFull
 from training import job as jobs
 from training import loop, progress
 from training.captions import CaptionEmbeddings
+from training.dataset import Dataset
 from training.job import JobError
 
 
@@ -59,7 +60,7 @@ def train_until(job, step, monkeypatch):
             raise Stopped
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.nn.utils, "clip_grad_norm_", stop)
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", stop)
         with pytest.raises(Stopped):
             loop.train(job)
     assert loop.Checkpoints.save is save
@@ -188,7 +189,7 @@ def test_diverged_training_names_its_step_and_samples(finished, tmp_path):
     """Step 2 draws with weights that step 1 threw far away."""
     with pytest.raises(loop.TrainingDiverged, match=r"the loss of step 2 is (nan|inf)") as stopped:
         loop.train(changed(finished[0], output=str(tmp_path), learning_rate=1e30))
-    data = loop.Dataset(Path(finished[0].dataset) / "samples.parquet", finished[0].loop, 1.0, 1000)
+    data = Dataset(Path(finished[0].dataset) / "samples.parquet", finished[0].loop, 1.0, 1000)
     drawn = [data.sample_ids[sample] for sample in data.samples(1).tolist()]
     assert len(drawn) == 4 and str(stopped.value).endswith(": " + ", ".join(drawn))
     assert not (tmp_path / "result.json").exists()
@@ -274,10 +275,8 @@ def test_a_switch_to_gradient_checkpointing_goes_on_from_the_checkpoint(finished
     job = changed(job, output=str(tmp_path))
     train_until(job, 5, monkeypatch)
     steps = []
-    batch = loop.Dataset.batch
-    monkeypatch.setattr(
-        loop.Dataset, "batch", lambda self, step, *r: steps.append(step) or batch(self, step, *r)
-    )
+    batch = Dataset.batch
+    monkeypatch.setattr(Dataset, "batch", lambda self, step, *r: steps.append(step) or batch(self, step, *r))
     other = {"checkpoint_every": 2, "log_every": 1, "sample_every": 5, "validate_every": 2, "processes": 4}
     loop.train(changed(job, gradient_checkpointing=True, sample_prompts=["a man"], **other))
     assert steps == [3, 4, 5, 6]
@@ -386,9 +385,9 @@ def test_captions_are_those_of_the_pipeline_kept_or_not(home):
     made = CaptionEmbeddings(pipe, captions, accelerator, memory=0)
     indices = torch.tensor([2, 0, 70, 2])
     expected = pipe.encode_prompt([captions[i] for i in indices], "cpu", 1, False)[0]
-    torch.testing.assert_close(made.at(indices), expected)
-    torch.testing.assert_close(kept.at(indices), expected, atol=1e-5, rtol=1e-4)
-    assert not kept.at(indices).requires_grad
+    torch.testing.assert_close(made.at(indices).tokens, expected)
+    torch.testing.assert_close(kept.at(indices).tokens, expected, atol=1e-5, rtol=1e-4)
+    assert not kept.at(indices).tokens.requires_grad and kept.at(indices).pooled is None
 
 
 GOLDEN = [(2, 1.361019), (3, 1.388961), (4, 0.878488), (6, 0.999663), (7, 1.690954)]

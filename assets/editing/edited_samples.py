@@ -1,0 +1,92 @@
+"""edited_samples: what every editor makes of the held-out pictures."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import polars as pl
+
+import facs
+from assets import calls, stage
+from inference import images, questions
+from settings.profile import Profile
+from store import Store
+from store.trained import model_here
+
+if TYPE_CHECKING:
+    from inference.abilities import Editor
+
+FILES = "edited"
+PEOPLE, INTENSITY, CELL = 6, 4.0, 72
+"""On a sheet: people, the intensity of the AU of each column, pixels of a picture."""
+
+
+@stage.asset(code_version="1", kinds={"torch"}, pool="gpu")
+def edited_samples(
+    context: dg.AssetExecutionContext,
+    trained_editors: pl.DataFrame,
+    training_set: pl.DataFrame,
+    store: dg.ResourceParam[Store],
+    profile: dg.ResourceParam[Profile],
+) -> dg.MaterializeResult:
+    """A picture for every editor, held-out picture and AU vector of `evaluation.edit_protocol`; `file` names
+    it, `source_file` the picture that it was made of.
+    """
+    from evaluation import edit_protocol
+
+    found = edit_protocol.sources(training_set, profile.editing.pictures, profile.editing.seed)
+    edits = edit_protocol.build(found, profile.editing.strengths)
+    asked = edit_protocol.targets(edits).with_columns(
+        pl.concat_list(edit_protocol.SOURCE).alias("source"),
+        pl.col("file_kind").alias("source_kind"),
+        pl.col("file").alias("source_file"),
+        pl.col("content_hash").alias("source_hash"),
+    )
+    tables, made, reused = [], 0, 0
+    told: dict[str, Any] = {}
+    for row in trained_editors.to_dicts():
+        question = questions.edits(editor(store, profile, row), store.files(FILES))
+        answers = calls.ask(context, store, question, asked, profile)
+        table = calls.readable(answers.frame).drop(
+            "target", "source", "content_hash", "reason_code", "reason_detail"
+        )
+        tables.append(table.select(pl.lit(row["editor"]).alias("editor"), pl.all()))
+        made, reused = made + answers.asked, reused + answers.reused
+        told[row["editor"]] = stage.picture(sheet(store, tables[-1]), row["editor"])
+    return stage.result(pl.concat(tables), model_calls=made, reused=reused, **told)
+
+
+def editor(store: Store, profile: Profile, trained: Mapping[str, Any]) -> "Editor":
+    """Who edits with the model `trained`, a row of its table. Raises CorruptFile for one that is no longer
+    what was trained."""
+    from methods.editing import editor as editors
+
+    settings = profile.editing.editors[trained["editor"]]
+    folder = None if trained["folder"] is None else model_here(store.home, trained["folder"])
+    return editors.editor(settings, folder, trained["model_hash"], profile.editing.batch_size)
+
+
+def sheet(store: Store, table: pl.DataFrame) -> bytes:
+    """Some people × what each was made to show: as they are, unchanged by the editor, one AU alone."""
+    from evaluation import grids
+
+    files = store.files(FILES)
+    cells: list[list[grids.Picture]] = []
+    people: list[str] = []
+    for (index,), part in table.filter(strength=1.0).group_by("source_index", maintain_order=True):
+        if len(cells) == PEOPLE:
+            break
+        first = part.row(0, named=True)
+        own = store.locate(first["source_kind"], first["source_file"])
+        same = part.filter(kind="unchanged")["file"][0]
+        alone = {row["prompted"]: row["file"] for row in _alone(part)}
+        shown = [files.path(same), *(files.path(alone[str(au)]) for au in facs.ACTION_UNITS)]
+        cells.append([images.load(own, CELL), *shown])
+        people.append(f"picture {index}")
+    columns = ["source", "no change", *(f"AU{au}" for au in facs.ACTION_UNITS)]
+    return grids.image_grid(cells, people, columns, cell=CELL)
+
+
+def _alone(part: pl.DataFrame) -> list[dict[str, Any]]:
+    strong = pl.max_horizontal(facs.COLUMNS) == INTENSITY
+    return part.filter(strong, kind="individual").to_dicts()

@@ -1,0 +1,57 @@
+"""Pictures with action units for editing methods, and jobs on them."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from facs import COLUMNS
+from training.job import TrainingJob
+
+SIZE = 32
+
+
+def write_pictures(folder: Path, samples: int = 24, held_out: int = 4) -> Path:
+    """Random pictures whose lower half is as bright as AU12 is strong."""
+    random = np.random.default_rng(1)
+    (folder / "pictures").mkdir(parents=True)
+    aus = random.integers(0, 6, (samples, len(COLUMNS))).astype(float)
+    for place, row in enumerate(aus):
+        pixels = random.integers(0, 60, (SIZE, SIZE, 3))
+        pixels[SIZE // 2 :] += int(row[COLUMNS.index("au12")] * 35)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / "pictures" / f"{place}.png")
+    table = pl.DataFrame(aus, schema=list(COLUMNS)).with_columns(
+        sample_id=pl.Series([f"folder/{place}.png" for place in range(samples)]),
+        file=pl.Series([f"pictures/{place}.png" for place in range(samples)]),
+    )
+    table.head(samples - held_out).write_parquet(folder / "samples.parquet")
+    table.tail(held_out).write_parquet(folder / "held_out.parquet")
+    return folder
+
+
+def make_job(method: str, dataset: Path, output: Path, **settings) -> TrainingJob:
+    """A job of an editing `method`, of nets as small as they can be."""
+    train = {"method": method, "size": SIZE, "channels": 4, "batch_size": 4, "generator_every": 2}
+    train |= {"steps": 6, "log_every": 1, "checkpoint_every": 2, "validate_every": 3, "sample_every": 0}
+    return TrainingJob(train=train | settings, dataset=str(dataset), output=str(output), device="cpu")
+
+
+def training_set(pictures: int = 6) -> pl.DataFrame:
+    """A training set with so many pictures to test on, one of them dropped, and four to train on; AU6 tells
+    them apart, AU9 is not read."""
+    rows = [
+        {
+            "sample_id": f"folder/{place}.png",
+            "content_hash": f"{place:032x}",
+            "file_kind": "raw_folder",
+            "file": f"{place}.png",
+            "split": "test" if place < pictures else "train",
+            "keep": place != 0,
+            **dict.fromkeys(COLUMNS, 0.0),
+            "au6": place % 6 + 0.0,
+            "au9": None,
+        }
+        for place in range(pictures + 4)
+    ]
+    return pl.DataFrame(rows, schema_overrides={"au9": pl.Float64})

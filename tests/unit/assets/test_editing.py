@@ -1,0 +1,107 @@
+"""The stages of editing, run by Dagster on a training set of random pictures: trained, measured, spared."""
+
+import numpy as np
+import polars as pl
+import pytest
+import tiny_world
+from PIL import Image
+from tiny_editing import training_set
+
+from assets.editing.trained_editors import picture_samples
+from picture_files import content_hash
+from pipelines import preflight, profiles, runs
+from store import Store
+
+SMALL = {"size": 32, "channels": 2, "steps": 2, "batch_size": 2, "generator_every": 1, "sample_every": 0}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, world):
+    """A home with nothing but a training set, its profile, and what a run of the editing stages left."""
+    folder = tmp_path_factory.mktemp("editing")
+    raw = folder / "raw"
+    raw.mkdir()
+    random, table = np.random.default_rng(0), training_set(4)
+    for name in table["file"]:
+        Image.fromarray(random.integers(0, 255, (40, 40, 3), np.uint8)).save(raw / name)
+    hashes = [content_hash((raw / name).read_bytes()) for name in table["file"]]
+    table = table.with_columns(content_hash=pl.Series(hashes))
+    editors = {
+        "unedited": {"method": "unedited", "size": 32},
+        "relative_msf": {"method": "relative_msf", **SMALL},
+        "ganimation": {"method": "ganimation", "residual_blocks": 1, **SMALL},
+    }
+    path = tiny_world.write_profile(
+        folder / "p.yaml",
+        world.models,
+        world.raw,
+        raw={"folder": str(raw)},
+        editing={"pictures": 2, "strengths": [0.5], "editors": editors},
+    )
+    place = folder / "home"
+    profile = profiles.load(str(path), place)
+    Store(place, {"raw_folder": raw}).write("training_set", table)
+    return profile, place, _run(profile, place)
+
+
+def _run(profile, place):
+    planned = runs.plan(profile, place, "editing")
+    with runs.instance(place) as instance:
+        return runs.run(planned, instance)
+
+
+def test_every_editor_is_trained_tried_and_measured(home):
+    _, place, outcome = home
+    assert not outcome.failed
+    store = Store(place)
+    trained = store.read("trained_editors")
+    parts = trained.select("editor", pl.col("folder").is_null(), "steps", "samples")
+    told = {editor: tuple(rest) for editor, *rest in parts.rows()}
+    learnt = (False, 2, 4)
+    assert told == {"unedited": (True, 0, None), "relative_msf": learnt, "ganimation": learnt}
+    edited = store.read("edited_samples")
+    assert edited.group_by("editor").len()["len"].unique().to_list() == [2 * (2 * 60 + 50 + 2)]
+    assert edited.filter(editor="ganimation")["kept"].null_count() == 0
+    assert edited.filter(editor="relative_msf")["kept"].null_count() == edited.height // 3
+    scores = store.read("edit_scores")
+    assert scores["judge"].unique().sort().to_list() == ["labeller", "second"]
+    assert scores.height == 2 * edited.height
+    results = store.read("edit_results")
+    told = {"kind": "unchanged", "strength": 1.0}
+    same = results.filter(editor="unedited", **told)
+    # the source of 40 pixels is seen at 32, as the editor sees it
+    assert same.filter(metric="l1")["value"].item() == 0
+    assert same.filter(metric="clip_i")["value"].item() > 0.9
+    assert results.filter(editor="ganimation", metric="l1", **told)["value"].item() > 0
+
+
+def test_again_with_nothing_changed_no_model_is_asked(home):
+    profile, place, _ = home
+    before = {name: Store(place).version(name) for name in ("trained_editors", "edit_results")}
+    commits = tiny_world.commits(place, "edited")
+    assert not _run(profile, place).failed
+    assert {name: Store(place).version(name) for name in before} == before
+    assert tiny_world.commits(place, "edited") == commits
+
+
+def test_a_profile_without_editors_is_told(world, tmp_path):
+    profile = profiles.load(str(world.profile), tmp_path)
+    found = preflight.check(runs.plan(profile, tmp_path, "trained_editors"))
+    assert any(one.missing and one.need.what == "editors to be trained" for one in found)
+
+
+def test_methods_stand_where_they_belong(world, tmp_path):
+    for changes, message in (
+        ({"experiments": {"a": {"train": {"method": "ganimation"}}}}, "name it under editing.editors"),
+        ({"editing": {"editors": {"a": {"method": "fineface"}}}}, "name it under experiments"),
+        ({"editing": {"editors": {"A b": {"method": "ganimation"}}}}, "editor name 'A b'"),
+    ):
+        path = tiny_world.write_profile(tmp_path / "p.yaml", world.models, world.raw, **changes)
+        with pytest.raises(profiles.ProfileError, match=message):
+            profiles.load(str(path), tmp_path)
+
+
+def test_unread_action_units_are_trained_as_zero():
+    found = picture_samples(training_set(3), "train")
+    assert found["au9"].to_list() == [0.0] * 4
+    assert found["sample_id"].is_sorted() and "caption" not in found.columns

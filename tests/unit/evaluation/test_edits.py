@@ -1,0 +1,68 @@
+"""How edits are measured: differences by hand, and a table of results over pictures."""
+
+import numpy as np
+import polars as pl
+import pytest
+from tiny_editing import training_set
+
+import facs
+from evaluation import edit_protocol, edits, figures, metrics
+
+
+def test_what_changed_inside_and_outside_of_the_face_by_hand():
+    source = np.zeros((2, 2, 3), np.uint8)
+    edited = source.copy()
+    edited[0, 0], edited[1, 1] = 255, 51
+    face = np.array([[True, False], [False, False]])
+    found = edits.fidelity(source, edited, face)
+    assert found["l1"] == pytest.approx((1 + 0.2) / 4)
+    assert found["outside_l1"] == pytest.approx(0.2 / 3)
+    assert found["outside_psnr"] == pytest.approx(-10 * np.log10(0.04 / 3))
+    assert edits.fidelity(source, source, face)["outside_psnr"] == edits.PSNR_MOST
+    unknown = edits.fidelity(source, edited, None)
+    assert unknown["outside_l1"] is unknown["outside_psnr"] is None and unknown["l1"] == found["l1"]
+    assert edits.fidelity(source, edited, np.ones((2, 2), bool))["outside_l1"] is None
+
+
+@pytest.fixture(scope="module")
+def found():
+    """An editor that hits every target but at half strength, and one without a face in any picture."""
+    asked = edit_protocol.build(edit_protocol.sources(training_set(), 4, seed=0), strengths=(0.5,))
+    hits = [(pl.col(c) * pl.col("strength")).alias(f"measured_{c}") for c in facs.COLUMNS]
+    lost = [pl.lit(None, dtype=pl.Float64).alias(f"measured_{c}") for c in facs.COLUMNS]
+    scores = pl.concat(
+        [
+            asked.with_columns(*hits, editor=pl.lit("good"), judge=pl.lit("labeller")),
+            asked.with_columns(*lost, editor=pl.lit("lost"), judge=pl.lit("labeller")),
+        ]
+    )
+    told = dict.fromkeys(("l1", "outside_l1", "clip_i", "kept"), pl.lit(0.25))
+    psnr = pl.lit(None, dtype=pl.Float64)
+    fidelities = scores.drop(*metrics.MEASURED, "judge").with_columns(**told, outside_psnr=psnr)
+    return edits.results(scores, fidelities)
+
+
+def value(found, **where):
+    return found.filter(**where)["value"].item()
+
+
+def test_results_are_of_every_editor_kind_and_strength(found):
+    assert found.schema == edits.RESULTS
+    assert value(found, editor="good", kind="combination", metric="au_mse_all", strength=1.0) == 0
+    # half of what was asked for is missing: (1 + 4 + 9 + 16 + 25) / 5 / 4
+    half = {"editor": "good", "kind": "individual", "strength": 0.5}
+    assert value(found, metric="au_mse_prompted", **half) == pytest.approx(11 / 4)
+    assert value(found, editor="lost", kind="individual", strength=1.0, metric="face_failure_rate") == 1
+    assert value(found, editor="lost", kind="individual", strength=1.0, metric="au_mse_prompted") == 11
+    assert value(found, editor="good", kind="unchanged", metric="clip_i") == 0.25
+    assert found.filter(metric="outside_psnr")["value"].null_count() > 0
+    counted = found.filter(editor="good", kind="individual", strength=1.0, metric="au_mse_prompted")
+    assert counted["n"].item() == 4 * 60
+
+
+def test_the_front_is_over_strengths(found):
+    fronts = edits.fronts(found, "labeller")
+    assert fronts.filter(editor="good")["strength"].to_list() == [0.5, 1.0]
+    assert fronts.filter(editor="good", strength=1.0)["au_mse_all"].item() == 0
+    assert figures.edit_fronts(fronts).startswith(b"\x89PNG")
+    assert "good\n  individual: au_mse_prompted 0 [0, 0] (labeller)" in edits.text(found)
