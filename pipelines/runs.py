@@ -300,7 +300,8 @@ def _closing_dead_runs(opened: DagsterInstance) -> Iterator[None]:
 
     def watch() -> None:
         while not ended.wait(WATCH_SECONDS):
-            close_dead_runs(opened)
+            with suppress(Exception):  # what hinders it, such as a full disk, hinders the run, which tells
+                close_dead_runs(opened)
 
     close_dead_runs(opened)
     watcher = threading.Thread(target=watch, name="dead runs", daemon=True)

@@ -24,12 +24,15 @@ from faults import foreign, injections, warm
 from faults.injections import WEIGHTS, Clock, Injection
 
 import stages
-from store import file_system
+from store import MissingTable, file_system
+from store.store import RAW
 
 MEND = re.compile(r"fineface (repair|run --select [\w+]+|environment create \w+)")
 FAILED = re.compile(r"^  (?:\S+) FAILED: (.*)$", re.MULTILINE)
 IMAGES, FRAMES = 40, 12
 """Photographs, and frames of each of two people."""
+TOLERANCE = 1e-5
+"""How far decimals may be apart, relatively and in themselves: float32 has seven digits."""
 SMALL = "300m"
 """The size of the file system that is filled: a home and its reserve have room in it."""
 
@@ -51,7 +54,6 @@ class Campaign:
         self.world, self.whole = folder / "world", folder / "undisturbed"
         self.before: dict[str, Path] = {}
         self.ticks: dict[str, int] = {}
-        self.expected: dict[str, list] = {}
         mounts = _mounted(folder / "try")
         _unmount(folder / "try")
         self.faults = [one for one in WEIGHTS if one != "fill" or mounts]
@@ -79,7 +81,6 @@ class Campaign:
         counted = json.loads(counts.read_text())
         self.ticks = dict(counted)
         self.before = {stage: self.folder / "before" / str(n + 1) for n, (stage, _) in enumerate(counted)}
-        self.expected = self._digest(self.whole, "undisturbed")
 
     def inject(self, injection: Injection) -> dict:
         """Disturb a run as `injection` says and see the graph to its end; what happened. Raises Violation."""
@@ -130,10 +131,6 @@ class Campaign:
             outcome["said"] = self._one_error(log, injection.fault == "fill")
         if injection.fault == "two" and code:
             raise Violation(f"the first of two runs ended with {code}:\n{_tail(log)}")
-        if not (environment / "bin" / "python").exists():
-            if code <= 0 or "fineface environment create libreface" not in outcome["said"]:
-                raise Violation(f"nothing named the environment:\n{_tail(log)}")
-            foreign.mend(environment)
         return outcome | self._to_the_end(injection, home, environment)
 
     def _graph(self, home: Path) -> int:
@@ -146,30 +143,32 @@ class Campaign:
             code = warm.wait(self._start(lambda: self._graph(home), log, environment))
             try:
                 said = self._one_error(log, False) if code else None
-                found = {} if code else self._digest(home, "found")
+                different = {} if code else self._compared(home)
             except Violation as error:
                 if code:
                     raise
-                said, found = str(error).splitlines()[-1], {}  # what reads a table finds the damage
+                said, different = str(error).splitlines()[-1], {}  # what reads a table finds the damage
             if said is None:
                 break
             mend = MEND.search(said)
             if outcome or mend is None:
                 raise Violation(f"the graph does not come to its end: {outcome or ''} {said}\n{_tail(log)}")
             outcome = {"named": said, "mended": mend[0]}
-            log = home.with_name("mending.log")
-            mending = partial(_mend, self.world / "tiny.yaml", home, mend[0].split()[1:])
-            code = warm.wait(self._start(mending, log, environment))
-            if code:
-                raise Violation(f"{mend[0]} ended with {code}:\n{_tail(log)}")
-        different = {
-            name: (self.expected.get(name), found.get(name))
-            for name in sorted(self.expected.keys() | found.keys())
-            if self.expected.get(name) != found.get(name)
-        }
+            self._mend(mend[0], home, environment)
+        if not (environment / "bin" / "python").exists():
+            raise Violation(f"nothing named the environment:\n{_tail(log)}")
         if different:
             raise Violation(f"tables are not those of the undisturbed graph: {different}")
         return outcome
+
+    def _mend(self, command: str, home: Path, environment: Path) -> None:
+        """Run the command that an error named."""
+        if command.startswith("fineface environment create"):
+            return foreign.mend(environment)
+        log = home.with_name("mending.log")
+        mending = partial(_mend, self.world / "tiny.yaml", home, command.split()[1:])
+        if code := warm.wait(self._start(mending, log, environment)):
+            raise Violation(f"{command} ended with {code}:\n{_tail(log)}")
 
     def _one_error(self, log: Path, full: bool) -> str:
         """What a run that failed said. Raises Violation for a traceback, several errors or none."""
@@ -186,14 +185,14 @@ class Campaign:
             raise Violation(f"no word of a full disk:\n{_tail(log)}")
         return told
 
-    def _digest(self, home: Path, name: str) -> dict[str, list]:
-        path = self.folder / f"{name}.digest.json"
+    def _compared(self, home: Path) -> dict[str, str]:
+        path = self.folder / "differences.json"
 
-        def digest() -> int:
-            path.write_text(json.dumps(_tables(home)))
+        def compare() -> int:
+            path.write_text(json.dumps(_differences(self.whole, home)))
             return 0
 
-        self._checked(digest, name)
+        self._checked(compare, "compare")
         return json.loads(path.read_text())
 
     def _start(self, target, log: Path, environment: Path | None = None) -> int:
@@ -261,20 +260,43 @@ def _mend(profile: Path, home: Path, command: list[str]) -> int:
     return 0
 
 
-def _tables(home: Path) -> dict[str, list]:
-    """Of each stage table the hash of its content, its rows, and the rows that its data files hold; of each
-    memo the number of its keys and the rows that its data files hold."""
-    from store import Store
-    from store.hashing import hash_frame
+def _differences(expected: Path, found: Path) -> dict[str, str]:
+    """By table and memo, what of the home `found` is not as in `expected`: the content of tables, the rows
+    that data files hold, the keys of memos, and stored files that are named but lost or damaged.
 
-    store, found = Store(home), {}
-    for stage in store.stages():
-        table = store.read(stage)
-        found[stage] = [hash_frame(table), table.height, _rows(store.delta(stage))]
-    for folder in sorted((home / "memo").iterdir()):
-        memo = store.memo(folder.name)
-        found[f"memo {folder.name}"] = [len(memo), _rows(memo._delta)]
-    return found
+    Decimals may differ by the rounding of a model that was asked in batches of another make-up (TOLERANCE).
+    """
+    from polars.testing import assert_frame_equal
+
+    from store import Store
+
+    wanted, there = Store(expected), Store(found)
+    said = {}
+    for stage in sorted({*wanted.stages(), *there.stages()}):
+        try:
+            table = there.read(stage)
+            assert_frame_equal(wanted.read(stage), table, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+            rows, files = _rows(there.delta(stage)), _lost(there, table)
+            assert rows == table.height, f"its data files hold {rows} rows, it has {table.height}"
+            assert not files, f"stored files are lost or damaged: {files}"
+        except (AssertionError, MissingTable) as error:
+            said[stage] = str(error)
+    for name in sorted({folder.name for home in (expected, found) for folder in (home / "memo").iterdir()}):
+        keys, rows = {*wanted.memo(name).read()["key"]}, _rows(there.memo(name)._delta)
+        mine = {*there.memo(name).read()["key"]}
+        if mine != keys or rows != len(keys):
+            said[f"memo {name}"] = f"{len(keys - mine)} keys absent, {len(mine - keys)} more; {rows} rows"
+    return said
+
+
+def _lost(store, table) -> list[str]:
+    """Of the stored files that a table names, those that are lost or damaged."""
+    named: dict[str, set[str]] = {}
+    if {"file_kind", "file"} <= {*table.columns}:
+        for kind, file in table.select("file_kind", "file").drop_nulls().iter_rows():
+            if not kind.startswith(RAW):
+                named.setdefault(kind, set()).add(file.split("#")[0])
+    return [f"{kind}/{file}" for kind, files in named.items() for file in store.files(kind).lost(files)]
 
 
 def _rows(delta) -> int:

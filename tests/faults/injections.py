@@ -41,7 +41,7 @@ WEIGHTS = {
     "kill child": 2,
     "truncate": 3,
     "fill": 3,
-    "interpreter": 1,
+    "interpreter": 2,
     "rot": 6,
     "two": 3,
 }

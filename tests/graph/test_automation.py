@@ -5,6 +5,7 @@ for is made in this process. A daemon does the same, by the clock.
 import json
 import os
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -42,7 +43,8 @@ class Home:
         repository = self.definitions.get_repository_def()
         if name in automation.SCHEDULES:
             asking = repository.get_schedule_def(name)
-            context = dg.build_schedule_context(opened, repository_def=repository)
+            hour = datetime.now(UTC)
+            context = dg.build_schedule_context(opened, hour, repository_def=repository)
         else:
             asking = repository.get_sensor_def(name)
             context = dg.build_sensor_context(opened, self._cursors.get(name), repository_def=repository)
