@@ -29,7 +29,7 @@ from store.store import RAW
 
 MEND = re.compile(r"fineface (repair|run --select [\w+]+|environment create \w+)")
 FAILED = re.compile(r"^  (?:\S+) FAILED: (.*)$", re.MULTILINE)
-IMAGES, FRAMES = 40, 12
+IMAGES, FRAMES = 24, 8
 """Photographs, and frames of each of two people."""
 TOLERANCE = 1e-5
 """How far decimals may be apart, relatively and in themselves: float32 has seven digits."""
@@ -234,12 +234,13 @@ def _write_world(folder: Path) -> int:
 def _command(verb: str, profile: Path, home: Path, *options: str) -> int:
     """`fineface VERB` in this process, which has trainings to spare."""
     from assets import retries
-    from evaluation import report
+    from evaluation import figures, report
     from pipelines.command import app
     from settings import providers
 
     warm.keep_spare(2)
-    # a dozen figures cost more than all models; no table has anything of them
+    # figures cost more than all models; no table has anything of them
+    figures._png = lambda figure: b""
     report.write = lambda path, data: file_system.write(path, data.subtitle)
     retries.WAIT_SECONDS = 0.2
     providers.PROVIDERS["action_units"]["foreign"] = "faults.foreign:Estimator"

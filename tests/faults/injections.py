@@ -207,9 +207,11 @@ def act(injection: Injection, home: Path, environment: Path, note):
         note("removed the environment's python")
 
     def rot() -> None:
-        found = sorted(path for path in home.glob(ROTTEN[injection.rotten]) if path.is_file())
-        if not found:
-            return note(f"there was no {injection.rotten} to rot")
+        kinds = [injection.rotten, *dice.sample([*ROTTEN], len(ROTTEN))]  # another where there is none of it
+        there = ([path for path in sorted(home.glob(ROTTEN[kind])) if path.is_file()] for kind in kinds)
+        found = next(filter(None, there), None)
+        if found is None:
+            return note("there was nothing yet to rot")
         path = dice.choice(found)
         how = dice.choice(["a bit", "cut", "gone", "zeros", "noise"])
         spoil(path, how, dice)
