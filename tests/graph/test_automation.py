@@ -48,7 +48,8 @@ class Home:
         else:
             asking = repository.get_sensor_def(name)
             context = dg.build_sensor_context(opened, self._cursors.get(name), repository_def=repository)
-        found = asking.evaluate_tick(context)
+        with context:
+            found = asking.evaluate_tick(context)
         self._cursors[name] = getattr(found, "cursor", None)
         made = [self._run(opened, repository, asking, request) for request in found.run_requests or ()]
         return made or found.skip_message
