@@ -123,6 +123,11 @@ class Reason(StrEnum):
     DUPLICATE_FRAME = "duplicate_frame", Kind.UNUSABLE, "A second file of the same frame."
     SECOND_VIDEO = "second_video", Kind.UNUSABLE, "A second film of a subject and camera; left alone."
     FAULTY_FRAME = "faulty_frame", Kind.BY_RULE, "In DISFA's log of frames in which the tracking failed."
+    BEYOND_SHARE = (
+        "beyond_share",
+        Kind.BY_RULE,
+        "A rendered picture beyond the share of the training set that rendered ones may make up.",
+    )
     NO_ACTIVE_AU = "no_active_au", Kind.BY_RULE, "A frame without an active AU that was not drawn to stay."
     # faces
     NO_FACE = "no_face", Kind.NO_FACE, "No face was found."

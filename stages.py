@@ -19,9 +19,12 @@ from reasons import Reason
 
 Columns = Mapping[str, dy.Column]
 
-SOURCES = ("affectnet", "disfa", "folder")
 WEB = ("affectnet", "folder")
-"""Web photographs; DISFA brings its labels along."""
+"""Web photographs."""
+RENDERED = "rendered"
+LABELLED = ("disfa", RENDERED)
+"""Those that bring their labels along."""
+SOURCES = (*WEB, *LABELLED)
 
 
 class Group(StrEnum):
@@ -166,7 +169,7 @@ BOX: Columns = {
     "face_height": _number("Its height."),
 }
 SUBJECT: Columns = {"subject": _text("The person, where the source says.", null=True)}
-LABELS = _per_au("label_au{}", "Manual intensity of AU{}, 0-5.")
+LABELS = _per_au("label_au{}", "Intensity of AU{} that came with the picture, 0-5.")
 READ = _per_au("au{}", "Intensity of AU{} as read, 0-5; null where it is not supported.")
 FINAL = _per_au("au{}", "Final intensity of AU{}; 0-5 where the recipe is bounded.", high=None)
 ESTIMATE: Columns = {
@@ -298,6 +301,14 @@ STAGES: tuple[Stage, ...] = (
         RAW,
         reads=("raw.folder",),
         sources=("folder",),
+    ),
+    Stage(
+        "raw_rendered",
+        Group.DATA_SET,
+        "Rendered faces of known action units: a row a picture; empty unless the profile asks for some.",
+        RAW,
+        reads=("rendered.chosen", "base.size"),
+        sources=(RENDERED,),
     ),
     Stage(
         "face_crop",
@@ -455,7 +466,7 @@ STAGES: tuple[Stage, ...] = (
             "reading": _number("Of a knot of a calibrated map: the reading.", low=0),
             "intensity": _number("And what it becomes.", low=0),
         },
-        reads=("corrections.recipe", "split"),
+        reads=("corrections.recipe", "split", "rendered.share"),
         chain=False,
         sources=WEB,
     ),
@@ -497,7 +508,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "training_set",
         Group.DATA_SET,
-        "What models are trained on: final intensities, caption and split of both sources.",
+        "What models are trained on: final intensities, caption and split of all sources.",
         {
             **SAMPLE,
             **PICTURE,
@@ -516,7 +527,7 @@ STAGES: tuple[Stage, ...] = (
             "duplicate_distance": _count("In how many bits the looks differ.", null=True),
             **JUDGED,
         },
-        reads=("split", "au_estimator.provider"),
+        reads=("split", "au_estimator.provider", "rendered.share"),
     ),
     Stage(
         "latents",
@@ -758,12 +769,18 @@ _DERIVED: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
         ("au_statistics", "minimum"),
         ("au_statistics", "maximum"),
     ),
-    ("training_set", "au{}"): (("au_corrections", "au{}"), ("raw_disfa", "label_au{}")),
+    ("training_set", "au{}"): (
+        ("au_corrections", "au{}"),
+        ("raw_disfa", "label_au{}"),
+        ("raw_rendered", "label_au{}"),
+    ),
+    ("captions", "caption"): (("raw_folder", "raw_caption"), ("raw_rendered", "raw_caption")),
     ("training_set", "caption"): (("captions", "caption"),),
     ("face_crop", "original_file"): (
         ("raw_affectnet", "file"),
         ("raw_disfa", "file"),
         ("raw_folder", "file"),
+        ("raw_rendered", "file"),
     ),
     ("generated_samples", "guidance"): (("guidance_curve", "guidance"),),
 }

@@ -22,6 +22,7 @@ TITLES = {
     "raw_affectnet": "In AffectNet",
     "raw_disfa": "In DISFA",
     "raw_folder": "In the folder of portraits",
+    "raw_rendered": "Rendered, with these intensities",
     "face_crop": "The part that is seen",
     "resolution": "Is it large enough?",
     "photorealism": "Is it a photograph?",

@@ -35,7 +35,7 @@ MADE_OF: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "au_annotation": dict.fromkeys(facs.COLUMNS, (f"photorealism.{_SEEN}",)),
     "disfa_readings": dict.fromkeys(facs.COLUMNS, (f"face_crop.{_SEEN}",)),
-    "captions": {"caption": (f"face_crop.{_SEEN}",)},
+    "captions": {"caption": (f"face_crop.{_SEEN}", "raw_folder.raw_caption", "raw_rendered.raw_caption")},
     "au_corrections": {
         **{
             column: (f"au_annotation.{column}", "au_statistics.minimum", "au_statistics.maximum")
@@ -45,13 +45,18 @@ MADE_OF: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "training_set": {
         **{
-            column: (f"au_corrections.{column}", f"raw_disfa.{label}", "overrides.value")
+            column: (
+                f"au_corrections.{column}",
+                f"raw_disfa.{label}",
+                f"raw_rendered.{label}",
+                "overrides.value",
+            )
             for column, label in zip(facs.COLUMNS, LABELS, strict=True)
         },
         **{column: (f"au_corrections.{column}", f"face_crop.{column}") for column in stages.PICTURE},
         "overruled": ("overrides.au",),
         "caption": ("captions.caption",),
-        "subject": ("raw_disfa.subject", "raw_folder.subject"),
+        "subject": ("raw_disfa.subject", "raw_folder.subject", "raw_rendered.subject"),
     },
     "latents": dict.fromkeys(("file", "row"), (f"training_set.{_SEEN}",)),
     "au_scores": {f"measured_{column}": (f"generated_samples.{_DRAWN}",) for column in facs.COLUMNS},

@@ -113,10 +113,15 @@ def _frames(folder: Path, home: Path) -> int:
     return sum(video.forecast(path) for path in sorted(videos)[done:])
 
 
+def _rendered(profile: Profile) -> Iterator[Asked]:
+    if profile.rendered.pictures:
+        yield "known_faces", {**profile.rendered.chosen, "side": profile.base.size}
+
+
 def _framing(profile: Profile) -> Iterator[Asked]:
     from curation.sources import affectnet
 
-    used = [name for name in ("affectnet", "disfa", "folder") if getattr(profile.raw, name) is not None]
+    used = [name for name, folder in profile.raw if folder is not None]
     if profile.raw.affectnet is not None and not affectnet.crops(profile.raw.affectnet):
         used.remove("affectnet")  # its lists bring boxes of faces
     if any(getattr(profile.framing, name) == "face" for name in used):
@@ -172,6 +177,7 @@ def _outlines_and_embedder(profile: Profile) -> Iterator[Asked]:
 
 
 ASKED: dict[str, Callable[[Profile], Iterator[Asked]]] = {
+    "raw_rendered": _rendered,
     "face_crop": _framing,
     "photorealism": _photorealism,
     "au_annotation": _labels,
@@ -215,6 +221,19 @@ def _training(profile: Profile, store: Store, stages: Collection[str]) -> Iterat
     yield Need("latents of this base", problem * bool(others.height), "fineface run --select latents+")
 
 
+def _renderings(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    """What renders, and disk for the pictures that no run has rendered so far."""
+    yield from _providers("raw_rendered")(profile, store, stages)
+    if pictures := profile.rendered.pictures:
+        known = (
+            0
+            if store.version("raw_rendered") is None
+            else store.history("raw_rendered")[0]["metadata"]["rows"]
+        )
+        size = int(max(0, pictures - int(known)) * profile.base.size**2 * PNG_PIXEL_BYTES)
+        yield disk("rendered pictures", store.home, size)
+
+
 def _guidance(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
     """What draws the validation samples, and what measures them."""
     yield from _base(profile, store, stages)
@@ -247,6 +266,7 @@ STAGES: dict[str, Needs] = {
     "raw_affectnet": _raw("affectnet"),
     "raw_disfa": _raw("disfa"),
     "raw_folder": _raw("folder"),
+    "raw_rendered": _renderings,
     "latents": _base,
     "trained_model": _training,
     "guidance_curve": _guidance,

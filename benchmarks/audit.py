@@ -181,6 +181,7 @@ def _tables(rng: np.random.Generator, web: int, disfa: int) -> dict[str, pl.Data
         "raw_affectnet": raw,
         "raw_disfa": manual,
         "raw_folder": raw.clear(),
+        "raw_rendered": manual.clear(),
         "face_crop": face_crop,
         "resolution": resolution,
         "photorealism": photographs,

@@ -1,6 +1,7 @@
 """The training set: which frames without an active AU stay; sources, captions and split joined."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from curation import frames as frames_table
 from curation.frames import LABELS
 from facs import COLUMNS
 from reasons import Reason
+from stages import RENDERED
 
 SHARES: dict[str, float] = {"train": 0.9, "validation": 0.05, "test": 0.05}
 
@@ -76,35 +78,37 @@ def draw_no_au(
 
 def assemble(
     web: pl.DataFrame | None,
-    disfa: pl.DataFrame | None,
+    labelled: pl.DataFrame | None,
     captions: pl.DataFrame,
     *,
     hashes: pl.DataFrame | None = None,
     within: int = 16,
     shares: Mapping[str, float] = SHARES,
     seed: int = 0,
+    rendered_share: float | None = None,
 ) -> pl.DataFrame:
-    """One table of both sources: final AUs, caption, split; columns SCHEMA, sorted by sample_id.
+    """One table of all sources: final AUs, caption, split; columns SCHEMA, sorted by sample_id.
 
-    `web` is `au_corrections` (au1 ... au26 final) and `disfa` the frames table after `draw_no_au` (its
-    `label_au{n}` are final: DISFA is not corrected); both with `sample_id`, `source`, `path`, `content_hash`
-    and perhaps `subject`; None for a source that is not used. Rows they dropped are left out. `captions` has
-    `sample_id` and `caption`; a row without one is dropped.
+    `web` is `au_corrections` (au1 ... au26 final) and `labelled` the frames tables whose `label_au{n}` are
+    final, DISFA's after `draw_no_au` and the rendered pictures'; both with `sample_id`, `source`, `path`,
+    `content_hash` and perhaps `subject`; None for what is not used. Rows they dropped are left out.
+    `captions` has `sample_id` and `caption`; a row without one is dropped.
 
     The split of a row is decided by its subject, or its content where it has none, and `seed`, and by nothing
     else: `shares` are the expected shares. Of pictures with the same content one is kept, of those that look
     the same only those of one split (`curation.duplicates`). `hashes` has `content_hash`, `perceptual_hash`,
     of which `within` bits may differ, and, of one that does not decode, the reason, which drops the row;
-    None: looks do not count. AUs that are null ("not supported") stay null. Dropped rows have no split.
+    None: looks do not count. AUs that are null ("not supported") stay null. `rendered_share`: see
+    `limit_rendered`. Dropped rows have no split.
 
     Raises ValueError for a missing column, an id that is there twice, or shares that do not add up to 1.
     """
     if not shares or min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-9:
         raise ValueError(f"shares of the splits add up to 1, not {dict(shares)!r}")
-    labels = dict(zip(LABELS, COLUMNS, strict=True))
+    names = dict(zip(LABELS, COLUMNS, strict=True))
     parts = [] if web is None else [_kept(web, COLUMNS)]
-    if disfa is not None:
-        parts.append(_kept(disfa, LABELS).rename(labels))
+    if labelled is not None:
+        parts.append(_kept(labelled, LABELS).rename(names))
     if not parts:
         raise ValueError("no source to assemble a training set from")
     table = pl.concat(parts)
@@ -122,7 +126,7 @@ def assemble(
     code, detail = (pl.col(f"{name}_of_looks") for name in reasons.COLUMNS)
     table = frames_table.quarantine(table, code.is_not_null(), code, detail)
     table = split(duplicates.drop_equal(table, COLUMNS), shares, seed)
-    table = duplicates.drop_across_splits(table, within)
+    table = limit_rendered(duplicates.drop_across_splits(table, within), rendered_share)
     table = table.with_columns(pl.when("keep").then("split").alias("split"))
     return table.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
@@ -131,17 +135,47 @@ def of_tables(
     photographs: pl.DataFrame,
     raw_disfa: pl.DataFrame,
     raw_folder: pl.DataFrame,
+    raw_rendered: pl.DataFrame,
     face_crop: pl.DataFrame,
     captions: pl.DataFrame,
     **options: Any,
 ) -> pl.DataFrame:
-    """`assemble` of stage tables: `photographs` with the intensities they are to have, DISFA's frames as
+    """`assemble` of stage tables: `photographs` with the intensities they are to have, labelled pictures as
     `face_crop` sees them, `captions` kept only; subjects of a folder come from `raw_folder`."""
     subjects = raw_folder.select("sample_id", "subject")
     web = photographs.filter("keep").join(subjects, on="sample_id", how="left", maintain_order="left")
     seen = face_crop.select("sample_id", "file_kind", "file", "content_hash", "keep", *reasons.COLUMNS)
-    disfa = raw_disfa.drop(*seen.columns[1:]).join(seen, on="sample_id", maintain_order="left")
-    return assemble(web, disfa, captions, **options)
+    labelled = pl.concat(_labelled(table) for table in (raw_disfa, raw_rendered))
+    labelled = labelled.join(seen, on="sample_id", maintain_order="left")
+    return assemble(web, labelled, captions, **options)
+
+
+def limit_rendered(table: pl.DataFrame, share: float | None) -> pl.DataFrame:
+    """Of the kept rows of each split at most `share` are rendered, these among them (None: all stay).
+
+    The first ones by sample id stay: whole people, each of whom shows every action unit equally often. So
+    more photographs let more stay, and put out none. Needs sample_id, source, split, keep and its reason.
+    """
+    if share is None:
+        return table
+    rendered = pl.col("source") == RENDERED
+    places = pl.lit(0, dtype=pl.Int64)
+    for (split,), rows in table.filter("keep", ~rendered).group_by("split"):
+        room = rendered_places(rows.height, share)
+        places = pl.when(split=split).then(pl.lit(room)).otherwise(places)
+    place = pl.when("keep", rendered).then("sample_id").rank("ordinal").over("split", rendered)
+    return frames_table.quarantine(
+        table, rendered & (place > places), Reason.BEYOND_SHARE, f"{share * 100:g} % of a split are rendered"
+    )
+
+
+def rendered_places(others: int, share: float | None) -> int | None:
+    """How many rendered pictures make up at most `share` of a whole with `others`; None: any number."""
+    return None if share is None else math.floor(others * share / (1 - share) + 1e-9)
+
+
+def _labelled(table: pl.DataFrame) -> pl.DataFrame:
+    return table.select("sample_id", "source", "subject", *LABELS)
 
 
 def uniform(ids: pl.Series, salt: str) -> np.ndarray:

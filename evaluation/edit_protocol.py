@@ -14,6 +14,7 @@ import polars as pl
 
 import facs
 from evaluation.protocol import INTENSITIES, combinations
+from stages import RENDERED
 
 SOURCE = tuple(f"source_{column}" for column in facs.COLUMNS)
 """The intensities that the source picture shows, by its label."""
@@ -36,11 +37,13 @@ SCHEMA = pl.Schema(
 
 
 def sources(training_set: pl.DataFrame, pictures: int, seed: int) -> pl.DataFrame:
-    """`pictures` of the split "test" in an order that nothing but `seed` and their content decides.
+    """`pictures` of the split "test" in an order that nothing but `seed` and their content decides; none that
+    is rendered, so that with these and without the same are edited.
 
     Raises ValueError where there are fewer.
     """
-    held_out = training_set.filter("keep", split="test").unique("content_hash", keep="first")
+    photographs = training_set.filter("keep", pl.col("source") != RENDERED, split="test")
+    held_out = photographs.unique("content_hash", keep="first")
     if held_out.height < pictures:
         raise ValueError(
             f"editing.pictures: {pictures} of the split “test” are asked for, it has {held_out.height}: ask "

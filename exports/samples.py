@@ -20,13 +20,16 @@ from store import Store
 SPLITS = ("train", "validation", "test")
 MANUAL = "manual"
 """Who labelled a frame that brought its labels along."""
+EXACT = "exact"
+"""Of a rendered picture, in the place of who labelled it."""
 TEXTS = {
     "sample_id": "Source and place of the picture in it; the same for ever.",
     "source": "The raw data set.",
     "split": "train, validation or test; nobody and no picture is in two.",
     "caption": "What the picture shows, in words.",
     "subject": "The person, where the source says.",
-    "annotator": f"Whose intensities these are before correction: {MANUAL}, or a model and its fingerprint.",
+    "annotator": f"Whose intensities these are before correction: {MANUAL}, a model and its fingerprint, "
+    f"or {EXACT} where the picture was rendered with them.",
     "content_hash": "Hash of what is seen of the picture.",
 }
 IMAGE = "image"
@@ -89,7 +92,10 @@ def read(store: Store, version: int | None = None) -> Samples:
     )
     who = readings.select("sample_id", annotator=pl.format("{} ({})", "model", "fingerprint"))
     kept = kept.join(who, on="sample_id", how="left").with_columns(
-        pl.col("annotator").fill_null(MANUAL),
+        pl.when(source=stages.RENDERED)
+        .then(pl.lit(EXACT))
+        .otherwise(pl.col("annotator").fill_null(MANUAL))
+        .alias("annotator"),
         pl.col("overruled")
         if "overruled" in kept.columns
         else pl.lit(None, pl.List(pl.Int64)).alias("overruled"),

@@ -141,7 +141,7 @@ class FaceDetector(Annotator, Protocol):
 
 
 class FaceRenderer(Protocol):
-    """Makes faces whose action units are known, to try estimators on. Cheap to construct."""
+    """Makes faces whose action units are known, to try estimators on or to train with. Cheap to construct."""
 
     @property
     def name(self) -> str:
@@ -155,7 +155,8 @@ class FaceRenderer(Protocol):
         """What must be there before it renders. Renders nothing."""
 
     def plan(self) -> pl.DataFrame:
-        """A row a picture: its `picture_id`, true intensities, and all that decides it."""
+        """A row a picture: its `picture_id`, true intensities, and all that decides it. To train with, also
+        its `caption` (which does not), and the `person`, `skin`, `age` and `gender` that it shows."""
 
     def render(self, rows: Sequence[dict[str, Any]]) -> Iterator[np.ndarray]:
         """The picture of each row of `plan`, in order, uint8 [height, width, 3]."""

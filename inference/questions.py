@@ -47,6 +47,8 @@ PICTURE = {"file": pl.String}
 EDITED = {"file": pl.String, "kept": pl.Float64}
 OUTLINE = {"outline": pl.List(pl.Float64)}
 PLACE = {"file": pl.String, "row": pl.Int64}
+RENDERINGS = "renderings"
+"""The memo of rendered faces, and the kind of their files."""
 SHARD = 256
 """Pictures whose latents lie in one file."""
 
@@ -143,9 +145,9 @@ def edits(editor: Editor, files: Files) -> Question:
 
 
 def renderings(renderer: FaceRenderer, plan: pl.DataFrame, files: Files) -> Question:
-    """The picture of a row of `plan`, in `files`: PICTURE."""
+    """The picture of a row of `plan`, all columns of which decide it, in `files`: PICTURE."""
     return Question(
-        "renderings", Rendering(renderer, files), PICTURE, about=tuple(plan.columns), stored=files.kind
+        RENDERINGS, Rendering(renderer, files), PICTURE, about=tuple(plan.columns), stored=files.kind
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 
@@ -15,6 +14,7 @@ from evaluation.annotator_audit import TRUTH
 from facs import ACTION_UNITS
 from inference.needs import Need, package
 from miniature.identities import SKINS
+from miniature.rendered.many import drawn
 from miniature.rendered.people import AGES, Shot, draw_person
 from miniature.rendered.picture import render
 from miniature.rig.head import FILE
@@ -48,7 +48,6 @@ _STRAIGHT = Shot(
     yaw=0.0, pitch=0.0, roll=0.0, offset_x=0.0, offset_y=0.0, scale=1.0,
     light_azimuth=0.45, light_elevation=0.5, key=0.95, warmth=0.0, exposure=1.0, gaze_x=0.0, gaze_y=0.0,
 )  # fmt: skip
-_AT_ONCE = 16
 
 
 def plan(people: int = 24, seed: int = 0) -> pl.DataFrame:
@@ -141,11 +140,4 @@ class Renderer:
 
     def render(self, rows: Sequence[dict]) -> Iterator[np.ndarray]:
         """The picture of each row, in order: uint8 [resolution, resolution, 3]."""
-        draw = partial(picture, seed=self.seed)
-        if self.processes == 1 or len(rows) < 2 * _AT_ONCE:
-            yield from map(draw, rows)
-            return
-        with multiprocessing.get_context("spawn").Pool(self.processes) as pool:
-            yield from pool.imap(draw, rows, chunksize=_AT_ONCE)
-            pool.close()
-            pool.join()
+        yield from drawn(partial(picture, seed=self.seed), rows, self.processes)

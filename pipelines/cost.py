@@ -15,6 +15,7 @@ from curation.frames import RawDataError
 from curation.sources import listing
 from provenance import lineage
 from settings.profile import Profile, SidecarCaptions, VouchedPhotorealism
+from stages import RENDERED, SOURCES, WEB
 from store import Store
 
 WHO = "content_hash"
@@ -22,7 +23,7 @@ PROMPTS = 15
 """Of the whole protocol."""
 DRAWN, SCORED = "generated_samples", ("generated_samples", "au_scores", "clip_scores")
 FRAMES = ("disfa",)
-WEB = ("affectnet", "folder")
+RENDERING = f"raw_{RENDERED}"
 
 
 def calls(store: Store, profile: Profile, outdated: Mapping[str, str]) -> dict[str, int]:
@@ -34,7 +35,9 @@ def calls(store: Store, profile: Profile, outdated: Mapping[str, str]) -> dict[s
     came so far as that stage before.
     """
     new = new_pictures(store, profile)
-    found: dict[str, int] = {}
+    if outdated.get(RENDERING) in (lineage.NEVER, lineage.CHANGED):
+        new |= {RENDERED: profile.rendered.pictures}
+    found: dict[str, int] = {RENDERING: new.get(RENDERED, 0)}
     for stage, parents in _asked(profile).items():
         rows = pl.concat([_contents(store, table, sources) for table, sources in parents]).unique()
         again = outdated.get(stage) in (lineage.NEVER, lineage.CHANGED)
@@ -82,7 +85,7 @@ def _asked(profile: Profile) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
         asked["disfa_readings"] = [("face_crop", FRAMES)]
     if not isinstance(profile.captions, SidecarCaptions):
         asked["captions"] = [("au_annotation", WEB), ("face_crop", FRAMES)]
-    return asked | {"latents": [("training_set", (*WEB, *FRAMES))]}
+    return asked | {"latents": [("training_set", SOURCES)]}
 
 
 def _contents(store: Store, table: str, sources: tuple[str, ...] | None = None) -> pl.DataFrame:

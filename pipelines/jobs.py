@@ -9,7 +9,7 @@ ON_A_GPU = {
 }
 """What the pod of a job is given where runs are pods (docs/deployment.md); nothing elsewhere reads it."""
 
-RAW = dg.AssetSelection.assets("raw_affectnet", "raw_disfa", "raw_folder")
+RAW = dg.AssetSelection.assets("raw_affectnet", "raw_disfa", "raw_folder", "raw_rendered")
 
 raw = dg.define_asset_job(
     "read_raw_data", RAW, description="Read the raw data, and only that: what new files begin with."

@@ -18,13 +18,15 @@ from provenance.values import recipe_of
 from provenance.why import Step
 from reasons import Reason
 from settings import nearest
+from stages import LABELLED, WEB
 
 READ = (
-    *("raw_affectnet", "raw_disfa", "raw_folder", "face_crop", "resolution", "photorealism", "au_annotation"),
-    *("disfa_readings", "captions", "au_statistics", "au_corrections", "training_set"),
+    *("raw_affectnet", "raw_disfa", "raw_folder", "raw_rendered", "face_crop", "resolution", "photorealism"),
+    *("au_annotation", "disfa_readings", "captions", "au_statistics", "au_corrections", "training_set"),
 )
 UNREAD = (Reason.CORRUPT_IMAGE.value, Reason.CHANGED_FILE.value)
 LOOKS = "perceptual_hashes"
+SHARE = "rendered.share"
 
 
 class UnknownSetting(ValueError):
@@ -53,6 +55,7 @@ class Rules:
     rival: float | None = None
     split: Mapping[str, Any] = field(default_factory=dict)
     disfa: Mapping[str, Any] = field(default_factory=dict)
+    rendered_share: float | None = None
     without: frozenset[str] = frozenset()
 
 
@@ -80,6 +83,7 @@ def rules(moment: Moment) -> Rules:
         said("au_annotation").get("au_estimator", {}).get("rival"),
         split,
         said("raw_disfa").get("disfa", {}),
+        said("training_set").get(SHARE),
     )
 
 
@@ -110,7 +114,7 @@ def settings_of(own: Rules) -> dict[str, Any]:
     """The settings outside the recipe that `changed` takes, and what they are."""
     found = {f"resolution.{name}": value for name, value in own.resolution.items()}
     found |= {f"photorealism.thresholds.{name}": value for name, value in (own.thresholds or {}).items()}
-    found |= {"au_estimator.rival": own.rival}
+    found |= {"au_estimator.rival": own.rival, SHARE: own.rendered_share}
     found |= {f"split.{name}": value for name, value in own.split.items()}
     drawn = ("no_au_share", "seed", "neutral_share_of")
     return found | {f"disfa.{name}": own.disfa[name] for name in drawn if name in own.disfa}
@@ -153,6 +157,10 @@ def _section(own: Rules, section: str, name: str, value: Any) -> Rules:
         return replace(own, thresholds={**(own.thresholds or {}), name.removeprefix("thresholds."): value})
     if section == "au_estimator":
         return replace(own, rival=value)
+    if section == "rendered":
+        if value is not None and not 0 <= value < 1:
+            raise ValueError(f"at least 0 and below 1, not {value:g}")
+        return replace(own, rendered_share=value)
     if section == "resolution":
         return replace(own, resolution={**own.resolution, name: value})
     if section == "split":
@@ -166,7 +174,7 @@ def _like(known: Any, key: str, text: str) -> Any:
         if text.lower() not in ("true", "false"):
             raise ValueError(f"true or false, not {text!r}")
         return text.lower() == "true"
-    if text.lower() in ("null", "none") and key in ("au_estimator.rival", "split.looks_within"):
+    if text.lower() in ("null", "none") and key in ("au_estimator.rival", "split.looks_within", SHARE):
         return None
     if isinstance(known, int) or key == "split.looks_within":
         return int(text)
@@ -176,6 +184,8 @@ def _like(known: Any, key: str, text: str) -> Any:
 def recorded(moment: Moment) -> dict[str, pl.DataFrame]:
     """The tables of a data set at a moment, checked. Raises NotReplayable where one is missing."""
     tables = {stage: table for stage in READ if (table := moment.read(stage)) is not None}
+    if "raw_disfa" in tables:  # a data set from before there were rendered pictures
+        tables.setdefault("raw_rendered", tables["raw_disfa"].clear())
     if missing := [stage for stage in READ if stage not in tables]:
         raise NotReplayable(f"{moment.store.home} has no table {', '.join(missing)} ({moment.told})")
     return tables
@@ -188,21 +198,19 @@ def replay(moment: Moment, tables: Tables, own: Rules) -> dict[str, pl.DataFrame
     """
     made = dict(tables)
     absent = pl.col("sample_id").is_in(sorted(own.without))
-    for stage in ("raw_affectnet", "raw_disfa", "raw_folder", "face_crop"):
+    for stage in ("raw_affectnet", "raw_disfa", "raw_folder", "raw_rendered", "face_crop"):
         made[stage] = made[stage].filter(~absent)
     made["raw_disfa"] = _drawn(made["raw_disfa"], own)
-    seen = _kept(made["face_crop"])
-    frames = seen.filter(source="disfa")
     drawn = _kept(made["raw_disfa"]).select("sample_id")
     _asked("face_crop", drawn, made["face_crop"])
-    made["face_crop"] = made["face_crop"].filter(
-        (pl.col("source") != "disfa") | pl.col("sample_id").is_in(drawn["sample_id"].implode())
-    )
-    frames = frames.join(drawn, on="sample_id", how="semi", maintain_order="left")
+    undrawn = (pl.col("source") == "disfa") & ~pl.col("sample_id").is_in(drawn["sample_id"].implode())
+    made["face_crop"] = made["face_crop"].filter(~undrawn)
+    seen = _kept(made["face_crop"])
+    labelled = seen.filter(pl.col("source").is_in(LABELLED))
     made["resolution"] = _resolution(seen, tables["resolution"], own)
     made["photorealism"] = _photorealism(_kept(made["resolution"]), tables["photorealism"], own)
     made["au_annotation"] = _readings(_kept(made["photorealism"]), tables["au_annotation"], own)
-    wanted = pl.concat([_kept(made["au_annotation"]).select("sample_id"), frames.select("sample_id")])
+    wanted = pl.concat([_kept(made["au_annotation"]).select("sample_id"), labelled.select("sample_id")])
     made["captions"] = _asked("captions", wanted, tables["captions"]).sort("sample_id")
     made["disfa_readings"] = tables["disfa_readings"].filter(~absent)
     made["au_statistics"], made["au_corrections"] = _corrected(moment, made, tables, own)
@@ -243,7 +251,7 @@ def _drawn(frames: pl.DataFrame, own: Rules) -> pl.DataFrame:
 def _resolution(seen: pl.DataFrame, known: pl.DataFrame, own: Rules) -> pl.DataFrame:
     inclusive = own.resolution.get("inclusive", True)
     judged = resolution.apply(
-        seen.filter(pl.col("source") != "disfa"),
+        seen.filter(pl.col("source").is_in(WEB)),
         own.resolution["min_side"],
         inclusive,
         inclusive_height=inclusive and own.recipe.inclusive_height,
@@ -316,12 +324,14 @@ def _assembled(
         photographs,
         made["raw_disfa"],
         made["raw_folder"],
+        made["raw_rendered"],
         made["face_crop"],
         captioned,
         hashes=None if within is None else _looks(moment, tables["training_set"], captioned),
         within=within or 0,
         shares=_shares(own),
         seed=own.split["seed"],
+        rendered_share=own.rendered_share,
     )
 
 

@@ -197,7 +197,8 @@ def _row(step: Step, told: dict[str, Any], trail: Trail) -> Iterator[str]:
     for name in _QUESTIONS:
         if (answer := row.pop(f"{name}_answer", None)) is not None:
             yield _answer(step, name, answer, row.pop(f"{name}_score", None))
-    for prefix, title in (("au", "action units"), ("label_au", "manual labels")):
+    known = "rendered with" if step.stage == "raw_rendered" else "manual labels"
+    for prefix, title in (("au", "action units"), ("label_au", known)):
         columns = {au: row.pop(f"{prefix}{au}", None) for au in facs.ACTION_UNITS if f"{prefix}{au}" in row}
         given: dict[str | int, float] = {au: value for au, value in columns.items() if value is not None}
         if given and step.stage != CORRECTIONS:

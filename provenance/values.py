@@ -14,12 +14,14 @@ import polars as pl
 import facs
 from curation import recipes
 from curation.recipes import Power, Recipe
+from stages import RENDERED
 
 if TYPE_CHECKING:
     from provenance.why import Step
 
 ORIGINS = {
     "manual": "labelled by DISFA's coders, not corrected",
+    "rendered": "rendered with this intensity",
     "corrected": "read by the estimator, corrected by the recipe",
     "given": "given by a person over what was read",
 }
@@ -43,12 +45,12 @@ class Correction:
 
 @dataclass(frozen=True)
 class Value:
-    """An AU of a sample. reading: as the estimator gave it, or the manual label. label: what the training set
-    has, null where it was not reached; origin: where that is from (ORIGINS). matters: whether anything of it
-    is not 0."""
+    """An AU of a sample. reading: as the estimator gave it, or as it came with the picture. label: what the
+    training set has, null where it was not reached; origin: where that is from (ORIGINS). matters: whether
+    anything of it is not 0."""
 
     au: int
-    origin: Literal["manual", "corrected", "given"]
+    origin: Literal["manual", "rendered", "corrected", "given"]
     reading: float | None
     label: float | None
     corrections: tuple[Correction, ...] = ()
@@ -67,21 +69,22 @@ def values(steps: Mapping[str, Step], statistics: pl.DataFrame | None) -> tuple[
     raw = next((step.row for name, step in steps.items() if name.startswith("raw_") and step.row), None) or {}
     row, last = _row(steps, "au_corrections"), _row(steps, "training_set")
     readings = _row(steps, "au_annotation")
+    known_by = RENDERED if raw.get("source") == RENDERED else "manual"
     found = []
     for au in facs.ACTION_UNITS:
         column = f"au{au}"
         label = last.get(column, row.get(column))
-        manual = raw.get(f"label_au{au}")
-        reading = manual if manual is not None else row.get(f"au{au}_raw", readings.get(column))
+        known = raw.get(f"label_au{au}")
+        reading = known if known is not None else row.get(f"au{au}_raw", readings.get(column))
         corrections: tuple[Correction, ...] = ()
-        if manual is None and row.get(column) is not None and "au_corrections" in steps:
+        if known is None and row.get(column) is not None and "au_corrections" in steps:
             corrections = _corrections(au, row, recipe_of(steps["au_corrections"]), statistics)
         given = au in (last.get("overruled") or ())
         if given:
             before = corrections[-1].after if corrections else reading
             corrections += (Correction("given", "a person's word", before, label),)
         if reading is not None or label is not None:
-            origin: Any = "given" if given else "manual" if manual is not None else "corrected"
+            origin: Any = "given" if given else "corrected" if known is None else known_by
             found.append(Value(au, origin, reading, label, corrections))
     return tuple(found)
 

@@ -309,6 +309,31 @@ class Audit(Settings):
     seed: int = Field(0, description="Seed of the people.")
 
 
+class Rendered(Settings):
+    """Rendered faces in the training set: exact intensities, every action unit alike often at each."""
+
+    provider: Literal["balanced"] = Field("balanced", description="Who makes the faces.")
+    pictures: int = Field(
+        0,
+        ge=0,
+        description="How many are rendered, of `base.size`; 0: the source is not used. Even for multiples of "
+        "135 (intensities), 648 (skin, age and sex), 1485 (pairs of AUs).",
+    )
+    seed: int = Field(0, description="Seed of people, expressions and light.")
+    share: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Of the pictures of each split, rendered ones among them, how many at most are rendered: "
+        "the first ones stay, the rest are dropped; null: all stay.",
+    )
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What decides the pictures, but for their size; `share` only says which of them stay."""
+        return self.model_dump(exclude={"share"})
+
+
 class LocalEngine(Settings):
     """Models answer in the process of the run, those in environments of their own beside it."""
 
@@ -391,6 +416,7 @@ class Profile(Settings):
     )
     corrections: Corrections
     disfa: Disfa = Disfa()
+    rendered: Rendered = Rendered()
     captions: Annotated[BlipCaptions | LavisCaptions | SidecarCaptions, Field(discriminator="provider")] = (
         Field(description="The text that goes with each picture in training.")
     )
@@ -471,6 +497,12 @@ class Profile(Settings):
         if self.corrections.recipe == "calibrated" and self.raw.disfa is None:
             raise ValueError("corrections.recipe: calibrated is fitted on DISFA's labels; raw.disfa is null")
         return self
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources that are used, by name."""
+        folders = tuple(name for name, folder in self.raw if folder is not None)
+        return (*folders, "rendered") if self.rendered.pictures else folders
 
     @property
     def judges(self) -> dict[str, AUEstimator]:

@@ -18,7 +18,10 @@ PROVIDERS: Mapping[str, Mapping[str, str]] = {
     },
     "faces": {"mediapipe": "inference.faces:Landmarks"},
     "embeddings": {"clip": "inference.clip:Clip"},
-    "known_faces": {"rendered": "miniature.audit_set:Renderer"},
+    "known_faces": {
+        "rendered": "miniature.audit_set:Renderer",
+        "balanced": "miniature.balanced_set:Renderer",
+    },
 }
 
 PACKAGES = ("inference", "miniature")

@@ -43,6 +43,7 @@ def training_set(pictures: int = 6) -> pl.DataFrame:
     rows = [
         {
             "sample_id": f"folder/{place}.png",
+            "source": "folder",
             "content_hash": f"{place:032x}",
             "file_kind": "raw_folder",
             "file": f"{place}.png",

@@ -11,8 +11,6 @@ from inference import abilities, questions
 from settings.profile import Profile
 from store import Store
 
-FILES = "renderings"
-
 
 @stage.asset(code_version="1", kinds={"polars", "torch"}, pool="gpu")
 def annotator_audit(
@@ -28,7 +26,7 @@ def annotator_audit(
 
     renderer = abilities.build("known_faces", profile.audit.model_dump())
     plan = renderer.plan()
-    question = questions.renderings(renderer, plan, store.files(FILES))
+    question = questions.renderings(renderer, plan, store.files(questions.RENDERINGS))
     shown = calls.ask(context, store, question, plan, profile)
     content = pl.col("file").str.head(32).alias("content_hash")
     truth = shown.frame.select(*plan.columns, "file_kind", "file", content)

@@ -1,9 +1,10 @@
-"""captions: what each picture shows, in words, from BLIP-2 or from the text file beside it."""
+"""captions: what each picture shows, in words, from BLIP-2 or from the text beside it."""
 
 import dagster as dg
 import polars as pl
 
 import reasons
+import stages
 from assets import calls, stage
 from inference import questions
 from reasons import Reason
@@ -19,23 +20,26 @@ def captions(
     au_annotation: pl.DataFrame,
     face_crop: pl.DataFrame,
     raw_folder: pl.DataFrame,
+    raw_rendered: pl.DataFrame,
     store: dg.ResourceParam[Store],
     profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
-    """One caption a sample of both sources (paper, supplement: BLIP-2 without a prompt)."""
-    disfa = stage.kept(face_crop).filter(source="disfa")
-    samples = pl.concat([stage.kept(au_annotation).select(COLUMNS), disfa.select(COLUMNS)])
-    samples = samples.join(
-        raw_folder.select("sample_id", "raw_caption", "caption_fault"),
-        on="sample_id",
-        how="left",
-        maintain_order="left",
-    ).sort("sample_id")
+    """One caption a sample (paper, supplement: BLIP-2 without a prompt). Rendered pictures bring theirs
+    along, whoever writes the others'."""
+    labelled = stage.kept(face_crop).filter(pl.col("source").is_in(stages.LABELLED))
+    samples = pl.concat([stage.kept(au_annotation).select(COLUMNS), labelled.select(COLUMNS)])
+    beside = pl.concat(
+        table.select("sample_id", "raw_caption", "caption_fault") for table in (raw_folder, raw_rendered)
+    )
+    samples = samples.join(beside, on="sample_id", how="left", maintain_order="left").sort("sample_id")
+    rendered = pl.col("source") == stages.RENDERED
     settings, made, reused = profile.captions, 0, 0
     if isinstance(settings, SidecarCaptions):
-        captioned = _sidecar(samples)
+        captioned = _taken_over(samples.filter(~rendered), "sidecar")
     else:
-        captioned, made, reused = _written(context, store, settings, samples, profile)
+        captioned, made, reused = _written(context, store, settings, samples.filter(~rendered), profile)
+    drawn = _taken_over(samples.filter(rendered), stages.RENDERED).select(captioned.columns)
+    captioned = pl.concat([captioned, drawn]).sort("sample_id")
     empty = pl.col("caption").fill_null("").str.strip_chars() == ""
     table = captioned.select(
         *COLUMNS,
@@ -62,11 +66,12 @@ def _written(
     return said, found.asked, found.reused
 
 
-def _sidecar(samples: pl.DataFrame) -> pl.DataFrame:
+def _taken_over(samples: pl.DataFrame, by: str) -> pl.DataFrame:
+    """The texts that lie beside the pictures as captions; `by`: what stands in the place of a model."""
     nothing = pl.lit(None, dtype=pl.String)
     return samples.with_columns(
         pl.col("raw_caption").str.strip_chars().alias("caption"),
-        pl.lit("sidecar").alias("model"),
+        pl.lit(by).alias("model"),
         nothing.alias("fingerprint"),
         *(nothing.alias(name) for name in reasons.COLUMNS),
         pl.coalesce("caption_fault", pl.lit("no text file beside the picture, or an empty one")).alias(

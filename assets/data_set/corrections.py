@@ -24,6 +24,7 @@ def au_statistics(
     captions: pl.DataFrame,
     raw_disfa: pl.DataFrame,
     raw_folder: pl.DataFrame,
+    raw_rendered: pl.DataFrame,
     face_crop: pl.DataFrame,
     disfa_readings: pl.DataFrame,
     store: dg.ResourceParam[Store],
@@ -37,7 +38,9 @@ def au_statistics(
     readings = captioned(au_annotation, captions)
     if recipe.powers:
         strong = corrections.judged(readings, recipe)
-        members = put_together(context, store, profile, strong, raw_disfa, raw_folder, face_crop, captions)
+        members = put_together(
+            context, store, profile, strong, raw_disfa, raw_folder, raw_rendered, face_crop, captions
+        )
         readings = readings.join(stage.kept(members), on="sample_id", how="semi", maintain_order="left")
     frames = rule.split(stage.kept(disfa_readings), profile.split.shares, profile.split.seed)
     fitted = corrections.fit(readings, recipe, frames.filter(split="train"))

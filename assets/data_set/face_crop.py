@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 import reasons
+import stages
 from assets import calls, pictures, stage
 from curation import frames, framing
 from inference import questions
@@ -25,6 +26,7 @@ def face_crop(
     raw_affectnet: pl.DataFrame,
     raw_disfa: pl.DataFrame,
     raw_folder: pl.DataFrame,
+    raw_rendered: pl.DataFrame,
     store: dg.ResourceParam[Store],
     profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
@@ -35,8 +37,10 @@ def face_crop(
     original's. The square is cut when a picture is decoded; nothing is written. A face's box is the one that
     came with the picture, else, where the framing needs one, that of the largest face the detector finds.
     """
-    rows = stage.kept(pl.concat([raw_affectnet, raw_disfa, raw_folder])).select(TAKEN)
-    chosen = {source: getattr(profile.framing, source) for source in rows["source"].unique()}
+    rows = stage.kept(pl.concat([raw_affectnet, raw_disfa, raw_folder, raw_rendered])).select(TAKEN)
+    photographed = [source for source in rows["source"].unique() if source != stages.RENDERED]
+    chosen = {source: getattr(profile.framing, source) for source in photographed}
+    chosen[stages.RENDERED] = framing.SQUASH  # a square around the face as it is
     rows = rows.with_columns(
         pl.col("source").replace_strict(chosen, return_dtype=pl.String).alias("framing"),
         *(pl.lit(None, dtype=pl.String).alias(name) for name in ("model", "fingerprint")),

@@ -8,6 +8,7 @@ from assets import pictures, stage
 from curation import recipes
 from curation import resolution as rule
 from settings.profile import Profile
+from stages import WEB
 from store import Store
 
 
@@ -16,7 +17,7 @@ def resolution(
     face_crop: pl.DataFrame, store: dg.ResourceParam[Store], profile: dg.ResourceParam[Profile]
 ) -> dg.MaterializeResult:
     """Photographs whose width and height, after the face crop, reach the profile's minimum."""
-    photographs = stage.kept(face_crop).filter(pl.col("source") != "disfa")
+    photographs = stage.kept(face_crop).filter(pl.col("source").is_in(WEB))
     settings, recipe = profile.resolution, recipes.named(profile.corrections.recipe)
     judged = rule.apply(
         photographs,

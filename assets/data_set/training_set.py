@@ -1,4 +1,4 @@
-"""training_set: both sources, final action units, caption and split in one table."""
+"""training_set: all sources, final action units, caption and split in one table."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 import facs
+import stages
 from assets import calls, pictures, stage
 from assets.data_set import overrides as people
 from curation import duplicates, overrides
@@ -22,17 +23,20 @@ def training_set(
     au_corrections: pl.DataFrame,
     raw_disfa: pl.DataFrame,
     raw_folder: pl.DataFrame,
+    raw_rendered: pl.DataFrame,
     face_crop: pl.DataFrame,
     captions: pl.DataFrame,
     store: dg.ResourceParam[Store],
     profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
-    """What adapters are trained on. Web photographs carry corrected AUs, DISFA frames their manual labels;
-    an intensity that a person gave stands above both.
+    """What adapters are trained on. Web photographs carry corrected AUs, DISFA frames their manual labels,
+    rendered faces the intensities they were rendered with; one that a person gave stands above all.
 
     The same picture, by content or by look, is in one split only.
     """
-    table = put_together(context, store, profile, au_corrections, raw_disfa, raw_folder, face_crop, captions)
+    table = put_together(
+        context, store, profile, au_corrections, raw_disfa, raw_folder, raw_rendered, face_crop, captions
+    )
     names = list(table.columns)
     names.insert(names.index(facs.COLUMNS[-1]) + 1, "overruled")
     table = overrides.apply_intensities(table, people.read(store)).select(names)
@@ -62,6 +66,7 @@ def put_together(
     photographs: pl.DataFrame,
     raw_disfa: pl.DataFrame,
     raw_folder: pl.DataFrame,
+    raw_rendered: pl.DataFrame,
     face_crop: pl.DataFrame,
     captions: pl.DataFrame,
 ) -> pl.DataFrame:
@@ -72,11 +77,13 @@ def put_together(
         photographs,
         raw_disfa,
         raw_folder,
+        raw_rendered,
         face_crop,
         captioned,
         hashes=None if within is None else _hashes(context, store, profile, captioned),
         within=within or 0,
         shares=profile.split.shares,
+        rendered_share=profile.rendered.share,
         seed=profile.split.seed,
     )
 
@@ -150,6 +157,18 @@ def every_split_has_samples(
     counts = dict(stage.kept(training_set)["split"].value_counts().iter_rows())
     empty = [name for name, share in profile.split.shares.items() if share > 0 and not counts.get(name)]
     return stage.check(not empty, dg.AssetCheckSeverity.WARN, empty=empty, samples=counts)
+
+
+@stage.asset_check(asset=training_set)
+def rendered_reach_their_share(
+    training_set: pl.DataFrame, profile: dg.ResourceParam[Profile]
+) -> dg.AssetCheckResult:
+    """Where the profile gives rendered pictures a share of what is trained on, enough were rendered."""
+    train = stage.kept(training_set).filter(split="train")
+    rendered = train.filter(source=stages.RENDERED).height
+    wanted = rule.rendered_places(train.height - rendered, profile.rendered.share)
+    enough = wanted is None or rendered >= wanted or stages.RENDERED not in profile.sources
+    return stage.check(enough, dg.AssetCheckSeverity.WARN, rendered=rendered, train=train.height)
 
 
 def _in_one_split(table: pl.DataFrame, group: list[str]) -> dg.AssetCheckResult:

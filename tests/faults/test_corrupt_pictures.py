@@ -13,7 +13,7 @@ import facs
 from assets.data_set import au_annotation, captions, face_crop, photorealism, raw, resolution
 from inference.abilities import Answer, Reading
 from inference.images import ImageError
-from settings.profile import BlipCaptions, BlipPhotorealism, LocalEngine, VouchedPhotorealism
+from settings.profile import BlipCaptions, BlipPhotorealism, LocalEngine, Rendered, VouchedPhotorealism
 from store import Store
 from store.hashing import hash_file
 
@@ -81,6 +81,9 @@ def materialised(
     annotate_with_these(monkeypatch)
     profile = SimpleNamespace(
         raw=SimpleNamespace(affectnet=None, disfa=None, folder=portraits),
+        rendered=Rendered(),
+        sources=("folder",),
+        base=SimpleNamespace(size=64),
         limits={"quarantined": limit, "no_face": 0.0, "cut_faces": 0.0},
         chunk=3,
         engine=LocalEngine(),

@@ -49,7 +49,7 @@ def test_what_a_stage_reads_is_in_a_profile(tmp_path):
 
 def test_the_funnel_is_the_chain_of_filters():
     assert stages.FUNNEL == (
-        "raw_affectnet", "raw_disfa", "raw_folder", "face_crop", "resolution", "photorealism",
+        "raw_affectnet", "raw_disfa", "raw_folder", "raw_rendered", "face_crop", "resolution", "photorealism",
         "au_annotation", "captions", "au_corrections", "training_set",
     )  # fmt: skip
 

@@ -76,7 +76,7 @@ def fitted(photographs, readings, settings):
     """au_statistics of photographs that all have a caption."""
     nothing, given = photographs.clear(), {"store": SimpleNamespace(), "profile": settings}
     return corrections.au_statistics(
-        dg.build_asset_context(), photographs, photographs, nothing, nothing, nothing, readings, **given
+        dg.build_asset_context(), photographs, photographs, *[nothing] * 4, readings, **given
     )
 
 

@@ -33,6 +33,7 @@ def test_a_label_is_made_of_reading_frame_and_word():
     assert {(one.asset_key.to_user_string(), one.column_name) for one in deps} == {
         ("au_corrections", "au4"),
         ("raw_disfa", "label_au4"),
+        ("raw_rendered", "label_au4"),
         ("overrides", "value"),
     }
 

@@ -24,7 +24,7 @@ from store import Store
 
 PROFILE = SimpleNamespace(
     limits={"quarantined": 0.25, "no_face": 0.25, "cut_faces": 0.25},
-    raw=SimpleNamespace(affectnet="somewhere", disfa=None, folder=None),
+    sources=("affectnet",),
     corrections=SimpleNamespace(recipe="paper"),
     split=SimpleNamespace(looks_within=4),
 )

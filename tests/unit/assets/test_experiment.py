@@ -370,7 +370,7 @@ def test_prompts_are_embedded_once_and_for_ever(profile, tmp_path):
 def test_a_profile_may_use_the_first_prompts_only(tmp_path, world):
     profile = profiles.load(str(world.profile), tmp_path)
     captions = pl.DataFrame({"caption": tiny_protocol.CAPTIONS}).with_columns(
-        keep=True, split=pl.lit("train")
+        keep=True, split=pl.lit("train"), source=pl.lit("folder")
     )
     assert generated_samples.protocol_samples(profile, captions.clear()).height == 110
     everything = profile.model_copy(
@@ -383,7 +383,7 @@ def test_a_profile_may_use_the_first_prompts_only(tmp_path, world):
 def test_experiments_of_other_prompts_are_not_laid_side_by_side(tmp_path, world):
     """The training set has changed, and only one experiment was drawn again."""
     profile = profiles.load(str(world.profile), tmp_path)
-    training_set = pl.DataFrame({"caption": ["x"], "keep": [True], "split": ["train"]})
+    training_set = pl.DataFrame({"source": ["folder"], "caption": ["x"], "keep": [True], "split": ["train"]})
     samples = generated_samples.protocol_samples(profile, training_set)
     results = pl.DataFrame({"experiment": ["a", "b"]})
     scores = pl.concat(

@@ -20,7 +20,7 @@ from curation import frames
 from curation.frames import LABELS
 from inference import abilities, images
 from inference.abilities import Face
-from settings.profile import Framing, SidecarCaptions, Split
+from settings.profile import Framing, Rendered, SidecarCaptions, Split
 from store import Store
 from store.hashing import hash_file
 
@@ -98,6 +98,7 @@ def crop(store, settings, affectnet=NONE, disfa=NONE, folder=NONE):
         raw_affectnet=store.named(affectnet),
         raw_disfa=store.named(disfa),
         raw_folder=store.named(folder),
+        raw_rendered=store.named(NONE),
         store=store,
         profile=settings,
     )
@@ -193,7 +194,7 @@ def test_all_later_stages_see_the_same_part_and_manual_labels_stay_with_it(store
     settings = Settings(min_side=20, affectnet="face", disfa="face", margin=0.25)
     settings.resolution.inclusive, settings.corrections = True, SimpleNamespace(recipe="paper")
     settings.captions, settings.split = SidecarCaptions(provider="sidecar"), Split()
-    settings.au_estimator = SimpleNamespace(provider="conv")
+    settings.au_estimator, settings.rendered = SimpleNamespace(provider="conv"), Rendered()
     table, _ = crop(store, settings, affectnet, disfa)
     seen = dict(table.filter("keep").select("sample_id", "file").iter_rows())
     assert set(seen) == {"affectnet/0", "disfa/0"} and all("#xywh=" in path for path in seen.values())
@@ -205,6 +206,7 @@ def test_all_later_stages_see_the_same_part_and_manual_labels_stay_with_it(store
         au_annotation=large.clear(),
         face_crop=table,
         raw_folder=store.named(NONE),
+        raw_rendered=store.named(NONE),
         store=store,
         profile=settings,
     ).value
@@ -214,6 +216,7 @@ def test_all_later_stages_see_the_same_part_and_manual_labels_stay_with_it(store
         au_corrections=large.clear().with_columns(pl.lit(0.0).alias(name) for name in facs.COLUMNS),
         raw_disfa=store.named(disfa),
         raw_folder=store.named(NONE),
+        raw_rendered=store.named(NONE),
         face_crop=table,
         captions=words.with_columns(keep=pl.lit(True), caption=pl.lit("a face")),
         store=store,

@@ -16,13 +16,15 @@ from curation.frames import LABELS, finished
 from facs import COLUMNS
 from inference.perceptual import PerceptualHash
 from miniature.faces import draw_identity, draw_shot, render
-from settings.profile import Split
+from settings.profile import Rendered, Split
 from store import Store
 from store.hashing import hash_file
 
 SPLIT = {"validation": 0.25, "test": 0.25, "seed": 0}
 LABELLER = SimpleNamespace(provider="mediapipe")
-PROFILE = SimpleNamespace(chunk=8, engine=None, split=Split(**SPLIT, looks_within=16), au_estimator=LABELLER)
+PROFILE = SimpleNamespace(
+    chunk=8, engine=None, split=Split(**SPLIT, looks_within=16), au_estimator=LABELLER, rendered=Rendered()
+)
 
 
 @pytest.fixture
@@ -55,6 +57,7 @@ def materialised(samples: pl.DataFrame, store: Store, profile=PROFILE) -> dg.Mat
         dg.build_asset_context(),
         web.drop("subject").with_columns(pl.lit(1.0).alias(column) for column in COLUMNS),
         frames.with_columns(pl.lit(2.0).alias(label) for label in LABELS),
+        finished([]),
         finished([]),
         samples,
         samples,
@@ -94,7 +97,11 @@ def test_a_copy_in_another_split_is_dropped_and_each_pair_is_shown(samples, tmp_
     assert "data:image/png;base64" in result.metadata["sheet_duplicates"].value
     assert "AU9 has no channel" in result.metadata["blind_spots"]
     for check in dg.load_asset_checks_from_modules([training_set]):
-        asked = ("no_lookalike_in_two_splits", "every_split_has_samples")
+        asked = (
+            "no_lookalike_in_two_splits",
+            "every_split_has_samples",
+            "rendered_reach_their_share",
+        )
         given = {"profile": PROFILE} if check.check_key.name in asked else {}
         assert check(table, **given).passed or check.check_key.name == "every_split_has_samples"
 
@@ -108,7 +115,11 @@ def test_pictures_are_hashed_once(samples, tmp_path, monkeypatch):
 
 def test_without_comparison_by_look_no_picture_is_read(samples, tmp_path):
     profile = SimpleNamespace(
-        chunk=8, engine=None, split=Split(**SPLIT, looks_within=None), au_estimator=LABELLER
+        chunk=8,
+        engine=None,
+        split=Split(**SPLIT, looks_within=None),
+        au_estimator=LABELLER,
+        rendered=Rendered(),
     )
     gone = samples.with_columns(path=pl.lit("/nowhere/") + pl.col("sample_id"))
     result = materialised(gone, Store(tmp_path / "home", {"raw_folder": tmp_path}), profile)
@@ -133,7 +144,9 @@ def test_only_samples_that_reach_the_training_set_set_a_scale(samples, tmp_path)
     samples = samples.with_columns(pl.col("sample_id").str.replace("affectnet/", "later/")).sort("sample_id")
     store, recipe = Store(tmp_path / "home", {"raw_folder": tmp_path}), SimpleNamespace(recipe="paper")
     split = Split(validation=0.3, test=0, seed=1, looks_within=16)
-    profile = SimpleNamespace(chunk=8, engine=None, split=split, corrections=recipe, au_estimator=LABELLER)
+    profile = SimpleNamespace(
+        chunk=8, engine=None, split=split, corrections=recipe, au_estimator=LABELLER, rendered=Rendered()
+    )
     kept = materialised(samples, store, profile).value
     (lookalike, *_) = kept.filter(~pl.col("keep"), source="affectnet")["sample_id"]
     (uncaptioned, second, *_) = kept.filter("keep", source="affectnet")["sample_id"]
@@ -151,6 +164,7 @@ def test_only_samples_that_reach_the_training_set_set_a_scale(samples, tmp_path)
         captions=words,
         raw_disfa=frames,
         raw_folder=finished([]),
+        raw_rendered=finished([]),
         face_crop=samples,
         disfa_readings=frames.clear(),
         store=store,
@@ -167,7 +181,7 @@ def test_only_samples_that_reach_the_training_set_set_a_scale(samples, tmp_path)
 
 def test_that_all_are_in_one_split_is_said(samples, tmp_path):
     split = Split(validation=0.3, test=0, seed=1, looks_within=16)
-    two = SimpleNamespace(chunk=8, engine=None, split=split, au_estimator=LABELLER)
+    two = SimpleNamespace(chunk=8, engine=None, split=split, au_estimator=LABELLER, rendered=Rendered())
     table = materialised(samples, Store(tmp_path / "home", {"raw_folder": tmp_path}), two).value
     said = training_set.every_split_has_samples(table, profile=two)
     assert said.passed and sum(said.metadata["samples"].value.values()) == table["keep"].sum()

@@ -271,3 +271,69 @@ def test_the_order_of_rows_changes_nothing():
     table = training_set.assemble(one, two, captions(one, two))
     turned = training_set.assemble(one.reverse(), two.reverse(), captions(two, one))
     assert_frame_equal(table, turned)
+
+
+# rendered pictures
+
+
+def rendered(people: int, each: int = 10) -> pl.DataFrame:
+    """Labelled pictures of the rendered source."""
+    table = pl.DataFrame({"n": range(people * each)}).with_columns(person=pl.col("n") // each)
+    name = pl.format(
+        "rendered/{}/{}",
+        pl.col("person").cast(pl.String).str.zfill(6),
+        (pl.col("n") % each).cast(pl.String).str.zfill(2),
+    )
+    return table.select(
+        name.alias("sample_id"),
+        pl.lit("rendered").alias("source"),
+        pl.lit("renderings").alias("file_kind"),
+        pl.format("{}.png", "n").alias("file"),
+        pl.format("renderedhash-{}", "n").alias("content_hash"),
+        pl.col("person").cast(pl.String).alias("subject"),
+        *(pl.lit(float(i % 6)).alias(label) for i, label in enumerate(LABELS)),
+    )
+
+
+def mixed(photographs: pl.DataFrame, pictures: pl.DataFrame, share: float | None) -> pl.DataFrame:
+    words = captions(photographs, pictures)
+    return training_set.assemble(photographs, pictures, words, shares=SPLITS, seed=0, rendered_share=share)
+
+
+SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+
+
+def test_a_share_is_of_each_split_and_the_first_rendered_pictures_fill_it():
+    table = mixed(web(200), rendered(60), 0.25)
+    kept = table.filter("keep")
+    for (_,), rows in kept.group_by("split"):
+        photographs = rows.filter(source="affectnet").height
+        assert rows.filter(source="rendered").height == photographs // 3  # a quarter of the whole
+    assert kept.filter(source="affectnet").height == 200, "no photograph makes room"
+    beyond = table.filter(~pl.col("keep"))
+    assert set(told(beyond)) == {"beyond_share: 25 % of a split are rendered"}
+    everything = mixed(web(200), rendered(60), None).filter(source="rendered", split="train")
+    stayed = kept.filter(source="rendered", split="train")["sample_id"].to_list()
+    assert stayed == everything["sample_id"].head(len(stayed)).to_list()
+
+
+def test_more_photographs_let_more_rendered_pictures_in_and_put_none_out():
+    before, after = (mixed(web(count), rendered(40), 0.3).filter("keep") for count in (100, 130))
+    assert set(before["sample_id"]) < set(after["sample_id"])
+
+
+def test_rendered_pictures_move_no_photograph_and_their_people_are_in_one_split():
+    alone = mixed(web(150), rendered(0), None)
+    beside = mixed(web(150), rendered(30), None)
+    assert_frame_equal(beside.filter(source="affectnet"), alone)
+    pictures = beside.filter(source="rendered")
+    assert pictures["keep"].all() and pictures["split"].n_unique() == 3
+    assert pictures.group_by("subject").agg(pl.col("split").n_unique())["split"].to_list() == [1] * 30
+    assert pictures.select(COLUMNS).row(0) == tuple(float(i % 6) for i in range(12)), "not corrected"
+
+
+@pytest.mark.parametrize(
+    ("others", "share", "places"), [(90, 0.1, 10), (3, 0.5, 3), (0, 0.5, 0), (7, None, None)]
+)
+def test_places_of_a_share(others, share, places):
+    assert training_set.rendered_places(others, share) == places

@@ -178,9 +178,11 @@ def test_too_few_captions_are_an_error_that_says_how_to_go_on():
         drawn(tiny_protocol.CAPTIONS, count=16)
 
 
-def test_only_captions_that_are_trained_on_count():
+def test_only_captions_of_photographs_that_are_trained_on_count():
     rows = {"keep": [True, True, False, True, True], "split": ["train", "test", "train", "train", "train"]}
-    table = pl.DataFrame({**rows, "caption": ["a", "b", "c", None, "a"]})
+    table = pl.DataFrame({**rows, "source": ["disfa"] * 5, "caption": ["a", "b", "c", None, "a"]})
+    rendered = table.with_columns(source=pl.lit("rendered"), caption=pl.lit("a bald old man"))
+    table = pl.concat([table, rendered])
     assert protocol.training_captions(table) == ["a", "a"]
 
 

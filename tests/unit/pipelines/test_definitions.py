@@ -15,6 +15,7 @@ STAGES = [
     "raw_affectnet",
     "raw_disfa",
     "raw_folder",
+    "raw_rendered",
     "face_crop",
     "resolution",
     "overrides",
@@ -76,6 +77,8 @@ def test_every_stage_is_there_in_order(graph):
     for above, below in [
         ("raw_affectnet", "face_crop"),
         ("raw_disfa", "face_crop"),
+        ("raw_rendered", "face_crop"),
+        ("raw_rendered", "training_set"),
         ("face_crop", "resolution"),
         ("face_crop", "captions"),
         ("resolution", "photorealism"),
@@ -153,6 +156,7 @@ def test_gates_that_block(graph):
     assert {
         "raw_affectnet_not_empty",
         "raw_disfa_not_empty",
+        "raw_rendered_not_empty",
         "some_have_a_face",
         "some_are_large_enough",
         "some_are_photographs",

@@ -200,3 +200,26 @@ def test_croissant_is_valid_and_read(store, tmp_path, form):
     assert [one["prov:label"] for one in said["prov:wasDerivedFrom"]] == ["AffectNet", "DISFA"]
     assert said["prov:wasGeneratedBy"][0]["prov:label"].startswith("training_set, version 0, run r1")
     assert any("may be passed on" in sentence for sentence in said["usageInfo"])
+
+
+def test_rendered_faces_are_told_as_exact_and_may_be_passed_on(tmp_path):
+    """Beside them AffectNet's may still not."""
+    store = tiny_export.write_home(tmp_path)
+    table = store.read("training_set")
+    rendered = table.filter(source="disfa").with_columns(
+        source=pl.lit("rendered"),
+        sample_id=pl.lit("rendered/000001/") + pl.int_range(pl.len()).cast(pl.String),
+    )
+    store.write("training_set", pl.concat([table, rendered]), {"run_id": "r2", "code_version": "2"})
+    with pytest.raises(NotPassedOn, match="AffectNet and DISFA may not"):
+        exporting.export(store, PROFILE, tmp_path / "refused")
+    folder = export(store, tmp_path / "out")
+    rows = pq.read_table(folder / "data" / "train-00000-of-00001.parquet").to_pylist()
+    who = {row["source"]: row["annotator"] for row in rows}
+    assert who["rendered"] == "exact" and who["disfa"] == "manual"
+    card = (folder / "README.md").read_text()
+    assert "Rendered faces carry the intensities that they were rendered with." in card
+    assert "rendered faces" in card and "CC0 (MakeHuman)" in card
+    store.write("training_set", rendered, {"run_id": "r3", "code_version": "2"})
+    exporting.export(store, PROFILE, tmp_path / "open")
+    assert len(pq.read_table(tmp_path / "open" / "data" / "train-00000-of-00001.parquet")) == 2

@@ -11,6 +11,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from pipelines import cost, overview, profiles, runs
 from provenance import lineage
+from settings.profile import Rendered
 from store import Store
 
 
@@ -66,6 +67,17 @@ def test_what_is_not_answered_yet_and_what_came_new_is_counted(home):
     assert found["captions"] == 2 + round(2 / 4), "two were read, none has a caption"
     assert found["trained_model"] == 12, "training steps; sd trains nothing"
     assert found["generated_samples"] == 2 * 1650
+
+
+def test_pictures_that_are_to_be_rendered_are_counted_and_encoded(home):
+    store, profile = home
+    (profile.raw.folder / "new.jpg").unlink()
+    before = cost.calls(store, profile, {})
+    rendered = profile.model_copy(update={"rendered": Rendered(pictures=54)})
+    found = cost.calls(store, rendered, {"raw_rendered": lineage.NEVER})
+    assert found["raw_rendered"] == 54 and found["latents"] == before.get("latents", 0) + 54
+    assert found["captions"] == before["captions"], "they bring theirs along"
+    assert "raw_rendered" not in cost.calls(store, profile, {"raw_rendered": lineage.NEVER})
 
 
 def test_new_settings_ask_again(home):

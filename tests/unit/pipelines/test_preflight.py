@@ -248,7 +248,7 @@ def test_crops_of_affectnet_bring_no_boxes_so_the_detector_is_needed(checked, tm
 
     def asked(folder, framing):
         sections = {"raw": {"affectnet": str(folder)}, "framing": {"affectnet": framing}}
-        found = checked("raw_affectnet,raw_disfa,raw_folder,face_crop", **sections)
+        found = checked("raw_affectnet,raw_disfa,raw_folder,raw_rendered,face_crop", **sections)
         return [one.need.what for one in found if "face_crop" in one.stages]
 
     assert any("mediapipe" in what for what in asked(crops, "face"))
@@ -263,3 +263,15 @@ def test_the_engine_is_a_need_of_the_whole_run(checked, monkeypatch):
     assert said["the Ray cluster 127.0.0.1:9"].startswith("does not answer")
     assert "→ pip install 'fineface[ray]'" in preflight.text(found)
     assert not any("ray" in what.lower() for what in missing(checked(select="captions")))
+
+
+def test_rendered_pictures_need_a_renderer_and_disk_only_where_they_are_used(checked, monkeypatch):
+    def told(**changes):
+        return [one.need.what for one in checked(select="raw_rendered", **changes)]
+
+    assert not any("embreex" in what for what in told())
+    used = told(rendered={"pictures": 270})
+    assert any("embreex" in what for what in used) and any("rendered pictures" in what for what in used)
+    monkeypatch.setattr(needs, "find_spec", lambda name: None)
+    problems = missing(checked(select="raw_rendered", rendered={"pictures": 270}))
+    assert any("embreex" in what for what in problems)

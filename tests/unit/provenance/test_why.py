@@ -207,7 +207,7 @@ def test_a_disfa_frame_skips_the_stages_of_web_photographs(store):
 
 
 def test_an_id_of_unknown_source_is_looked_up_everywhere(store):
-    assert stages_of("x/1")[:3] == ("raw_affectnet", "raw_disfa", "raw_folder")
+    assert stages_of("x/1")[:4] == ("raw_affectnet", "raw_disfa", "raw_folder", "raw_rendered")
     store.write("raw_folder", _table({"sample_id": "x/1", "source": "folder"}))
     assert [step.stage for step in why(store, "x/1").steps][:2] == ["raw_folder", "face_crop"]
 
