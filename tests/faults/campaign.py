@@ -28,11 +28,13 @@ from store import MissingTable, file_system
 from store.store import RAW
 
 MEND = re.compile(r"fineface (repair|run --select [\w+]+|environment create \w+)")
+REPAIR = "fineface repair"
 FAILED = re.compile(r"^  (?:\S+) FAILED: (.*)$", re.MULTILINE)
 IMAGES, FRAMES = 24, 8
 """Photographs, and frames of each of two people."""
 TOLERANCE = 1e-5
 """How far decimals may be apart, relatively and in themselves: float32 has seven digits."""
+PLACES = ("file", "row")
 SMALL = "300m"
 """The size of the file system that is filled: a home and its reserve have room in it."""
 
@@ -93,6 +95,8 @@ class Campaign:
             shutil.copytree(self.before[injection.stage], home, symlinks=True, dirs_exist_ok=True)
             environment = shutil.copytree(self.folder / "environment", place / "environment")
             return self._injected(injection, home, notes, environment)
+        except Violation as error:
+            raise Violation(f"{notes.read_text() if notes.exists() else ''}{error}") from None
         finally:
             _unmount(home)
             shutil.rmtree(place, ignore_errors=True)
@@ -143,7 +147,7 @@ class Campaign:
             code = warm.wait(self._start(lambda: self._graph(home), log, environment))
             try:
                 said = self._one_error(log, False) if code else None
-                different = {} if code else self._compared(home)
+                different = {} if code else self._compared(home, outcome.get("mended") == REPAIR)
             except Violation as error:
                 if code:
                     raise
@@ -185,11 +189,11 @@ class Campaign:
             raise Violation(f"no word of a full disk:\n{_tail(log)}")
         return told
 
-    def _compared(self, home: Path) -> dict[str, str]:
+    def _compared(self, home: Path, repaired: bool) -> dict[str, str]:
         path = self.folder / "differences.json"
 
         def compare() -> int:
-            path.write_text(json.dumps(_differences(self.whole, home)))
+            path.write_text(json.dumps(_differences(self.whole, home, repaired)))
             return 0
 
         self._checked(compare, "compare")
@@ -261,11 +265,14 @@ def _mend(profile: Path, home: Path, command: list[str]) -> int:
     return 0
 
 
-def _differences(expected: Path, found: Path) -> dict[str, str]:
+def _differences(expected: Path, found: Path, repaired: bool) -> dict[str, str]:
     """By table and memo, what of the home `found` is not as in `expected`: the content of tables, the rows
     that data files hold, the keys of memos, and stored files that are named but lost or damaged.
 
     Decimals may differ by the rounding of a model that was asked in batches of another make-up (TOLERANCE).
+    Answers that a repair set aside may be absent: they are asked for again when one is needed. There may be
+    more where the disturbed run went on without a picture that had rotted. In which shard a latent lies
+    depends on what was asked together.
     """
     from polars.testing import assert_frame_equal
 
@@ -276,17 +283,18 @@ def _differences(expected: Path, found: Path) -> dict[str, str]:
     for stage in sorted({*wanted.stages(), *there.stages()}):
         try:
             table = there.read(stage)
-            assert_frame_equal(wanted.read(stage), table, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+            both = [one.drop(*PLACES) if stage == "latents" else one for one in (wanted.read(stage), table)]
+            assert_frame_equal(*both, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
             rows, files = _rows(there.delta(stage)), _lost(there, table)
             assert rows == table.height, f"its data files hold {rows} rows, it has {table.height}"
             assert not files, f"stored files are lost or damaged: {files}"
         except (AssertionError, MissingTable) as error:
             said[stage] = str(error)
     for name in sorted({folder.name for home in (expected, found) for folder in (home / "memo").iterdir()}):
-        keys, rows = {*wanted.memo(name).read()["key"]}, _rows(there.memo(name)._delta)
-        mine = {*there.memo(name).read()["key"]}
-        if mine != keys or rows != len(keys):
-            said[f"memo {name}"] = f"{len(keys - mine)} keys absent, {len(mine - keys)} more; {rows} rows"
+        keys, mine = ({*store.memo(name).read()["key"]} for store in (wanted, there))
+        rows = _rows(there.memo(name)._delta)
+        if (keys - mine and not repaired) or rows != len(mine):
+            said[f"memo {name}"] = f"{len(keys - mine)} keys absent; {rows} rows of {len(mine)} keys"
     return said
 
 

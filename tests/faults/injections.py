@@ -33,6 +33,8 @@ ROTTEN = {
 }
 """What rots, and where it lies in a home."""
 
+FIRST = 6
+"""The stages of raw data, and of what people write, come before all others."""
 TRAINING = "experiment fineface/trained_model"
 
 WEIGHTS = {
@@ -76,6 +78,8 @@ def draw(seed: int, number: int, stages: list[str], faults: list[str]) -> Inject
     rotten = dice.choice([*ROTTEN]) if fault == "rot" else None
     if rotten == "checkpoint" and TRAINING in stages:
         stage = TRAINING
+    elif rotten and stage in stages[:FIRST]:
+        stage = dice.choice(stages[FIRST:])  # before, there is little or nothing that could rot
     return Injection(number, fault, stage, share, name, rotten)
 
 

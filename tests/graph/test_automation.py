@@ -12,7 +12,9 @@ import dagster as dg
 import pytest
 import tiny_world
 import yaml
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 
+from evaluation import figures, report
 from miniature import raw
 from pipelines import automation, definitions, profiles, runs
 from provenance import lineage
@@ -87,8 +89,11 @@ def home(world, tmp_path_factory):
 
 
 @pytest.fixture
-def opened(home):
-    with runs.instance(home.place) as opened:
+def opened(home, monkeypatch):
+    monkeypatch.setattr(figures, "_png", lambda figure: b"")  # they cost more than the models
+    monkeypatch.setattr(report, "write", lambda path, data: path.write_text(data.subtitle))
+    # Dagster enters an instance a second time where a sensor looks in this process, and leaves it once
+    with set_defs_state_storage(None), runs.instance(home.place) as opened:
         yield opened
 
 
