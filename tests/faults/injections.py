@@ -62,11 +62,11 @@ class Injection:
     rotten: str | None = None
 
 
-def draw(seed: int, number: int, stages: list[str], faults: list[str]) -> Injection:
+def draw(seed: int, number: int, stages: list[str]) -> Injection:
     """The injection of that number; the same whatever came before it."""
     name = f"{seed}/{number}"
     dice = random.Random(name)
-    fault = dice.choices(faults, [WEIGHTS[one] for one in faults])[0]
+    (fault,) = dice.choices([*WEIGHTS], [*WEIGHTS.values()])
     share = dice.random()
     at = stages
     if fault == "kill child":

@@ -11,7 +11,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import tiny_world
-import yaml
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 
 from evaluation import figures, report
@@ -29,14 +28,9 @@ class Home:
 
     def __init__(self, folder: Path, models: Path):
         self.raw, self.place, self.told = folder / "raw", folder / "home", folder / "told.json"
-        tiny_world.write_raw(self.raw, images=24, frames=8)
         told = ["sh", "-c", f"cat > {shlex.quote(str(self.told))}"]
         looking = {"look_every": 10, "on_failure": {"command": told}}
-        path = tiny_world.write_profile(folder / "tiny.yaml", models, self.raw, automation=looking)
-        profile = yaml.safe_load(path.read_text())
-        del profile["experiments"]["sd"], profile["evaluation"]["competitor"]
-        profile["evaluation"]["guidance_candidates"] = [2]
-        path.write_text(yaml.safe_dump(profile))
+        path = tiny_world.write_small(folder, models, ("fineface",), automation=looking)
         self.definitions = definitions.build(profiles.load(str(path), self.place), self.place)
         self.store, self._cursors = Store(self.place), {}
 
