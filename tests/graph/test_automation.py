@@ -17,7 +17,7 @@ from evaluation import figures, report
 from miniature import raw
 from pipelines import automation, definitions, profiles, runs
 from provenance import lineage
-from store import Store
+from store import Store, file_system
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(1800)]
 DATA_SET = ("read_raw_data", "data_set")
@@ -85,7 +85,7 @@ def home(world, tmp_path_factory):
 @pytest.fixture
 def opened(home, monkeypatch):
     monkeypatch.setattr(figures, "_png", lambda figure: b"")  # they cost more than the models
-    monkeypatch.setattr(report, "write", lambda path, data: path.write_text(data.subtitle))
+    monkeypatch.setattr(report, "write", lambda path, data: file_system.write(path, data.subtitle))
     # Dagster enters an instance a second time where a sensor looks in this process, and leaves it once
     with set_defs_state_storage(None), runs.instance(home.place) as opened:
         yield opened
