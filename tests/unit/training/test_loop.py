@@ -178,6 +178,28 @@ def test_half_precision_trains_float32_parameters(finished, tmp_path):
         assert {t.dtype for t in tensors.values()} == {torch.float32}
 
 
+def test_losses_go_to_tensorboard_on_request_with_those_before_a_stop(finished, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    job = changed(finished[0], output=str(tmp_path), trackers=["tensorboard"])
+    train_until(job, 4, monkeypatch)
+    loop.train(job)
+    events = EventAccumulator(str(tmp_path / "tracking" / "fineface")).Reload()
+    said = {event.step: event.value for event in events.Scalars("loss")}
+    lines = {line["step"]: line for line in progress.read(tmp_path)}
+    assert said == pytest.approx({step: line["loss"] for step, line in lines.items()}, abs=1e-5)
+    watched = [step for step, line in lines.items() if "held_out_loss" in line]
+    assert [event.step for event in events.Scalars("held_out_loss")][-len(watched) :] == watched
+    assert adapter_bytes(tmp_path) == adapter_bytes(finished[1])
+
+
+def test_a_tracker_that_is_not_installed_is_named(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("accelerate.tracking.get_available_trackers", lambda: [])
+    with pytest.raises(JobError, match="trackers: wandb is not installed"):
+        loop.train(changed(finished[0], output=str(tmp_path), trackers=["wandb"]))
+
+
 def test_gradient_checkpointing_changes_nothing(finished, tmp_path):
     job, folder = finished
     loop.train(changed(job, output=str(tmp_path), gradient_checkpointing=True))
