@@ -22,7 +22,7 @@ from diffusers.pipelines.auto_pipeline import (
 
 from facs import ACTION_UNITS, parse
 from inference import adapter as au_adapter
-from inference import interchange, lora, publishing, text_token, weights
+from inference import guidance, interchange, lora, publishing, text_token, weights
 from inference.generation import base_folder
 
 ActionUnits = Mapping[str | int, float] | Sequence[float] | None
@@ -162,6 +162,7 @@ class FineFacePipeline(DiffusionPipeline):
         *args,
         aus: Sequence[ActionUnits] | ActionUnits | torch.Tensor = None,
         au_scale: float = 1.0,
+        text_guidance_scale: float | None = None,
         **kwargs,
     ):
         """Sample an image a prompt (times `num_images_per_prompt`).
@@ -171,12 +172,15 @@ class FineFacePipeline(DiffusionPipeline):
         the shape [prompts, 12]. Intensities are meant for 0–5, but may go beyond on either side. Leaving
         `aus` out means neutral faces. `au_scale` is λ_AU. A list of generators, one an image, makes each
         image independent of its batch. The unconditional branch of guidance has the empty (or negative)
-        text and all AUs 0. All else is as in the pipeline of diffusers.
+        text and all AUs 0. With `text_guidance_scale`, `guidance_scale` is that of the AUs alone, for half as
+        much work again: ε(∅,∅) + text_guidance_scale · (ε(text,∅) − ε(∅,∅)) + guidance_scale · (ε(text,AU) −
+        ε(text,∅)). All else is as in the pipeline of diffusers.
 
         `ip_adapter_image` and `ip_adapter_image_embeds` are those of the image adapters, where some are
         loaded (paper, Eq. 5): embeds may have one row a prompt, and so may each half of them.
 
-        Raises ValueError for AUs without an adapter, for unknown AUs and for lists of unequal length.
+        Raises ValueError for AUs without an adapter, for unknown AUs, for lists of unequal length, and for a
+        `text_guidance_scale` where nothing is guided.
         """
         rows = count_prompts(prompt, kwargs.get("prompt_embeds"))
         images = rows * (kwargs.get("num_images_per_prompt") or 1)
@@ -185,8 +189,11 @@ class FineFacePipeline(DiffusionPipeline):
             raise ValueError(f"{len(generator)} generators for {images} images: give one generator an image")
         adapter = au_adapter.installed(self.unet)
         if adapter is None and not text_token.installed(self.unet):
-            if aus is not None:
-                raise ValueError("aus were given, but no adapter is loaded: from_pretrained(base, adapter=…)")
+            for name, given in {"aus": aus, "text_guidance_scale": text_guidance_scale}.items():
+                if given is not None:
+                    raise ValueError(
+                        f"{name} was given, but no adapter is loaded: from_pretrained(base, adapter=…)"
+                    )
             return super().__call__(prompt, *args, **kwargs)
         vectors = au_vectors(aus, rows).to(self._execution_device, self.unet.dtype).unsqueeze(1)
         self._check_image_prompts(kwargs)
@@ -200,7 +207,8 @@ class FineFacePipeline(DiffusionPipeline):
             raise ValueError("au_scale weighs an adapter's attention; here the AUs are a token of the text")
         self._aus = vectors
         try:
-            return super().__call__(prompt, *args, **kwargs)
+            with guidance.apart(self, text_guidance_scale):
+                return super().__call__(prompt, *args, **kwargs)
         finally:
             self._aus = None
 

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from settings.base import OPERATIONAL, Settings
+from settings.base import LATER, OPERATIONAL, Settings
 from settings.nearest import hint
 
 
@@ -68,6 +68,10 @@ class SampleSettings(Settings):
     def arguments(self) -> dict[str, Any]:
         """What the pipeline is called with besides; decides pictures."""
         return {}
+
+    def text_guidance_at(self, guidance: float) -> float:
+        """Guidance of the text alone where `guidance` was chosen: that of the untouched base beside it."""
+        return guidance
 
 
 class Smoothing(Settings):
@@ -162,9 +166,23 @@ class DenoisingSettings(LoopSettings):
     text_dropout: float = Field(
         0.1, ge=0, le=1, description="Share of samples trained without text and AUs, for guidance."
     )
+    au_dropout: Annotated[float, LATER] = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of samples trained with their text, but without AUs, for guidance by AUs apart "
+        "from the text (`sample.text_guidance`).",
+    )
     gradient_checkpointing: Annotated[bool, OPERATIONAL] = Field(
         False, description="Less memory for more time; same result."
     )
+
+    @field_validator("au_dropout")
+    @classmethod
+    def _leaves_some(cls, au_dropout: float, info: ValidationInfo) -> float:
+        if au_dropout + (text_dropout := info.data.get("text_dropout", 0.0)) > 1:
+            raise ValueError(f"with text_dropout {text_dropout:g} it drops more than all samples")
+        return au_dropout
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of optimiser step `step` (from 0)."""

@@ -29,7 +29,8 @@ class Draw:
     """One process's share of a step: n samples.
 
     latents (scaled for the UNet), noise [n, C, h, w]; timesteps [n]; aus [n, 12]; captions [n]: indices
-    into `Dataset.captions`. Unconditional samples have caption 0, the empty one, and AUs 0.
+    into `Dataset.captions`. Unconditional samples have caption 0, the empty one, and AUs 0; those without AUs
+    alone have their caption without words for AUs.
     """
 
     latents: torch.Tensor
@@ -61,10 +62,15 @@ class Dataset(Samples):
         self.settings, self.scaling_factor, self.train_timesteps = settings, scaling_factor, train_timesteps
         table = self.table.with_columns(_whole_numbers(self.table["row"], path))
         self._draw = draw
-        worded = word(table["caption"].to_list(), self.aus.round().tolist()).prompts
-        self.captions = [UNCONDITIONAL, *sorted(set(worded) - {UNCONDITIONAL})]
+        said = table["caption"].to_list()
+        worded = word(said, self.aus.round().tolist()).prompts
+        nothing = torch.zeros_like(self.aus).tolist()
+        without_aus = word(said, nothing).prompts if settings.au_dropout else worded
+        self.captions = [UNCONDITIONAL, *sorted({*worded, *without_aus} - {UNCONDITIONAL})]
         index = {caption: place for place, caption in enumerate(self.captions)}
-        self._captions = torch.tensor([index[caption] for caption in worded])
+        self._captions, self._captions_without_aus = (
+            torch.tensor([index[caption] for caption in prompts]) for prompts in (worded, without_aus)
+        )
         self._rows = table["row"].to_list()
         shards = {name: _open_shard(path.parent / name) for name in table["file"].unique()}
         self._moments = [shards[name] for name in table["file"]]
@@ -86,8 +92,10 @@ class Dataset(Samples):
         timesteps = timesteps.clamp(max=self.train_timesteps - 1)
         aus = smooth(self.aus[samples], said.smoothing.variance, said.smoothing.round_probability, generator)
         captions = self._captions[samples]
-        dropped = torch.rand(size, generator=generator) < said.text_dropout
-        aus[dropped], captions[dropped] = 0.0, 0
+        lot = torch.rand(size, generator=generator)
+        without_aus = lot < said.text_dropout + said.au_dropout
+        aus[without_aus], captions[without_aus] = 0.0, self._captions_without_aus[samples][without_aus]
+        captions[lot < said.text_dropout] = 0
         drawn, noise = torch.randn(2, size, *self.latent_shape, generator=generator)
         mine = slice(rank, None, world)
         latents = self._latents(samples[mine], drawn[mine])

@@ -1,8 +1,10 @@
 """The settings of `fineface`. No torch here."""
 
+from __future__ import annotations
+
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from inference import au_encoders
 from methods.lora_settings import LoRASettings
@@ -37,7 +39,25 @@ class FineFaceSample(SampleSettings):
 
     au_scale: float = Field(1.0, description="λ_AU, the weight of the AU attention; 1: as trained.")
 
+    text_guidance: float | None = Field(
+        None,
+        ge=1,
+        description="Guidance of the text alone; `guidance`, or what is chosen of the candidates, is then "
+        "that of the AUs, and must be above 1. null: one for both.",
+    )
+
+    @model_validator(mode="after")
+    def _guides(self) -> FineFaceSample:
+        if self.text_guidance is not None and self.guidance is not None and self.guidance <= 1:
+            raise ValueError(f"text_guidance: guidance, that of the AUs, is {self.guidance:g}, not above 1")
+        return self
+
     @property
     def arguments(self) -> dict[str, Any]:
         """What the pipeline is called with besides."""
-        return {"au_scale": self.au_scale}
+        apart = {} if self.text_guidance is None else {"text_guidance_scale": self.text_guidance}
+        return {"au_scale": self.au_scale, **apart}
+
+    def text_guidance_at(self, guidance: float) -> float:
+        """Guidance of the text alone where `guidance` was chosen."""
+        return guidance if self.text_guidance is None else self.text_guidance

@@ -137,6 +137,28 @@ def test_batched_equals_one_by_one(whole, family, task):
     assert changed[[0, 2]].max() < 1e-5
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_text_and_aus_guide_apart_in_every_pipeline(whole, family):
+    """Beside an image adapter and a ControlNet; batched as one by one, and with equal scales as ever."""
+    base, controlnet = whole[family]
+    cls, _, inputs = TASKS["controlnet, inpainting"]
+    pipe = cls.from_pipe(base, controlnet=controlnet)
+    pipe.set_progress_bar_config(disable=True)
+    prompts = torch.randn(3, 1, IMAGE, generator=torch.Generator().manual_seed(2))
+
+    def sample(rows, **kwargs):
+        both = torch.cat([torch.zeros_like(prompts[list(rows)]), prompts[list(rows)]])
+        return draw(pipe, rows, AUS, inputs, ip_adapter_image_embeds=[both], **kwargs)
+
+    apart = sample((0, 1, 2), text_guidance_scale=2.0)
+    for row in range(3):
+        alone = sample((row,), text_guidance_scale=2.0)[0]
+        torch.testing.assert_close(apart[row], alone, atol=1e-4, rtol=1e-4)
+    close = sample((0, 1, 2), text_guidance_scale=5.0 + 1e-6)
+    torch.testing.assert_close(close, sample((0, 1, 2)), atol=1e-3, rtol=1e-3)
+    assert (apart - close).abs().max() > 1e-2
+
+
 @pytest.fixture
 def pipe(homes):
     return load(homes["sd"], image_encoder=make_image_encoder())

@@ -5,6 +5,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from diffusers import DDPMScheduler
+from pydantic import ValidationError
 from tiny_diffusion import make_unet
 from tiny_training import make_job, write_home
 
@@ -14,6 +15,7 @@ from inference.adapter import AdapterError
 from inference.pipeline import FineFacePipeline
 from methods import registry
 from methods.db import DBTrain
+from methods.fineface.settings import FineFaceSample
 from methods.model import Batch
 from methods.sd import SDTrain
 from training import loop
@@ -148,3 +150,16 @@ def test_words_say_what_vectors_do():
         assert said.prompts[1] == "a woman" and said.aus is None
     asked = registry.wording(registry.get("lora_au").train())(prompts, vectors)
     assert asked == (prompts, [list(SMILE), [0.0] * 12])
+
+
+def test_guidance_of_the_text_apart_is_checked_and_handed_on():
+    plain, apart = FineFaceSample(guidance=5), FineFaceSample(guidance=5, text_guidance=2)
+    assert plain.arguments == {"au_scale": 1.0}, "pictures drawn so far keep their key"
+    assert apart.arguments == {"au_scale": 1.0, "text_guidance_scale": 2.0}
+    assert (plain.text_guidance_at(5), apart.text_guidance_at(5)) == (5, 2)
+    for wrong, message in [
+        ({"guidance": 1, "text_guidance": 2}, "guidance, that of the AUs, is 1, not above 1"),
+        ({"text_guidance": 0.5}, "greater than or equal to 1"),
+    ]:
+        with pytest.raises(ValidationError, match=message):
+            FineFaceSample(**wrong)

@@ -65,6 +65,10 @@ def test_folders_are_taken_from_the_files_place(tmp_path):
         ({"learning_rate": float("nan")}, "train.learning_rate: Input should be "),
         ({"timestep_exponent": 0}, "train.timestep_exponent"),
         ({"text_dropout": 1.5}, "train.text_dropout: Input should be less than or equal to 1"),
+        (
+            {"text_dropout": 0.6, "au_dropout": 0.5},
+            "train.au_dropout: with text_dropout 0.6 it drops more than all samples",
+        ),
         ({"schedule": "linear"}, "train.schedule: Input should be 'constant' or 'cosine'"),
         ({"precision": "float16"}, "train.precision: Input should be 'float32' or 'bfloat16'"),
         ({"batch_size": 5, "processes": 2}, "train.processes: batch_size 5 cannot be divided by 2"),
