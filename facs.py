@@ -26,6 +26,25 @@ NAMES: dict[int, str] = {
     26: "Jaw Drop",
 }
 
+SENTENCES: dict[int, str] = {
+    1: "the inner corners of the eyebrows are raised",
+    2: "the outer parts of the eyebrows are raised",
+    4: "the eyebrows are lowered and drawn together",
+    5: "the upper eyelids are raised and the eyes wide open",
+    6: "the cheeks are raised and the eyes narrowed",
+    9: "the nose is wrinkled",
+    12: "the corners of the lips are pulled up in a smile",
+    15: "the corners of the lips are pulled down",
+    17: "the chin is pushed up and wrinkled",
+    20: "the lips are stretched sideways",
+    25: "the lips are parted",
+    26: "the jaw is dropped and the mouth open",
+}
+"""What a face shows, after the FACS manual's descriptions of appearance; a degree follows."""
+
+DEGREES: tuple[str, ...] = ("a trace", "slightly", "markedly", "severely", "to the maximum")
+"""The five intensities of FACS, A to E."""
+
 MAXIMUM: float = 5.0
 """Highest label intensity (FACS level E). Labels live in [0, MAXIMUM]; prompts may leave that range."""
 
@@ -87,6 +106,18 @@ def as_text(vector: Sequence[float]) -> str:
     """
     active = sorted(_active(vector), key=lambda pair: -pair[1])
     return ", ".join(f"{NAMES[au].lower()} {_short(value)}" for au, value in active)
+
+
+def as_sentences(vector: Sequence[float]) -> str:
+    """`"the cheeks are raised and the eyes narrowed markedly"`: each AU shown, strongest first, as what is
+    seen, and how much; `""` if none.
+
+    Intensities are rounded to those of FACS; words can say no more than the maximum, and nothing of what is
+    below a trace or below 0.
+    """
+    shown = sorted(((au, round(value)) for au, value in _active(vector)), key=lambda pair: -pair[1])
+    top = len(DEGREES)
+    return ", ".join(f"{SENTENCES[au]} {DEGREES[min(level, top) - 1]}" for au, level in shown if level > 0)
 
 
 def _active(vector: Sequence[float]) -> list[tuple[int, float]]:

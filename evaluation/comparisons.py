@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
+import facs
 from evaluation import bootstrap, metrics
 from evaluation.bootstrap import Sums
 from evaluation.metrics import Scores
@@ -39,6 +40,9 @@ COMPARISONS = pl.Schema(
         "p_holm": pl.Float64,
         "better": pl.String,
     }
+)
+AUS = pl.Schema(
+    {"au" if name == "kind" else name: kind for name, kind in COMPARISONS.items()} | {"au": pl.Int64}
 )
 
 
@@ -69,13 +73,35 @@ def compare(
     for first, second in pairs:
         for kind in KINDS:
             for judge, metric, a, b in _sums(au_scores, clip_scores, first, second, kind):
-                found = bootstrap.estimate(lambda x, y: x - y, a, b)
-                values = [bootstrap.mean(sums).value for sums in (a, b)]
-                tested = len(a.prompts), permutation_test(a, b)
-                rows.append((first, second, judge, kind, metric, *values, *found[:3], *tested, None, None))
-    table = pl.DataFrame(rows, schema=COMPARISONS, orient="row").with_columns(
-        pl.col(pl.Float64).fill_nan(None)
-    )
+                rows.append((first, second, judge, kind, metric, *_tested(a, b)))
+    return _corrected(rows, COMPARISONS)
+
+
+def compare_aus(au_scores: Mapping[str, Mapping[str, pl.DataFrame]], first: str, second: str) -> pl.DataFrame:
+    """AU-MSE prompted of each AU by itself, over the individual samples that ask for it: AUS, a family of
+    tests of its own; else as `compare`. Null where a judge does not read the AU."""
+    rows = []
+    for judge, measured in au_scores.items():
+        scores = [_scores(measured[name], "individual") for name in (first, second)]
+        if not (len(scores[0]) or len(scores[1])):
+            continue
+        a, b = metrics.paired(*scores)
+        for au in facs.ACTION_UNITS:
+            sums = (metrics.au_mse_prompted(one.prompting(au)) for one in (a, b))
+            rows.append((first, second, judge, au, "au_mse_prompted", *_tested(*sums)))
+    return _corrected(rows, AUS)
+
+
+def _tested(a: Sums, b: Sums) -> tuple:
+    """Both values, their difference with its interval, prompts and p; two places for what follows."""
+    found = bootstrap.estimate(lambda x, y: x - y, a, b)
+    values = [bootstrap.mean(sums).value for sums in (a, b)]
+    return *values, *found[:3], len(a.prompts), permutation_test(a, b), None, None
+
+
+def _corrected(rows: Sequence[tuple], schema: pl.Schema) -> pl.DataFrame:
+    """A table of the rows of `_tested`, corrected as one family, and who is better where that stands."""
+    table = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
     table = table.with_columns(p_holm=pl.Series(holm(table["p"].to_list()), dtype=pl.Float64))
     higher_is_better = {metric: definition.better > 0 for metric, definition in DEFINITIONS.items()}
     first_is_better = (pl.col("difference") > 0) == pl.col("metric").replace_strict(
@@ -153,7 +179,7 @@ def _sums(
     """Who measured, each measure's name and sums of both experiments, over the same entries."""
     for judge, measured in au_scores.items():
         frames = [measured[name] for name in (first, second)]
-        scores = [Scores.of(frame.filter(kind=kind), metrics.aus_read(frame)) for frame in frames]
+        scores = [_scores(frame, kind) for frame in frames]
         if len(scores[0]) or len(scores[1]):
             a, b = metrics.paired(*scores)
             for metric in AU_METRICS:
@@ -170,6 +196,10 @@ def _sums(
                     metrics.mean_cosine(parts[0], metric),
                     metrics.mean_cosine(parts[1], metric),
                 )
+
+
+def _scores(frame: pl.DataFrame, kind: str) -> Scores:
+    return Scores.of(frame.filter(kind=kind), metrics.aus_read(frame))
 
 
 def _exchanges(prompts: int) -> np.ndarray:

@@ -322,7 +322,7 @@ def text(table: pl.DataFrame, rows: Mapping[str, str] | None = None) -> str:
     CLIP's lines stand with the first judge's.
     """
     first = beside_paper(table, rows)
-    blocks = [_aligned([[name.rstrip() for name in first.columns], *map(list, first.iter_rows())])]
+    blocks = [aligned([[name.rstrip() for name in first.columns], *map(list, first.iter_rows())])]
     judges = [name for name in table["judge"].unique(maintain_order=True) if name != CLIP]
     for judge, kind in itertools.product(judges, KINDS):
         who = [judge, CLIP] if judge == judges[0] else [judge]
@@ -337,11 +337,12 @@ def text(table: pl.DataFrame, rows: Mapping[str, str] | None = None) -> str:
                 [DEFINITIONS[m].label, *(format_estimate(m, found.get((e, m))) for e in shown)]
                 for m in measured
             ]
-            blocks.append(_aligned([[heading, *shown], *lines]))
+            blocks.append(aligned([[heading, *shown], *lines]))
     return "\n\n".join(blocks)
 
 
-def _aligned(lines: list[list[str]]) -> str:
+def aligned(lines: list[list[str]]) -> str:
+    """Rows of cells as lines whose columns stand below each other."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 

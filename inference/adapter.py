@@ -15,25 +15,19 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from diffusers.models.embeddings import MultiIPAdapterImageProjection
-from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from inference import au_encoders
+from inference import au_encoders, lora
 from inference.networks import NoAdapterFits, kind_of, text_attentions
 
-LORA_NAME = "fineface"
-LORA_TARGETS = ["to_k", "to_out.0", "to_q", "to_v"]
 FORMAT = "fineface-adapter"
 FORMAT_VERSION = 1
 CONFIG_FILE = "adapter.json"
 WEIGHTS_FILE = "adapter.safetensors"
-LORA_FILE = "pytorch_lora_weights.safetensors"
 
 _SECOND = "the UNet already has an adapter; load a fresh base"
 
@@ -89,10 +83,7 @@ def install(unet: UNet2DConditionModel, config: AdapterConfig, seed: int = 0) ->
         encoder.config, encoder.trained_on, encoder.lora_is_in_base = config, None, False
         pairs = {name: kind.text_maps(unet, one) for name, one in text_attentions(unet).items()}
         _append(unet, encoder, pairs, 1.0)
-        others = unet.active_adapters() if getattr(unet, "peft_config", None) else []
-        unet.add_adapter(_lora_config(config), adapter_name=LORA_NAME)
-        if others:
-            unet.set_adapter([*others, LORA_NAME])
+        lora.add(unet, config.rank, config.alpha)
     unet.requires_grad_(False)
     for parameter in adapter_parameters(unet).values():
         parameter.requires_grad_(True)
@@ -119,11 +110,11 @@ def installed(unet: UNet2DConditionModel) -> AdapterConfig | None:
             )
     if encoder.lora_is_in_base:
         return encoder.config
-    if LORA_NAME not in getattr(unet, "peft_config", {}):
+    if lora.NAME not in getattr(unet, "peft_config", {}):
         raise AdapterError("the adapter's LoRA was removed from the UNet; load the adapter into a fresh base")
-    if LORA_NAME not in unet.active_adapters():
+    if lora.NAME not in unet.active_adapters():
         raise AdapterError(
-            f"the adapter's LoRA is switched off; switch it on: unet.set_adapters([{LORA_NAME!r}, …])"
+            f"the adapter's LoRA is switched off; switch it on: unet.set_adapters([{lora.NAME!r}, …])"
         )
     return encoder.config
 
@@ -138,7 +129,7 @@ def is_fused(unet: UNet2DConditionModel) -> bool:
     """Whether the adapter's LoRA has been added to the weights of the base (`fuse_lora`)."""
     encoder = _encoder(unet)
     layers = (module for module in unet.modules() if isinstance(module, BaseTunerLayer))
-    merged = any(LORA_NAME in layer.merged_adapters for layer in layers)
+    merged = any(lora.NAME in layer.merged_adapters for layer in layers)
     return merged or (encoder is not None and encoder.lora_is_in_base)
 
 
@@ -151,10 +142,10 @@ def drop_fused_lora(unet: UNet2DConditionModel) -> None:
 
 def switch_on_lora(unet: UNet2DConditionModel, beside: Iterable[str] = ()) -> None:
     """Let the adapter's LoRA, if there is one, take part with those that do, and with those `beside` it."""
-    if LORA_NAME in getattr(unet, "peft_config", {}):
+    if lora.NAME in getattr(unet, "peft_config", {}):
         on = unet.active_adapters()
         trained = {name: parameter.requires_grad for name, parameter in unet.named_parameters()}
-        unet.set_adapter(list(dict.fromkeys([*on, *beside, LORA_NAME])))
+        unet.set_adapter(list(dict.fromkeys([*on, *beside, lora.NAME])))
         for name, parameter in unet.named_parameters():
             parameter.requires_grad_(trained[name])
 
@@ -199,8 +190,7 @@ def set_scale(unet: UNet2DConditionModel, scale: float) -> None:
 def adapter_parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:
     """All parameters of the installed adapter by names that do not change: AU parts first, then LoRA."""
     parameters = _au_parameters(unet)
-    parameters.update((name, p) for name, p in unet.named_parameters() if f".{LORA_NAME}." in name)
-    return parameters
+    return parameters | lora.parameters(unet)
 
 
 def trainable_parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:
@@ -229,10 +219,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     au = {name: p.detach().contiguous() for name, p in _au_parameters(unet).items()}
     save_file(au, folder / WEIGHTS_FILE)
-    prefix = kind_of(unet).prefix
-    lora = {f"{prefix}.{name}": value.contiguous() for name, value in _lora_state(unet).items()}
-    # One entry of metadata alone: safetensors writes several in random order.
-    save_file(lora, folder / LORA_FILE, metadata={LORA_ADAPTER_METADATA_KEY: _lora_metadata(config, prefix)})
+    lora.save(unet, folder, config.rank, config.alpha)
     record = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
@@ -261,8 +248,8 @@ def load(unet: UNet2DConditionModel, folder: Path | str) -> AdapterConfig:
             f"{folder}: the adapter was trained on a base with cross-attention width "
             f"{record['cross_attention_dim']}, this base has {width}"
         )
-    au, lora = _read_tensors(folder / WEIGHTS_FILE), _read_tensors(folder / LORA_FILE)
-    install_trained(unet, config, au, lora, folder)
+    tensors = read_tensors(folder / WEIGHTS_FILE), read_tensors(folder / lora.FILE)
+    install_trained(unet, config, *tensors, folder)
     _encoder(unet).trained_on = {n: value for n, value in record["base"].items() if n != "key_norms"}
     _warn_of_another_base(unet, record, folder)
     return config
@@ -272,24 +259,22 @@ def install_trained(
     unet: UNet2DConditionModel,
     config: AdapterConfig,
     au: Mapping[str, torch.Tensor],
-    lora: Mapping[str, torch.Tensor],
+    lora_tensors: Mapping[str, torch.Tensor],
     folder: Path,
 ) -> None:
-    """Install an adapter of the given weights, frozen: `au` by the names of `adapter_parameters`, `lora` as
-    `unet.….lora_A.weight` (as diffusers calls the network), both read from `folder`.
+    """Install an adapter of the given weights, frozen: `au` by the names of `adapter_parameters`,
+    `lora_tensors` as `unet.….lora_A.weight` (as diffusers calls the network), both read from `folder`.
 
     Raises AdapterError, and leaves the UNet as it was, where it has an adapter or tensors do not fit it.
     """
     _check_takes_adapter(unet)
-    _check_shapes(_au_shapes(unet, config), au, folder)
-    _check_shapes(_lora_shapes(unet, config), lora, folder)
+    check_shapes(_au_shapes(unet, config), au, folder)
+    check_shapes(lora.shapes(unet, config.rank), lora_tensors, folder)
     install(unet, config)
     with torch.no_grad():
         for name, parameter in _au_parameters(unet).items():
             parameter.copy_(au[name])
-    prefix = f"{kind_of(unet).prefix}."
-    updates = {name.removeprefix(prefix): value for name, value in lora.items()}
-    set_peft_model_state_dict(unet, updates, adapter_name=LORA_NAME)
+    lora.fill(unet, lora_tensors)
     unet.requires_grad_(False)
 
 
@@ -389,46 +374,12 @@ def _au_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str, t
     return shapes
 
 
-def _lora_shapes(unet: UNet2DConditionModel, config: AdapterConfig) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    attentions = tuple(name.removesuffix("processor") for name in unet.attn_processors)
-    targets = {f"{attention}{target}" for attention in attentions for target in LORA_TARGETS}
-    for name, linear in unet.named_modules():
-        if name in targets:  # not all have each: FLUX's single-stream blocks lack to_out
-            path = f"{kind_of(unet).prefix}.{name}"
-            shapes[f"{path}.lora_A.weight"] = (config.rank, linear.in_features)
-            shapes[f"{path}.lora_B.weight"] = (linear.out_features, config.rank)
-    return shapes
-
-
-def _check_shapes(wanted: Mapping[str, tuple], found: Mapping[str, torch.Tensor], folder: Path) -> None:
+def check_shapes(wanted: Mapping[str, tuple], found: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """Raises AdapterError where tensors `found` in `folder` are not those `wanted`, by name and shape."""
     shapes = {name: tuple(value.shape) for name, value in found.items()}
     wrong = sorted(n for n in wanted.keys() | shapes.keys() if wanted.get(n) != shapes.get(n))
     if wrong:
         raise AdapterError(f"{folder}: {len(wrong)} tensors do not fit this base, the first is {wrong[0]}")
-
-
-def _lora_config(config: AdapterConfig) -> LoraConfig:
-    return LoraConfig(
-        r=config.rank,
-        lora_alpha=config.alpha,
-        target_modules=list(LORA_TARGETS),
-        init_lora_weights="gaussian",
-    )
-
-
-def _lora_metadata(config: AdapterConfig, prefix: str) -> str:
-    """What diffusers' `load_lora_weights` reads alpha from."""
-    values = _lora_config(config).to_dict()
-    # peft keeps the targets as a set, whose order changes from run to run.
-    values = {
-        f"{prefix}.{n}": sorted(value) if isinstance(value, set) else value for n, value in values.items()
-    }
-    return json.dumps(values, sort_keys=True)
-
-
-def _lora_state(unet: UNet2DConditionModel) -> dict[str, torch.Tensor]:
-    return get_peft_model_state_dict(unet, adapter_name=LORA_NAME)
 
 
 def _key_norms(unet: UNet2DConditionModel) -> list[float]:
@@ -446,7 +397,8 @@ def _warn_of_another_base(unet: UNet2DConditionModel, record: Mapping, folder: P
         warnings.warn(message, stacklevel=3)
 
 
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a saved file. Raises AdapterError where it is missing or damaged."""
     try:
         return load_file(path)
     except FileNotFoundError as error:

@@ -22,7 +22,7 @@ from diffusers.pipelines.auto_pipeline import (
 
 from facs import ACTION_UNITS, parse
 from inference import adapter as au_adapter
-from inference import interchange, publishing, weights
+from inference import guidance, interchange, lora, publishing, text_token, weights
 from inference.generation import base_folder
 
 ActionUnits = Mapping[str | int, float] | Sequence[float] | None
@@ -162,6 +162,7 @@ class FineFacePipeline(DiffusionPipeline):
         *args,
         aus: Sequence[ActionUnits] | ActionUnits | torch.Tensor = None,
         au_scale: float = 1.0,
+        text_guidance_scale: float | None = None,
         **kwargs,
     ):
         """Sample an image a prompt (times `num_images_per_prompt`).
@@ -171,21 +172,28 @@ class FineFacePipeline(DiffusionPipeline):
         the shape [prompts, 12]. Intensities are meant for 0–5, but may go beyond on either side. Leaving
         `aus` out means neutral faces. `au_scale` is λ_AU. A list of generators, one an image, makes each
         image independent of its batch. The unconditional branch of guidance has the empty (or negative)
-        text and all AUs 0. All else is as in the pipeline of diffusers.
+        text and all AUs 0. With `text_guidance_scale`, `guidance_scale` is that of the AUs alone, for half as
+        much work again: ε(∅,∅) + text_guidance_scale · (ε(text,∅) − ε(∅,∅)) + guidance_scale · (ε(text,AU) −
+        ε(text,∅)). All else is as in the pipeline of diffusers.
 
         `ip_adapter_image` and `ip_adapter_image_embeds` are those of the image adapters, where some are
         loaded (paper, Eq. 5): embeds may have one row a prompt, and so may each half of them.
 
-        Raises ValueError for AUs without an adapter, for unknown AUs and for lists of unequal length.
+        Raises ValueError for AUs without an adapter, for unknown AUs, for lists of unequal length, and for a
+        `text_guidance_scale` where nothing is guided.
         """
         rows = count_prompts(prompt, kwargs.get("prompt_embeds"))
         images = rows * (kwargs.get("num_images_per_prompt") or 1)
         generator = kwargs.get("generator")
         if isinstance(generator, list) and len(generator) != images:
             raise ValueError(f"{len(generator)} generators for {images} images: give one generator an image")
-        if au_adapter.installed(self.unet) is None:
-            if aus is not None:
-                raise ValueError("aus were given, but no adapter is loaded: from_pretrained(base, adapter=…)")
+        adapter = au_adapter.installed(self.unet)
+        if adapter is None and not text_token.installed(self.unet):
+            for name, given in {"aus": aus, "text_guidance_scale": text_guidance_scale}.items():
+                if given is not None:
+                    raise ValueError(
+                        f"{name} was given, but no adapter is loaded: from_pretrained(base, adapter=…)"
+                    )
             return super().__call__(prompt, *args, **kwargs)
         vectors = au_vectors(aus, rows).to(self._execution_device, self.unet.dtype).unsqueeze(1)
         self._check_image_prompts(kwargs)
@@ -193,10 +201,14 @@ class FineFacePipeline(DiffusionPipeline):
         if kwargs.get("ip_adapter_image") is None and kwargs.get("ip_adapter_image_embeds") is None:
             # Without image prompts the pipelines ask for no embeds at all.
             kwargs["ip_adapter_image_embeds"] = [vectors]
-        au_adapter.set_scale(self.unet, au_scale)
+        if adapter is not None:
+            au_adapter.set_scale(self.unet, au_scale)
+        elif au_scale != 1:
+            raise ValueError("au_scale weighs an adapter's attention; here the AUs are a token of the text")
         self._aus = vectors
         try:
-            return super().__call__(prompt, *args, **kwargs)
+            with guidance.apart(self, text_guidance_scale):
+                return super().__call__(prompt, *args, **kwargs)
         finally:
             self._aus = None
 
@@ -280,7 +292,7 @@ class FineFacePipeline(DiffusionPipeline):
         not counted and stays on."""
         known = set(getattr(self.unet, "peft_config", {}))
         super().load_lora_weights(*args, **kwargs)
-        first = known == {au_adapter.LORA_NAME}
+        first = known == {lora.NAME}
         au_adapter.switch_on_lora(self.unet, set(self.unet.peft_config) - known if first else ())
 
     def set_adapters(self, adapter_names, adapter_weights=None):
@@ -292,7 +304,7 @@ class FineFacePipeline(DiffusionPipeline):
         """As in diffusers; the AU adapter's own LoRA is always among those fused, for peft would leave it
         out beside fused ones."""
         if adapter_names is not None and au_adapter.installed(self.unet) is not None:
-            adapter_names = [*adapter_names, au_adapter.LORA_NAME]
+            adapter_names = [*adapter_names, lora.NAME]
         super().fuse_lora(*args, adapter_names=adapter_names, **kwargs)
 
     def unload_lora_weights(self):
@@ -304,7 +316,7 @@ class FineFacePipeline(DiffusionPipeline):
             super().unload_lora_weights()
         else:
             others = {name for names in self.get_list_adapters().values() for name in names}
-            self.delete_adapters(sorted(others - {au_adapter.LORA_NAME}))
+            self.delete_adapters(sorted(others - {lora.NAME}))
 
     def save_pretrained(self, save_directory, **kwargs):
         """Write the base in the form of diffusers.

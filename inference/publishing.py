@@ -11,12 +11,12 @@ from typing import Any
 import huggingface_hub
 
 from facs import ACTION_UNITS
-from inference import weights
-from inference.adapter import CONFIG_FILE, LORA_FILE, WEIGHTS_FILE, AdapterError, read_record
+from inference import lora, weights
+from inference.adapter import CONFIG_FILE, WEIGHTS_FILE, AdapterError, read_record
 from inference.interchange import STOCK_FILE
 
 CARD_FILE = "README.md"
-FILES = (CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, LORA_FILE, STOCK_FILE)
+FILES = (CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, lora.FILE, STOCK_FILE)
 """All that is published. What else lies in the folder stays here."""
 
 
@@ -117,7 +117,7 @@ _STOCK = f"""A stock pipeline of diffusers can use it too, in float32 and with o
 import torch
 
 pipe.load_ip_adapter("this/folder", subfolder="", weight_name="{STOCK_FILE}", image_encoder_folder=None)
-pipe.load_lora_weights("this/folder", weight_name="{LORA_FILE}")
+pipe.load_lora_weights("this/folder", weight_name="{lora.FILE}")
 aus = torch.zeros(1, 12)
 aus[0, 6] = 4.5  # AU12
 pipe(prompt, ip_adapter_image_embeds=[torch.stack([torch.zeros(1, 12), aus])]).images[0]

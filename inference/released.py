@@ -16,14 +16,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from facs import ACTION_UNITS
-from inference import adapter
-from inference.adapter import LORA_TARGETS, AdapterConfig, AdapterError
+from inference import adapter, lora
+from inference.adapter import AdapterConfig, AdapterError
 
 Tensors = dict[str, torch.Tensor]
 
 ENCODER_FILES = ("au_encoder.ckpt", "sd15_au_encoder.ckpt")
 PROCESSOR_FILES = ("attn_processors.ckpt", "sd15_attn_processors.ckpt")
-LORA_FILE = "pytorch_lora_weights.safetensors"
 _RENAMED = {
     "au_encoder.weight": "encoder.mlp.weight",
     "au_encoder.bias": "encoder.mlp.bias",
@@ -42,10 +41,10 @@ def load_reference(unet: UNet2DConditionModel, folder: Path | str) -> UNet2DCond
     """
     folder = Path(folder)
     au = _renamed(_one_of(folder, ENCODER_FILES)) | _renamed(_one_of(folder, PROCESSOR_FILES))
-    lora = _lora(folder / LORA_FILE) if (folder / LORA_FILE).is_file() else _no_lora(unet)
-    rank = next(len(value) for name, value in lora.items() if name.endswith("lora_A.weight"))
+    weights = _lora(folder / lora.FILE) if (folder / lora.FILE).is_file() else _no_lora(unet)
+    rank = next(len(value) for name, value in weights.items() if name.endswith("lora_A.weight"))
     config = AdapterConfig(_encoder(au, folder), rank, rank)  # alpha = rank: scale 1
-    adapter.install_trained(unet, config, au, lora, folder)
+    adapter.install_trained(unet, config, au, weights, folder)
     return unet
 
 
@@ -87,14 +86,7 @@ def _lora(path: Path) -> Tensors:
 
 def _no_lora(unet: UNet2DConditionModel) -> Tensors:
     """A LoRA that changes nothing: the checkpoint has none."""
-    made = {}
-    for name in unet.attn_processors:
-        for target in LORA_TARGETS:
-            path = f"{name.removesuffix('processor')}{target}"
-            linear = unet.get_submodule(path)
-            made[f"unet.{path}.lora_A.weight"] = torch.zeros(1, linear.in_features)
-            made[f"unet.{path}.lora_B.weight"] = torch.zeros(linear.out_features, 1)
-    return made
+    return {name: torch.zeros(shape) for name, shape in lora.shapes(unet, 1).items()}
 
 
 def _encoder(au: Tensors, folder: Path) -> str:

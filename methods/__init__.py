@@ -4,6 +4,30 @@ A method is one folder (settings, wording of requests, installation, loss, save,
 call. Nothing outside asks which method it is.
 """
 
-from methods import fineface, ganimation, lacgan, pattgan, relative_msf, sd, slidergan, unedited
+from methods import (
+    db,
+    fineface,
+    ganimation,
+    lacgan,
+    lora_au,
+    lora_t,
+    pattgan,
+    relative_msf,
+    sd,
+    slidergan,
+    unedited,
+)
 
-__all__ = ["fineface", "ganimation", "lacgan", "pattgan", "relative_msf", "sd", "slidergan", "unedited"]
+__all__ = [
+    "db",
+    "fineface",
+    "ganimation",
+    "lacgan",
+    "lora_au",
+    "lora_t",
+    "pattgan",
+    "relative_msf",
+    "sd",
+    "slidergan",
+    "unedited",
+]

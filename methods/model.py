@@ -29,6 +29,7 @@ class Batch:
     latents (scaled for the UNet), noise [n, C, h, w]; timesteps [n]; text [n, tokens, width]: embeddings of
     the captions; aus [n, 12]. Unconditional samples have the empty text and AUs 0. added: what else the
     base's UNet wants as `added_cond_kwargs`, by its names (SDXL's text_embeds, time_ids), one row a sample.
+    beside: as many class images, for a method that is trained on some (`TrainSettings.drawn_before`).
     """
 
     latents: torch.Tensor
@@ -37,6 +38,7 @@ class Batch:
     text: torch.Tensor
     aus: torch.Tensor
     added: dict[str, torch.Tensor] = field(default_factory=dict)
+    beside: Batch | None = None
 
     def parts(self, size: int) -> list[Batch]:
         """The samples in batches of `size`, the last maybe smaller."""
@@ -44,8 +46,8 @@ class Batch:
 
     def _part(self, rows: slice) -> Batch:
         added = {name: value[rows] for name, value in self.added.items()}
-        own = {name: value[rows] for name, value in vars(self).items() if name != "added"}
-        return Batch(**own, added=added)
+        own = {name: value[rows] for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        return Batch(**own, added=added, beside=self.beside and self.beside._part(rows))
 
 
 class TrainedModel(ABC, Generic[Trained]):
@@ -61,9 +63,19 @@ class TrainedModel(ABC, Generic[Trained]):
         Nothing else requires gradients afterwards. Raises MethodError where the base does not take them.
         """
 
-    @abstractmethod
     def predict(self, unet: nn.Module, noisy: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """What the UNet says of the `noisy` latents [n, C, h, w] under the conditions of `batch`."""
+        """What the UNet says of the `noisy` latents [n, C, h, w] under the conditions of `batch`: here, its
+        text."""
+        return self.answer(unet, noisy, batch)
+
+    @staticmethod
+    def answer(unet: nn.Module, noisy: torch.Tensor, batch: Batch, **more: Any) -> torch.Tensor:
+        """What `unet` says of `noisy` under the text of `batch`, with `more` among its added conditions."""
+        added = {**batch.added, **more}
+        said: torch.Tensor = unet(
+            noisy, batch.timesteps, batch.text, added_cond_kwargs=added, return_dict=False
+        )[0]
+        return said
 
     @abstractmethod
     def save(self, pipe: FineFacePipeline, folder: Path, base: Mapping[str, str | None]) -> None:
@@ -79,6 +91,13 @@ class TrainedModel(ABC, Generic[Trained]):
         A mean over samples: where memory is short, a batch comes in parts whose gradients are added up.
         """
         return denoising_errors(self, unet, noising, batch).mean()
+
+
+def freeze(pipe: FineFacePipeline) -> None:
+    """Let no part of `pipe` require gradients."""
+    for part in pipe.components.values():
+        if isinstance(part, nn.Module):
+            part.requires_grad_(False)
 
 
 def denoising_errors(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from inference.pipeline import FineFacePipeline
 
 Vectors = Sequence[Sequence[float]]
+Wording = Callable[[Sequence[str], Vectors], "Requests"]
 
 
 class Requests(NamedTuple):
@@ -30,7 +32,7 @@ class Method:
     """What the rest of the project knows of a method.
 
     name: as profiles say it; train, sample: its settings classes
-    word: how AUs are asked for, (prompts, vectors of 12 intensities) → Requests
+    word: how AUs are asked for, (settings of training, prompts, vectors of 12 intensities) → Requests
     model: `package.module:Class` of its `methods.model.TrainedModel`, or, where it edits, of its
     `methods.editing.model.EditingModel`; None where nothing is trained
     edits: whether it changes the faces of given pictures, on which it is trained then, instead of drawing new
@@ -40,7 +42,7 @@ class Method:
     name: str
     train: type[TrainSettings]
     sample: type[SampleSettings]
-    word: Callable[[Sequence[str], Vectors], Requests]
+    word: Callable[[Any, Sequence[str], Vectors], Requests]
     model: str | None = None
     edits: bool = False
 
@@ -70,6 +72,11 @@ def get(name: str) -> Method:
     if name not in METHODS:
         raise KeyError(f"no method {name!r}{hint(name, METHODS)} (there are {', '.join(METHODS)})")
     return METHODS[name]
+
+
+def wording(settings: TrainSettings) -> Wording:
+    """How what was trained with `settings` is asked: (prompts, vectors of 12 intensities) → Requests."""
+    return partial(get(settings.method).word, settings)
 
 
 def load(pipe: FineFacePipeline, settings: TrainSettings, folder: str | Path) -> None:

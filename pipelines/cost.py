@@ -52,6 +52,9 @@ def calls(store: Store, profile: Profile, outdated: Mapping[str, str]) -> dict[s
         anew = trains or f"trained_model/{name}" in outdated
         steps = getattr(experiment.train, "steps", 0) if anew else 0
         found["trained_model"] = found.get("trained_model", 0) + steps
+        wanted = experiment.train.drawn_before
+        if wanted is not None and (trains or f"class_images/{name}" in outdated):
+            found["class_images"] = found.get("class_images", 0) + wanted.count
         for stage in SCORED:
             if anew or f"{stage}/{name}" in outdated:
                 found[stage] = found.get(stage, 0) + _pictures(store, f"{stage}/{name}", profile)

@@ -110,13 +110,13 @@ class FaceGenerator:
 
         rows = [dict(zip(facs.COLUMNS, vector, strict=True)) for vector in vectors]
         samples = pl.DataFrame(rows).with_columns(prompt=pl.lit(prompt), seed=pl.lit(seed, dtype=pl.Int64))
-        method = methods.registry.get(self.trained["method"])
-        asked = requests(samples, method.word).with_columns(
+        experiment = self.profile.experiments[self.trained["experiment"]]
+        asked = requests(samples, methods.registry.wording(experiment.train)).with_columns(
             guidance=pl.lit(float(self.guidance if guidance is None else guidance))
         )
-        own = self.profile.experiments[self.trained["experiment"]].sample.arguments
+        own = experiment.sample.arguments
         if unknown := sorted(set(arguments) - set(own)):
-            raise ValueError(f"{', '.join(unknown)}: no argument of the method {method.name}")
+            raise ValueError(f"{', '.join(unknown)}: no argument of the method {experiment.train.method}")
         generator = self._generator.called_with({**own, **arguments})
         question = questions.pictures(generator, self.store.files(FILES))
         found = asking.ask(self.store, question, asked, chunk=self.profile.evaluation.chunk)

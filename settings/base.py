@@ -28,6 +28,16 @@ OPERATIONAL = _Operational()
 """Marks a field that changes no result: `processes: Annotated[int, OPERATIONAL] = Field(1, ge=0)`."""
 
 
+@dataclass(frozen=True)
+class _Later:
+    """See LATER."""
+
+
+LATER = _Later()
+"""Marks a field that came when there were results already, with a default that asks for just those: at its
+default it is no part of an identity, so they keep their keys."""
+
+
 class Settings(BaseModel):
     """The base of all settings: unknown keys are refused with the nearest known one, numbers are finite."""
 
@@ -55,8 +65,12 @@ def identity(settings: BaseModel) -> dict[str, Any]:
 
     Two settings with equal identities ask for the same result.
     """
-    fields = type(settings).model_fields
-    return {name: plain(getattr(settings, name)) for name, field in fields.items() if not operational(field)}
+    return {
+        name: plain(value)
+        for name, field in type(settings).model_fields.items()
+        if not operational(field)
+        and not ((value := getattr(settings, name)) == field.default and LATER in field.metadata)
+    }
 
 
 def plain(value: Any) -> Any:

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from settings.base import OPERATIONAL, Settings
+from settings.base import LATER, OPERATIONAL, Settings
 from settings.nearest import hint
 
 
@@ -34,6 +34,21 @@ class TrainSettings(Settings):
     def code_version(self) -> str:
         """Version of the code that trains, raised where what is trained changes: part of a model's key."""
         return "1"
+
+    @property
+    def drawn_before(self) -> ClassImages | None:
+        """What the stage `class_images` draws before the training; None: nothing."""
+        return None
+
+
+class ClassImages(Settings):
+    """Pictures of the untouched base, drawn once with captions of the training set, to which no words for AUs
+    are added: what a method is trained on beside the training set, so that the base's prior is preserved.
+    Sampler and steps are `evaluation`'s."""
+
+    count: int = Field(1000, ge=1, description="How many; each step draws as many as of the training set.")
+    guidance: float = Field(7.5, ge=0, description="Classifier-free guidance that they are drawn with.")
+    seed: int = Field(0, description="Seed of the draw of captions and of the noise.")
 
 
 class SampleSettings(Settings):
@@ -54,12 +69,19 @@ class SampleSettings(Settings):
         """What the pipeline is called with besides; decides pictures."""
         return {}
 
+    def text_guidance_at(self, guidance: float) -> float:
+        """Guidance of the text alone where `guidance` was chosen: that of the untouched base beside it."""
+        return guidance
+
 
 class Smoothing(Settings):
     """Distribution smoothing of the labels while training (paper, section on smoothing)."""
 
     variance: float = Field(0.2, ge=0, description="Variance of the Gaussian noise added to every intensity.")
     round_probability: float = Field(0.2, ge=0, le=1, description="Probability that a value is rounded.")
+
+
+Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
 
 class LoopSettings(TrainSettings):
@@ -86,6 +108,11 @@ class LoopSettings(TrainSettings):
     )
     sample_every: Annotated[int, OPERATIONAL] = Field(
         500, ge=0, description="Steps between sample pictures; 0: none."
+    )
+    trackers: Annotated[tuple[Tracker, ...], OPERATIONAL] = Field(
+        (),
+        description="Where else losses go while it runs: tensorboard writes beside the checkpoints, wandb "
+        "and mlflow send to their servers (docs/experiments.md).",
     )
 
     @field_validator("processes")
@@ -139,9 +166,23 @@ class DenoisingSettings(LoopSettings):
     text_dropout: float = Field(
         0.1, ge=0, le=1, description="Share of samples trained without text and AUs, for guidance."
     )
+    au_dropout: Annotated[float, LATER] = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of samples trained with their text, but without AUs, for guidance by AUs apart "
+        "from the text (`sample.text_guidance`).",
+    )
     gradient_checkpointing: Annotated[bool, OPERATIONAL] = Field(
         False, description="Less memory for more time; same result."
     )
+
+    @field_validator("au_dropout")
+    @classmethod
+    def _leaves_some(cls, au_dropout: float, info: ValidationInfo) -> float:
+        if au_dropout + (text_dropout := info.data.get("text_dropout", 0.0)) > 1:
+            raise ValueError(f"with text_dropout {text_dropout:g} it drops more than all samples")
+        return au_dropout
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of optimiser step `step` (from 0)."""

@@ -14,6 +14,7 @@ import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from safetensors import SafetensorError, safe_open
 
+from methods.registry import Wording
 from settings.experiment import DenoisingSettings
 from training.job import JobError
 from training.samples import Samples, seed_of
@@ -28,7 +29,8 @@ class Draw:
     """One process's share of a step: n samples.
 
     latents (scaled for the UNet), noise [n, C, h, w]; timesteps [n]; aus [n, 12]; captions [n]: indices
-    into `Dataset.captions`. Unconditional samples have caption 0, the empty one, and AUs 0.
+    into `Dataset.captions`. Unconditional samples have caption 0, the empty one, and AUs 0; those without AUs
+    alone have their caption without words for AUs.
     """
 
     latents: torch.Tensor
@@ -41,18 +43,34 @@ class Draw:
 class Dataset(Samples):
     """The samples of the table at `path`, of which `batch` draws those of a step as `settings` say.
 
-    `captions` are the distinct captions, the empty one first. Raises JobError, naming the file, for samples
-    that are missing, empty or incomplete, and for shards that are missing, damaged or too short.
+    `captions` are the distinct captions, the empty one first, with AUs where `word` words them: whole
+    intensities, of the labels before smoothing. `draw` names the randomness, another one for other data.
+    Raises JobError, naming the file, for samples that are missing, empty or incomplete, and for shards that
+    are missing, damaged or too short.
     """
 
-    def __init__(self, path: Path, settings: DenoisingSettings, scaling_factor: float, train_timesteps: int):
+    def __init__(
+        self,
+        path: Path,
+        settings: DenoisingSettings,
+        scaling_factor: float,
+        train_timesteps: int,
+        word: Wording,
+        draw: str = "step",
+    ):
         super().__init__(path, settings, ("caption", "row"))
         self.settings, self.scaling_factor, self.train_timesteps = settings, scaling_factor, train_timesteps
         table = self.table.with_columns(_whole_numbers(self.table["row"], path))
-        distinct = table["caption"].unique().sort().to_list()
-        self.captions = [UNCONDITIONAL, *(caption for caption in distinct if caption != UNCONDITIONAL)]
+        self._draw = draw
+        said = table["caption"].to_list()
+        worded = word(said, self.aus.round().tolist()).prompts
+        nothing = torch.zeros_like(self.aus).tolist()
+        without_aus = word(said, nothing).prompts if settings.au_dropout else worded
+        self.captions = [UNCONDITIONAL, *sorted({*worded, *without_aus} - {UNCONDITIONAL})]
         index = {caption: place for place, caption in enumerate(self.captions)}
-        self._captions = torch.tensor([index[caption] for caption in table["caption"]])
+        self._captions, self._captions_without_aus = (
+            torch.tensor([index[caption] for caption in prompts]) for prompts in (worded, without_aus)
+        )
         self._rows = table["row"].to_list()
         shards = {name: _open_shard(path.parent / name) for name in table["file"].unique()}
         self._moments = [shards[name] for name in table["file"]]
@@ -67,15 +85,17 @@ class Dataset(Samples):
         the mean over the batch varies less. Taking every world-th keeps the strata even among the processes.
         """
         said, size = self.settings, self.settings.batch_size
-        generator = torch.Generator().manual_seed(seed_of(said.seed, "step", step))
+        generator = torch.Generator().manual_seed(seed_of(said.seed, self._draw, step))
         samples = self.samples(step)
         strata = (torch.arange(size) + torch.rand(size, generator=generator)) / size
         timesteps = (strata**said.timestep_exponent * self.train_timesteps).long()
         timesteps = timesteps.clamp(max=self.train_timesteps - 1)
         aus = smooth(self.aus[samples], said.smoothing.variance, said.smoothing.round_probability, generator)
         captions = self._captions[samples]
-        dropped = torch.rand(size, generator=generator) < said.text_dropout
-        aus[dropped], captions[dropped] = 0.0, 0
+        lot = torch.rand(size, generator=generator)
+        without_aus = lot < said.text_dropout + said.au_dropout
+        aus[without_aus], captions[without_aus] = 0.0, self._captions_without_aus[samples][without_aus]
+        captions[lot < said.text_dropout] = 0
         drawn, noise = torch.randn(2, size, *self.latent_shape, generator=generator)
         mine = slice(rank, None, world)
         latents = self._latents(samples[mine], drawn[mine])

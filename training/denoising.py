@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ from diffusers import DDPMScheduler
 from PIL import Image
 from torch import nn
 
-from inference import devices
+import methods.registry
+from inference import devices, texts
 from inference.generation import base_content, base_folder
 from inference.pipeline import FineFacePipeline
+from inference.texts import Texts
 from inference.weights import ModelNotFound
 from methods.model import Batch, MethodError, TrainedModel, denoising_errors
 from settings.experiment import DenoisingSettings
 from training import sheets
+from training.ahead import Ahead, pinned
 from training.captions import CaptionEmbeddings
 from training.dataset import Dataset, Draw
-from training.job import HELD_OUT_FILE, SAMPLES_FILE, JobError, TrainingJob
+from training.job import CLASS_IMAGES_FILE, HELD_OUT_FILE, SAMPLES_FILE, JobError, TrainingJob
 from training.progress import say
 from training.task import Exchange, Task, mean_of_all
 
@@ -40,10 +44,14 @@ class Denoising(Task):
         assert isinstance(job.loop, DenoisingSettings)
         self._job, self._settings, self._model, self._accelerator = job, job.loop, model, accelerator
         self._pipe = pipe = _load_base(job)
-        self.samples, held_out = _read_data(job, self._settings, pipe)
+        data, output = _read_data(job, self._settings, pipe), Path(job.output)
+        self.samples = data[SAMPLES_FILE]
         self.parameters = _prepare(pipe, model, job, self._settings, accelerator.device)
-        self._captions = CaptionEmbeddings(pipe, self.samples.captions, accelerator)
-        self._validation = _Validation(pipe, model, held_out, accelerator) if held_out else None
+        read = {name: _Captioned(pipe, samples, accelerator, output) for name, samples in data.items()}
+        held_out = read.pop(HELD_OUT_FILE, None)
+        self._validation = _Validation(pipe.unet, model, held_out, accelerator) if held_out else None
+        self._trained_on = [read[name] for name in (SAMPLES_FILE, CLASS_IMAGES_FILE) if name in read]
+        self._ahead = Ahead(self._read, self._settings.steps)
         trained = self.parameters.values()
         self._optimiser = torch.optim.AdamW(trained, lr=self._settings.learning_rate, fused=True)
         self.optimisers = {"optimiser": self._optimiser}
@@ -57,9 +65,8 @@ class Denoising(Task):
 
     def step(self, step: int, exchange: Exchange) -> torch.Tensor:
         """One step of AdamW along the mean gradient of the step's samples, clipped."""
-        accelerator, settings = self._accelerator, self._settings
-        draw = self.samples.batch(step, accelerator.process_index, accelerator.num_processes)
-        loss = self._gradients.of(_batch(draw, self._captions, accelerator.device), self.parameters)
+        settings = self._settings
+        loss = self._gradients.of(self._batch(step), self.parameters)
         exchange.mean(self.parameters.values())
         nn.utils.clip_grad_norm_(list(self.parameters.values()), settings.gradient_clip)
         for group in self._optimiser.param_groups:
@@ -67,6 +74,16 @@ class Denoising(Task):
         self._optimiser.step()
         self._optimiser.zero_grad()
         return loss
+
+    def _read(self, step: int) -> list[_Read]:
+        """This process's samples of `step`, and as many class images where the method is trained on such."""
+        share = step, self._accelerator.process_index, self._accelerator.num_processes
+        return [source.read(source.samples.batch(*share)) for source in self._trained_on]
+
+    def _batch(self, step: int) -> Batch:
+        read = zip(self._trained_on, self._ahead.at(step), strict=True)
+        batch, *beside = (source.batch(what) for source, what in read)
+        return replace(batch, beside=beside[0]) if beside else batch
 
     def held_out_loss(self) -> float:
         """The mean loss of the held-out samples."""
@@ -76,7 +93,7 @@ class Denoising(Task):
     def sheet(self) -> Image.Image:
         """The job's sample prompts under some expressions."""
         with self._accelerator.autocast():
-            return sheets.draw(self._pipe, self._job.sample_prompts)
+            return sheets.draw(self._pipe, self._job.sample_prompts, methods.registry.wording(self._settings))
 
     def save(self, folder: Path) -> None:
         """As the method saves it, with the base for the record."""
@@ -101,21 +118,29 @@ def _load_base(job: TrainingJob) -> FineFacePipeline:
         raise JobError(f"the base {job.base} cannot be loaded: {error}") from error
 
 
-def _read_data(
-    job: TrainingJob, settings: DenoisingSettings, pipe: FineFacePipeline
-) -> tuple[Dataset, Dataset | None]:
-    """The samples to train on, and those held out where there are some to be asked."""
+def _read_data(job: TrainingJob, settings: DenoisingSettings, pipe: FineFacePipeline) -> dict[str, Dataset]:
+    """The samples to train on, by the name of their file; those held out where there are some to be asked,
+    and class images where the method is trained on such."""
     folder = Path(job.dataset)
     scale, timesteps = pipe.vae.config.scaling_factor, pipe.scheduler.config.num_train_timesteps
-    data = Dataset(folder / SAMPLES_FILE, settings, scale, timesteps)
-    found, wanted = data.latent_shape[0], pipe.unet.config.in_channels
-    if found != wanted:
-        raise JobError(f"{job.dataset}: latents of {found} channels, the base {job.base} wants {wanted}")
+    word = methods.registry.wording(settings)
+    files = {SAMPLES_FILE: "step"}
+    if settings.validate_every and (folder / HELD_OUT_FILE).is_file():
+        files[HELD_OUT_FILE] = "step"
+    if settings.drawn_before is not None:
+        files[CLASS_IMAGES_FILE] = "class images of step"
+    found = {
+        name: Dataset(folder / name, settings, scale, timesteps, word, draw) for name, draw in files.items()
+    }
     if pipe.vae.config.latents_mean is not None:
         raise JobError(f"the base {job.base}: latents shifted by its VAE's latents_mean cannot be trained on")
-    if not settings.validate_every or not (folder / HELD_OUT_FILE).is_file():
-        return data, None
-    return data, Dataset(folder / HELD_OUT_FILE, settings, scale, timesteps)
+    wanted = pipe.unet.config.in_channels
+    for name, data in found.items():
+        if (channels := data.latent_shape[0]) != wanted:
+            raise JobError(
+                f"{folder / name}: latents of {channels} channels, the base {job.base} wants {wanted}"
+            )
+    return found
 
 
 def _prepare(
@@ -140,23 +165,43 @@ def _prepare(
     return parameters
 
 
-def _batch(draw: Draw, captions: CaptionEmbeddings, device: torch.device) -> Batch:
-    latents, noise, timesteps, aus = (
-        value.to(device, non_blocking=True) for value in (draw.latents, draw.noise, draw.timesteps, draw.aus)
-    )
-    said = captions.at(draw.captions)
-    return Batch(latents, noise, timesteps, said.tokens, aus, captions.added_conditions(said, latents))
+_Read = tuple[Draw, Texts]
+"""Samples as they are read, with their texts, in main memory."""
+
+
+class _Captioned:
+    """Samples with the embeddings of their captions."""
+
+    def __init__(self, pipe: FineFacePipeline, samples: Dataset, accelerator: Accelerator, folder: Path):
+        self.samples, self._pipe, self._device = samples, pipe, accelerator.device
+        self._captions = CaptionEmbeddings(pipe, samples.captions, accelerator, folder)
+
+    def read(self, draw: Draw) -> _Read:
+        """The samples drawn and their texts, where the device can fetch them."""
+        held = {name: pinned(value, self._device) for name, value in vars(draw).items()}
+        said = (pinned(part, self._device) for part in self._captions.at(draw.captions).parts())
+        return Draw(**held), Texts(*said)
+
+    def batch(self, read: _Read) -> Batch:
+        """What was read, on the device."""
+        drawn, texts_read = read
+        latents, noise, timesteps, aus = (
+            value.to(self._device, non_blocking=True)
+            for value in (drawn.latents, drawn.noise, drawn.timesteps, drawn.aus)
+        )
+        said = Texts(*(part.to(self._device, non_blocking=True) for part in texts_read.parts()))
+        added = texts.added_conditions(self._pipe, said, latents.shape[-2:])
+        return Batch(latents, noise, timesteps, said.tokens, aus, added)
 
 
 class _Validation:
     """The loss on the held-out samples: always the same samples, timesteps and noise."""
 
     def __init__(
-        self, pipe: FineFacePipeline, model: TrainedModel[Any], held_out: Dataset, accelerator: Accelerator
+        self, unet: nn.Module, model: TrainedModel[Any], held_out: _Captioned, accelerator: Accelerator
     ):
-        self._unet, self._model, self._accelerator = pipe.unet, model, accelerator
-        self._captions = CaptionEmbeddings(pipe, held_out.captions, accelerator)
-        self._draws = held_out.held_out(accelerator.process_index, accelerator.num_processes)
+        self._unet, self._model, self._held_out, self._accelerator = unet, model, held_out, accelerator
+        self._draws = held_out.samples.held_out(accelerator.process_index, accelerator.num_processes)
 
     @torch.no_grad()
     def loss(self, noising: DDPMScheduler) -> float:
@@ -165,7 +210,7 @@ class _Validation:
         return mean_of_all(self._accelerator, ((found.sum(), len(found)) for found in errors))
 
     def _errors(self, noising: DDPMScheduler, draw: Draw) -> torch.Tensor:
-        batch = _batch(draw, self._captions, self._accelerator.device)
+        batch = self._held_out.batch(self._held_out.read(draw))
         with self._accelerator.autocast():
             return denoising_errors(self._model, self._unet, noising, batch)
 

@@ -21,6 +21,8 @@ CODE_VERSION = "2"
 A method and an encoder have versions of their own."""
 SAMPLES_FILE = "samples.parquet"
 HELD_OUT_FILE = "held_out.parquet"
+CLASS_IMAGES_FILE = "class_images.parquet"
+"""What `TrainSettings.drawn_before` asks for, with all AUs 0, in the form of the samples."""
 RESULT_FILE = "result.json"
 DRAWS_FILE = "draws.parquet"
 """How often each sample was drawn: sample_id, draws."""
@@ -114,8 +116,10 @@ class TrainingJob(Settings):
 
     def checkpoint_identity(self) -> str:
         """The key with the samples that really lie in the dataset's folder, wherever their latents do."""
-        samples = pl.read_parquet(Path(self.dataset) / SAMPLES_FILE)
-        return self.key(hash_frame(samples.drop("file", "row", strict=False)))
+        names = (SAMPLES_FILE, CLASS_IMAGES_FILE) if self.train.drawn_before else (SAMPLES_FILE,)
+        tables = [pl.read_parquet(Path(self.dataset) / name) for name in names]
+        hashes = [hash_frame(table.drop("file", "row", strict=False)) for table in tables]
+        return self.key("".join(hashes))
 
 
 def _explain(problem: Any) -> str:

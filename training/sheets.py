@@ -6,7 +6,9 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from PIL import Image
 
+from facs import parse
 from inference.pipeline import FineFacePipeline
+from methods.registry import Wording
 
 COLUMNS: tuple[dict[str | int, float], ...] = (
     {},
@@ -22,8 +24,9 @@ STEPS = 12
 GUIDANCE = 5.0
 
 
-def draw(pipe: FineFacePipeline, prompts: tuple[str, ...]) -> Image.Image:
-    """One row a prompt, one column an entry of `COLUMNS`; a row shares its initial noise.
+def draw(pipe: FineFacePipeline, prompts: tuple[str, ...], word: Wording) -> Image.Image:
+    """One row a prompt, one column an entry of `COLUMNS`, asked for as `word` says; a row shares its initial
+    noise.
 
     Uses up no randomness of the training, and leaves the pipeline as it was.
     """
@@ -32,7 +35,7 @@ def draw(pipe: FineFacePipeline, prompts: tuple[str, ...]) -> Image.Image:
     pipe.unet.eval()
     pipe.set_progress_bar_config(disable=True)
     try:
-        rows = [_row(pipe, prompt, seed) for seed, prompt in enumerate(prompts)]
+        rows = [_row(pipe, prompt, word, seed) for seed, prompt in enumerate(prompts)]
     finally:
         pipe.scheduler = scheduler
         pipe.unet.train(training)
@@ -44,8 +47,8 @@ def draw(pipe: FineFacePipeline, prompts: tuple[str, ...]) -> Image.Image:
     return sheet
 
 
-def _row(pipe: FineFacePipeline, prompt: str, seed: int) -> list[Image.Image]:
+def _row(pipe: FineFacePipeline, prompt: str, word: Wording, seed: int) -> list[Image.Image]:
     generators = [torch.Generator().manual_seed(seed) for _ in COLUMNS]
-    prompts = [prompt] * len(COLUMNS)
+    asked = word([prompt] * len(COLUMNS), [parse(column) for column in COLUMNS])
     settings: dict[str, Any] = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE}
-    return pipe(prompts, aus=COLUMNS, generator=generators, **settings).images
+    return pipe(asked.prompts, aus=asked.aus, generator=generators, **settings).images

@@ -43,10 +43,11 @@ def build(gates: list[dg.AssetCheckKey]) -> list[dg.AssetsDefinition]:
         They are trained one after another; one that was trained before is found.
         """
         import methods.registry
-        from training.job import TrainingJob
+        from training.job import HELD_OUT_FILE, SAMPLES_FILE, TrainingJob
 
         gate.refuse_on_failed(context, gates)
         samples, held_out = (picture_samples(training_set, split) for split in ("train", "validation"))
+        tables = {SAMPLES_FILE: samples, HELD_OUT_FILE: held_out}
         rows: list[dict[str, Any]] = []
         told: dict[str, Any] = {}
         for name, settings in profile.editing.editors.items():
@@ -55,7 +56,7 @@ def build(gates: list[dg.AssetCheckKey]) -> list[dg.AssetsDefinition]:
                 context.log.info(f"editor {name}: {settings.method}")
                 job = TrainingJob(train=settings, dataset=".", output="output")
                 key = job.key(hash_frame(samples.drop("file_kind", "file")))
-                row, metadata = fit(context, store, job, key, samples, held_out, _write)
+                row, metadata = fit(context, store, job, key, tables, _write)
                 told |= {f"{name}_{what}": value for what, value in metadata.items()}
             rows.append(row | {"editor": name, "method": settings.method})
         return stage.result(pl.DataFrame(rows, schema=SCHEMA), **told)

@@ -61,10 +61,13 @@ def build(
         own = pl.concat([samples, protocol.no_au_samples(samples)])
         drawn = draw(context, store, profile, trained_model.row(0, named=True), own, scale)
         experiment = profile.experiments[context.partition_key]
-        base = draw_base(context, store, profile, experiment, protocol.base_samples(samples), scale)
-        table = pl.concat([drawn.frame, base.frame]).with_columns(
-            experiment=pl.lit(context.partition_key), guidance=pl.lit(scale)
-        )
+        text_scale = experiment.sample.text_guidance_at(scale)
+        base = draw_base(context, store, profile, experiment, protocol.base_samples(samples), text_scale)
+        frames = [
+            made.frame.with_columns(guidance=pl.lit(float(at)))
+            for made, at in [(drawn, scale), (base, text_scale)]
+        ]
+        table = pl.concat(frames).with_columns(experiment=pl.lit(context.partition_key))
         shown = pictures.spread(table.filter(kind="individual"))
         paths = store.located(shown)["path"].to_list()
         titles = [f"AU{row['prompted']}={sum(row[c] for c in facs.COLUMNS):g}" for row in shown.to_dicts()]
@@ -110,7 +113,7 @@ def draw(
     import methods.registry
 
     experiment = profile.experiments[trained["experiment"]]
-    worded = requests(samples, methods.registry.get(experiment.train.method).word)
+    worded = requests(samples, methods.registry.wording(experiment.train))
     found = _answers(context, store, profile, generator(store, profile, trained), worded, guidance)
     return replace(found, frame=samples.with_columns(found.frame["file_kind"], found.frame["file"]))
 

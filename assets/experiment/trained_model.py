@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,7 @@ def build(
         context: dg.AssetExecutionContext,
         training_set: pl.DataFrame,
         latents: pl.DataFrame,
+        class_images: pl.DataFrame,
         store: dg.ResourceParam[Store],
         profile: dg.ResourceParam[Profile],
     ) -> dg.MaterializeResult:
@@ -79,7 +80,7 @@ def build(
         row: dict[str, Any] = {"steps": 0}
         metadata: dict[str, Any] = {}
         if methods.registry.get(settings.method).model is not None:
-            row, metadata = _trained(context, store, profile, settings, training_set, latents)
+            row, metadata = _trained(context, store, profile, settings, training_set, latents, class_images)
         row |= {
             "experiment": context.partition_key,
             "method": settings.method,
@@ -105,19 +106,28 @@ def _trained(
     settings: Any,
     training_set: pl.DataFrame,
     latents: pl.DataFrame,
+    class_images: pl.DataFrame,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train the model, or find it trained: the row of the table, and metadata."""
+    from training.job import CLASS_IMAGES_FILE, HELD_OUT_FILE, SAMPLES_FILE
+
     samples = training_samples(training_set, latents, "train")
     job = _job(profile, settings)
     size = profile.base.size
-    if others := latents.filter(pl.col("size") != size)["size"].unique().sort().to_list():
-        raise dg.Failure(
-            f"the latents are of pictures of {', '.join(map(str, others))} px, base.size is {size}: run "
-            "--select latents+",
-            allow_retries=False,
-        )
-    held_out = training_samples(training_set, latents, "validation")
-    return fit(context, store, job, _key(job, samples, latents), samples, held_out, _write_samples)
+    for name, table in {"latents": latents, "class_images": class_images}.items():
+        if others := table.filter(pl.col("size") != size)["size"].unique().sort().to_list():
+            raise dg.Failure(
+                f"{name} are of pictures of {', '.join(map(str, others))} px, base.size is {size}: run "
+                f"--select {name}+",
+                allow_retries=False,
+            )
+    tables = {
+        SAMPLES_FILE: samples,
+        HELD_OUT_FILE: training_samples(training_set, latents, "validation"),
+        CLASS_IMAGES_FILE: _without_aus(class_images),
+    }
+    key = _key(job, samples, latents, tables[CLASS_IMAGES_FILE])
+    return fit(context, store, job, key, tables, _write_samples)
 
 
 def fit(
@@ -125,14 +135,13 @@ def fit(
     store: Store,
     job: "TrainingJob",
     key: str,
-    samples: pl.DataFrame,
-    held_out: pl.DataFrame,
+    tables: Mapping[str, pl.DataFrame],
     write: Callable[[pl.DataFrame, Store, Path], None],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train the model of `job`, or find it trained under `key`: the row of the table, and metadata. `write`
-    writes `samples` and `held_out` as the training reads them.
+    writes each of `tables`, by its file name, as the training reads it.
     """
-    from training.job import HELD_OUT_FILE, MODEL_FOLDER, RESULT_FILE, SAMPLES_FILE
+    from training.job import MODEL_FOLDER, RESULT_FILE, SAMPLES_FILE
 
     settings = job.loop
     folder = store.home / ADAPTERS / key
@@ -141,8 +150,8 @@ def fit(
         if not known:
             here = file_system.own(folder)
             _take_over(folder / OUTPUT, here / OUTPUT)
-            write(samples, store, here / SAMPLES_FILE)
-            write(held_out, store, here / HELD_OUT_FILE)
+            for name, table in tables.items():
+                write(table, store, here / name)
             for place in {here, folder}:
                 job.write(place / JOB)
             if settings.launch is not None:
@@ -165,7 +174,7 @@ def fit(
         "steps": settings.steps,
         "final_loss": result.get("final_loss"),
         "key": key,
-        "samples": samples.height,
+        "samples": tables[SAMPLES_FILE].height,
     }
     return row, {
         "steps_trained": 0 if known else settings.steps,
@@ -176,10 +185,25 @@ def fit(
     }
 
 
-def _key(job: "TrainingJob", samples: pl.DataFrame, latents: pl.DataFrame) -> str:
+def _key(job: "TrainingJob", samples: pl.DataFrame, latents: pl.DataFrame, beside: pl.DataFrame) -> str:
     """The key of the trained model; where the latents of its samples lie is no part of it."""
     encoded = latents.select("fingerprint", "size").unique().sort("fingerprint", "size")
-    return job.key(fingerprint(samples=hash_frame(samples.drop("file", "row")), latents=encoded.rows()))
+    data: dict[str, Any] = {"samples": hash_frame(samples.drop("file", "row")), "latents": encoded.rows()}
+    if beside.height:
+        data["class_images"] = hash_frame(beside.drop("file", "row"))
+    return job.key(fingerprint(**data))
+
+
+def _without_aus(class_images: pl.DataFrame) -> pl.DataFrame:
+    """Class images in the columns of training samples: nothing was asked of their faces."""
+    return class_images.select(
+        "sample_id",
+        pl.col("picture").alias("content_hash"),
+        "caption",
+        *(pl.lit(0.0).alias(column) for column in facs.COLUMNS),
+        "file",
+        "row",
+    )
 
 
 def training_samples(training_set: pl.DataFrame, latents: pl.DataFrame, split: str) -> pl.DataFrame:

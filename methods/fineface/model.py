@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from inference import adapter
+from inference import adapter, lora
 from inference.adapter import AdapterConfig, AdapterError
 from inference.pipeline import FineFacePipeline
 from methods.fineface.settings import FineFaceTrain
 from methods.folded_lora import fold
-from methods.model import Batch, MethodError, TrainedModel
+from methods.model import Batch, MethodError, TrainedModel, freeze
 
 
 class FineFace(TrainedModel[FineFaceTrain]):
@@ -22,24 +22,18 @@ class FineFace(TrainedModel[FineFaceTrain]):
     def install(self, pipe: FineFacePipeline) -> dict[str, nn.Parameter]:
         """AU encoder, AU keys and values beside the text's, and LoRA, drawn from the seed."""
         settings = self.settings
-        for part in pipe.components.values():
-            if isinstance(part, nn.Module):
-                part.requires_grad_(False)
+        freeze(pipe)
         try:
             config = AdapterConfig(settings.encoder, settings.rank, settings.alpha)
             adapter.install(pipe.unet, config, seed=settings.seed)
         except (AdapterError, ValueError) as error:
             raise MethodError(f"the base does not take the adapter: {error}") from error
-        fold(pipe.unet, adapter.LORA_NAME)
+        fold(pipe.unet, lora.NAME)
         return adapter.trainable_parameters(pipe.unet)
 
     def predict(self, unet: nn.Module, noisy: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The UNet's answer with the AUs beside the text."""
-        conditions = batch.added | {"image_embeds": [batch.aus.unsqueeze(1)]}
-        answer: torch.Tensor = unet(
-            noisy, batch.timesteps, batch.text, added_cond_kwargs=conditions, return_dict=False
-        )[0]
-        return answer
+        return self.answer(unet, noisy, batch, image_embeds=[batch.aus.unsqueeze(1)])
 
     def save(self, pipe: FineFacePipeline, folder: Path, base: Mapping[str, str | None]) -> None:
         """See `inference.adapter.save`."""

@@ -1,23 +1,24 @@
 """The settings of `fineface`. No torch here."""
 
+from __future__ import annotations
+
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from inference import au_encoders
-from settings.experiment import DenoisingSettings, SampleSettings
+from methods.lora_settings import LoRASettings
+from settings.experiment import SampleSettings
 from settings.nearest import hint
 
 
-class FineFaceTrain(DenoisingSettings):
+class FineFaceTrain(LoRASettings):
     """An AU adapter: AU encoder, decoupled cross-attention and LoRA on all attentions (paper, section 3)."""
 
     method: Literal["fineface"] = Field("fineface", description="An AU adapter trained on the training set.")
     encoder: str = Field(
         "res_mlp64", description="AU encoder: those of the paper's Table 2 and of inference.au_encoders."
     )
-    rank: int = Field(32, ge=1, description="LoRA rank.")
-    alpha: float = Field(8, gt=0, description="LoRA alpha; its scale is alpha / rank.")
 
     @field_validator("encoder")
     @classmethod
@@ -38,7 +39,25 @@ class FineFaceSample(SampleSettings):
 
     au_scale: float = Field(1.0, description="λ_AU, the weight of the AU attention; 1: as trained.")
 
+    text_guidance: float | None = Field(
+        None,
+        ge=1,
+        description="Guidance of the text alone; `guidance`, or what is chosen of the candidates, is then "
+        "that of the AUs, and must be above 1. null: one for both.",
+    )
+
+    @model_validator(mode="after")
+    def _guides(self) -> FineFaceSample:
+        if self.text_guidance is not None and self.guidance is not None and self.guidance <= 1:
+            raise ValueError(f"text_guidance: guidance, that of the AUs, is {self.guidance:g}, not above 1")
+        return self
+
     @property
     def arguments(self) -> dict[str, Any]:
         """What the pipeline is called with besides."""
-        return {"au_scale": self.au_scale}
+        apart = {} if self.text_guidance is None else {"text_guidance_scale": self.text_guidance}
+        return {"au_scale": self.au_scale, **apart}
+
+    def text_guidance_at(self, guidance: float) -> float:
+        """Guidance of the text alone where `guidance` was chosen."""
+        return guidance if self.text_guidance is None else self.text_guidance

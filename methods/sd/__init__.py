@@ -5,11 +5,11 @@ from typing import Literal
 from pydantic import Field
 
 from methods.registry import Method, register
-from methods.wording import as_words
-from settings.experiment import SampleSettings, TrainSettings
+from methods.wording import Worded, as_words
+from settings.experiment import SampleSettings
 
 
-class SDTrain(TrainSettings):
+class SDTrain(Worded):
     """The untouched base, the AUs written into its prompt (paper, Table 1: SD)."""
 
     method: Literal["sd"] = Field("sd", description="The untouched base.")

@@ -8,6 +8,7 @@ from pipelines.command import (
     accept,
     annotators,
     check,
+    compare,
     diff,
     draw,
     edit,
@@ -42,6 +43,8 @@ fineface check --profile paper                 what the paper's scale needs, and
 fineface run --select captions+                a stage and what follows
 
 fineface why affectnet/3/ab12.jpg              where a label came from
+
+fineface compare fineface sd                   which of two experiments is better, and on what
 """
 WORK, LOOK, SET_UP = "Work", "Look", "Set up"
 
@@ -67,6 +70,7 @@ app.command(rich_help_panel=LOOK)(inspect.inspect)
 app.command(rich_help_panel=LOOK)(why.why)
 app.command(rich_help_panel=LOOK)(impact.impact)
 app.command(rich_help_panel=LOOK)(diff.diff)
+app.command(rich_help_panel=LOOK)(compare.compare)
 app.command(rich_help_panel=SET_UP)(repair.repair)
 app.command(rich_help_panel=SET_UP)(forget.forget)
 app.command(rich_help_panel=SET_UP)(prune.prune)

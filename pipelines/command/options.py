@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from provenance.moments import Moment
     from settings.profile import Profile
+    from store import Store
 
 DEFAULT_PROFILE, DEFAULT_HOME = "miniature", Path(".fineface")
 ENVIRONMENT = {
@@ -191,6 +192,21 @@ def existing(home: Path) -> Path:
         close = nearest.hint(place.name, [name for name in beside if name != place.name])
         raise FileNotFoundError(f"there is no home at {place}{close or ': a run makes one'}")
     return place
+
+
+def profile_of(store: Store) -> str | None:
+    """The profile that the latest table of a home was written by."""
+    from store import StoreError
+
+    written = []
+    for name in store.stages():
+        try:
+            entry = store.history(name)[0]
+        except StoreError:
+            continue
+        if "profile" in entry["metadata"]:
+            written.append((entry["timestamp"], entry["metadata"]["profile"]))
+    return max(written)[1] if written else None
 
 
 def moment(home: Path, at: str | None) -> Moment:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pipelines.command.options import DEFAULT_HOME, Home, existing, load, say
-
-if TYPE_CHECKING:
-    from store import Store
+from pipelines.command.options import DEFAULT_HOME, Home, existing, load, profile_of, say
 
 
 def status(
@@ -33,7 +30,7 @@ def status(
     from store import Store
 
     store = Store(place)
-    named, settings = profile or _latest(store), None
+    named, settings = profile or profile_of(store), None
     if named is not None:
         try:
             settings, _ = load(named, place, keep_unset=True)
@@ -42,18 +39,3 @@ def status(
     with runs.instance(place) as instance:
         found = overview.gather(store, instance, settings)
     say(json.dumps(found.as_json(), indent=2, default=str) if as_json else overview.text(found))
-
-
-def _latest(store: Store) -> str | None:
-    """The profile that the latest table was written by."""
-    from store import StoreError
-
-    written = []
-    for name in store.stages():
-        try:
-            entry = store.history(name)[0]
-        except StoreError:
-            continue
-        if "profile" in entry["metadata"]:
-            written.append((entry["timestamp"], entry["metadata"]["profile"]))
-    return max(written)[1] if written else None

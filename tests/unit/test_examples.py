@@ -47,7 +47,7 @@ from methods import registry
 from pipelines import profiles
 Path("mine.yaml").write_text("extends: miniature\\nexperiments: {degrees: {train: {method: sd_degrees}}}\\n")
 train = profiles.load("mine.yaml", Path("home")).experiments["degrees"].train
-asked = registry.get(train.method).word(["a man"] * 2, [[0, 0, 0, 0, 4, 0, 5, 0, 0, 0, 1, 0], [0] * 12])
+asked = registry.wording(train)(["a man"] * 2, [[0, 0, 0, 0, 4, 0, 5, 0, 0, 0, 1, 0], [0] * 12])
 strong = "a man, strongly cheek raiser, strongly lip corner puller, slightly lips part"
 assert asked == registry.Requests([strong, "a man"], None), asked
 """

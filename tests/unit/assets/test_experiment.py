@@ -15,7 +15,7 @@ from tiny_training import hold_out, write_dataset
 import facs
 import methods.registry
 from assets import calls
-from assets.experiment import generated_samples, guidance_curve, trained_model
+from assets.experiment import class_images, generated_samples, guidance_curve, trained_model
 from assets.results.results import (
     all_there,
     every_experiment_has_the_same_judge,
@@ -28,10 +28,14 @@ from curation import corrections
 from evaluation import guidance, metrics, protocol
 from inference import questions
 from inference.asking import Answers
+from methods.fineface.settings import FineFaceTrain
+from methods.sd import SDTrain
 from pipelines import profiles
+from settings.experiment import ClassImages
 from store import CorruptFile, Store
 
 ZEROS = dict.fromkeys(facs.COLUMNS, 0.0)
+NONE = pl.DataFrame(schema=class_images.SCHEMA)
 
 
 def test_only_kept_training_rows_are_trained_on_and_unsupported_aus_as_zero():
@@ -119,7 +123,13 @@ def test_experiments_that_differ_in_sampling_share_one_training(tmp_path, world)
     log = SimpleNamespace(info=lambda text: None)
     found = {
         name: trained_model._trained(
-            SimpleNamespace(log=log), store, profile, experiment.train, table.drop("file", "row"), latents
+            SimpleNamespace(log=log),
+            store,
+            profile,
+            experiment.train,
+            table.drop("file", "row"),
+            latents,
+            NONE,
         )
         for name, experiment in profile.experiments.items()
     }
@@ -150,12 +160,15 @@ def test_latents_of_another_size_are_refused_and_another_model(tmp_path, world):
     )
     other = latents.with_columns(size=pl.col("size") * 2)
     with pytest.raises(dg.Failure, match=f"base.size is {profile.base.size}: run --select latents"):
-        trained_model._trained(CONTEXT, Store(tmp_path / "home"), profile, settings, pictures, other)
+        trained_model._trained(CONTEXT, Store(tmp_path / "home"), profile, settings, pictures, other, NONE)
     job = trained_model._job(profile, settings)
     samples = trained_model.training_samples(pictures, latents, "train")
     moved = samples.with_columns(file=pl.lit("g"))
-    key = trained_model._key(job, samples, latents)
-    assert trained_model._key(job, moved, latents) == key != trained_model._key(job, samples, other)
+    keys = [
+        trained_model._key(job, *data)
+        for data in [(samples, latents, NONE), (moved, latents, NONE), (samples, other, NONE)]
+    ]
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_a_shard_that_rotted_is_not_trained_on_and_one_that_was_made_anew_is_named(tmp_path):
@@ -194,18 +207,18 @@ def test_without_an_adapter_aus_become_words():
     samples = protocol.build("miniature", (), 1).filter(
         pl.col("prompted").is_in(["12", "6+12"]), prompt_index=0
     )
-    prompts = generated_samples.requests(samples, methods.registry.get("sd").word)
+    prompts = generated_samples.requests(samples, methods.registry.wording(SDTrain()))
     text = dict(zip(samples["sample_id"], prompts["prompt"], strict=True))
     assert text["individual/00/au12/3"].endswith("in a park, lip corner puller 3")
     assert prompts["aus"].null_count() == samples.height
     neutral = protocol.no_au_samples(samples)
-    said = generated_samples.requests(neutral, methods.registry.get("sd").word)["prompt"]
+    said = generated_samples.requests(neutral, methods.registry.wording(SDTrain()))["prompt"]
     assert said.to_list() == neutral["prompt"].to_list()
 
 
 def test_with_an_adapter_prompts_stay_and_vectors_go_along():
     samples = protocol.build("miniature", (), 1).head(3)
-    requests = generated_samples.requests(samples, methods.registry.get("fineface").word)
+    requests = generated_samples.requests(samples, methods.registry.wording(FineFaceTrain()))
     assert requests["prompt"].to_list() == samples["prompt"].to_list()
     assert requests["aus"].to_list() == [list(row) for row in samples.select(facs.COLUMNS).iter_rows()]
 
@@ -396,3 +409,44 @@ def test_experiments_of_other_prompts_are_not_laid_side_by_side(tmp_path, world)
     found = every_experiment_is_complete(results, scores.with_columns(prompt=other), training_set, profile)
     assert not found.passed
     assert found.metadata["incomplete"].value == [f"b, {judge}" for judge in profile.judges]
+
+
+def test_class_images_are_asked_for_by_captions_of_training_samples_alone():
+    """Without repetition while there are enough, with a noise each, and the same again."""
+    samples = pl.DataFrame(
+        {
+            "sample_id": ["a", "b", "c", "d", "e"],
+            "caption": ["a man", "a woman", "a girl", "a boy", None],
+            "split": ["train", "train", "train", "test", "train"],
+            "keep": [True, True, True, True, False],
+        }
+    )
+    asked = class_images.asked(samples, ClassImages(count=8, guidance=2, seed=1))
+    assert asked["sample_id"].n_unique() == asked["seed"].n_unique() == 8
+    for start in (0, 3):
+        assert set(asked["prompt"][start : start + 3]) == {"a man", "a woman", "a girl"}
+    assert asked["aus"].null_count() == 8 and set(asked["guidance"]) == {2.0}
+    assert asked.equals(class_images.asked(samples.reverse(), ClassImages(count=8, guidance=2, seed=1)))
+    assert not asked.equals(class_images.asked(samples, ClassImages(count=8, guidance=2)))
+    with pytest.raises(ValueError, match="no sample of the split train"):
+        class_images.asked(samples.filter(split="test"), ClassImages())
+
+
+def test_class_images_are_part_of_what_is_trained(tmp_path, world):
+    """Which pictures, not where their latents lie."""
+    profile = profiles.load(str(world.profile), tmp_path)
+    job = trained_model._job(profile, profile.experiments["fineface"].train)
+    latents = pl.DataFrame({"sample_id": ["a"], "fingerprint": ["vae"], "size": [16]})
+    samples = pl.DataFrame({"sample_id": ["a"], "file": ["f"], "row": [0]})
+    drawn = pl.DataFrame(
+        [dict.fromkeys(class_images.SCHEMA, None) | {"sample_id": "class/0", "picture": "p", "caption": "x"}],
+        schema=class_images.SCHEMA,
+    )
+
+    def key(**columns):
+        beside = trained_model._without_aus(drawn.with_columns(**columns))
+        return trained_model._key(job, samples, latents, beside)
+
+    assert key() == key(file=pl.lit("g"), row=7)
+    assert len({key(), key(picture=pl.lit("q")), key(caption=pl.lit("y"))}) == 3
+    assert key() != trained_model._key(job, samples, latents, NONE)

@@ -28,6 +28,7 @@ from tiny_diffusion import (
 )
 
 from inference import adapter as au_adapter
+from inference import lora
 from inference.adapter import AdapterError
 from inference.networks import text_attentions
 from inference.pipeline import FineFaceImg2ImgPipeline, FineFaceInpaintPipeline, FineFacePipeline
@@ -136,6 +137,28 @@ def test_batched_equals_one_by_one(whole, family, task):
     assert changed[[0, 2]].max() < 1e-5
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_text_and_aus_guide_apart_in_every_pipeline(whole, family):
+    """Beside an image adapter and a ControlNet; batched as one by one, and with equal scales as ever."""
+    base, controlnet = whole[family]
+    cls, _, inputs = TASKS["controlnet, inpainting"]
+    pipe = cls.from_pipe(base, controlnet=controlnet)
+    pipe.set_progress_bar_config(disable=True)
+    prompts = torch.randn(3, 1, IMAGE, generator=torch.Generator().manual_seed(2))
+
+    def sample(rows, **kwargs):
+        both = torch.cat([torch.zeros_like(prompts[list(rows)]), prompts[list(rows)]])
+        return draw(pipe, rows, AUS, inputs, ip_adapter_image_embeds=[both], **kwargs)
+
+    apart = sample((0, 1, 2), text_guidance_scale=2.0)
+    for row in range(3):
+        alone = sample((row,), text_guidance_scale=2.0)[0]
+        torch.testing.assert_close(apart[row], alone, atol=1e-4, rtol=1e-4)
+    close = sample((0, 1, 2), text_guidance_scale=5.0 + 1e-6)
+    torch.testing.assert_close(close, sample((0, 1, 2)), atol=1e-3, rtol=1e-3)
+    assert (apart - close).abs().max() > 1e-2
+
+
 @pytest.fixture
 def pipe(homes):
     return load(homes["sd"], image_encoder=make_image_encoder())
@@ -157,7 +180,7 @@ def test_either_order_of_loading_gives_the_same_pictures(homes, pipe, face_id):
     first = images_beside(load(homes["sd"], adapter=False, image_encoder=make_image_encoder()), face_id)
     first.load_adapter(homes["sd"][1])
     assert au_adapter.installed(first.unet) == au_adapter.installed(after.unet) == CONFIG
-    loras = {au_adapter.LORA_NAME, "faceid_0"} if face_id else {au_adapter.LORA_NAME}
+    loras = {lora.NAME, "faceid_0"} if face_id else {lora.NAME}
     assert set(first.unet.active_adapters()) == set(after.unet.active_adapters()) == loras
     drawn = with_images(after)
     torch.testing.assert_close(with_images(first), drawn, atol=1e-5, rtol=0)
@@ -279,7 +302,7 @@ def test_a_style_lora_beside_the_adapters_own(pipe, tmp_path):
     folder = style(make_unet(), tmp_path)
     before = draw(pipe)
     pipe.load_lora_weights(folder, adapter_name="style")
-    assert set(pipe.unet.active_adapters()) == {au_adapter.LORA_NAME, "style"}
+    assert set(pipe.unet.active_adapters()) == {lora.NAME, "style"}
     both = draw(pipe)
     assert (both - before).abs().max() > 1e-2
     pipe.set_adapters(["style"], [0.0])

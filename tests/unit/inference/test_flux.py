@@ -10,6 +10,7 @@ from diffusers import (
 from tiny_diffusion import POOLED, WIDTH, make_vae
 
 from inference import adapter as au_adapter
+from inference import lora
 from inference.adapter import AdapterConfig, AdapterError
 from inference.flux import FineFaceFluxPipeline
 from inference.networks import text_attentions
@@ -143,9 +144,9 @@ def test_a_saved_adapter_comes_back_as_it_was(tmp_path):
     assert torch.equal(draw(reloaded), draw(make_pipe(transformer)))
     assert not any(parameter.requires_grad for parameter in reloaded.transformer.parameters())
     stock = make_transformer()
-    stock.load_lora_adapter(tmp_path, weight_name=au_adapter.LORA_FILE, prefix="transformer")
-    (lora,) = stock.peft_config.values()
-    assert (lora.r, lora.lora_alpha) == (4, 1)
+    stock.load_lora_adapter(tmp_path, weight_name=lora.FILE, prefix="transformer")
+    (config,) = stock.peft_config.values()
+    assert (config.r, config.lora_alpha) == (4, 1)
 
 
 def test_flow_matching_trains_the_adapter_and_nothing_else():

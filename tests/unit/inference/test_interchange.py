@@ -15,7 +15,7 @@ from tiny_adapter import predict, shuffled
 from tiny_diffusion import make_unet, write_base
 
 from inference import adapter as au_adapter
-from inference import interchange, publishing
+from inference import interchange, lora, publishing
 from inference.adapter import AdapterConfig, AdapterError
 from inference.pipeline import FineFaceImg2ImgPipeline, FineFacePipeline
 
@@ -49,7 +49,7 @@ def stock(base, folder):
     pipe.load_ip_adapter(
         str(folder), subfolder="", weight_name=interchange.STOCK_FILE, image_encoder_folder=None
     )
-    pipe.load_lora_weights(folder, weight_name=au_adapter.LORA_FILE)
+    pipe.load_lora_weights(folder, weight_name=lora.FILE)
     return pipe
 
 
@@ -68,7 +68,7 @@ def test_affine_encoders_are_the_same_in_a_stock_unet(encoder, tmp_path):
     au_adapter.save(ours, tmp_path)
     theirs = make_unet()
     theirs._load_ip_adapter_weights([interchange.state_dict(ours)])
-    theirs.load_lora_adapter(tmp_path, weight_name=au_adapter.LORA_FILE, prefix="unet")
+    theirs.load_lora_adapter(tmp_path, weight_name=lora.FILE, prefix="unet")
     found = predict(theirs, aus)
     assert (found - expected).abs().max() < 2e-3 * (expected - wanted).abs().max()
 
@@ -123,7 +123,7 @@ def test_a_base_that_is_not_to_be_had_is_named(base, saved, tmp_path):
 def test_a_loaded_adapter_saves_as_it_was_with_its_base(saved, tmp_path):
     pipe = FineFacePipeline.from_pretrained(saved)
     pipe.save_adapter(tmp_path / "again")
-    for name in (au_adapter.CONFIG_FILE, au_adapter.WEIGHTS_FILE, au_adapter.LORA_FILE):
+    for name in (au_adapter.CONFIG_FILE, au_adapter.WEIGHTS_FILE, lora.FILE):
         assert (tmp_path / "again" / name).read_bytes() == (saved / name).read_bytes()
     assert not (tmp_path / "again" / interchange.STOCK_FILE).exists()
 

@@ -6,6 +6,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from tiny_adapter import predict, shuffled
 
 from inference import adapter as au_adapter
+from inference import lora
 from inference.adapter import AdapterConfig
 from methods.folded_lora import fold
 
@@ -14,7 +15,7 @@ from methods.folded_lora import fold
 def test_outputs_and_gradients_are_those_of_peft(rank):
     usual, folded = (shuffled(AdapterConfig(rank=rank, alpha=3.0)) for _ in range(2))
     layers = 4 * len(usual.attn_processors)
-    assert fold(folded, au_adapter.LORA_NAME) == (
+    assert fold(folded, lora.NAME) == (
         layers if rank == 16 else 0
     )  # rank 1 is cheap beside layers of 16 and 32
     aus = torch.rand(2, 12, generator=torch.Generator().manual_seed(1)) * 5
@@ -32,7 +33,7 @@ def test_outputs_and_gradients_are_those_of_peft(rank):
 def test_a_folded_adapter_is_saved_like_any(tmp_path):
     unet = shuffled()
     au_adapter.save(unet, tmp_path / "usual")
-    fold(unet, au_adapter.LORA_NAME)
+    fold(unet, lora.NAME)
     au_adapter.save(unet, tmp_path / "folded")
     for file in (tmp_path / "usual").iterdir():
         assert file.read_bytes() == (tmp_path / "folded" / file.name).read_bytes()

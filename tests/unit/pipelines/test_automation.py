@@ -260,7 +260,7 @@ def test_the_real_graph_says_what_is_due(tmp_path):
     due = [one.outdated() for one in parts]
     assert not {"overrides", "acceptances", "forgotten"} & set(due[0]), "no run makes what people write"
     assert due[0]["latents"] == "never made"
-    assert next(iter(due[1])) == "trained_model/fineface"
+    assert next(iter(due[1])) == "class_images/fineface"
     before = parts[0].attempt()
     store.write("overrides", pl.DataFrame({"x": [1]}))
     assert parts[0].attempt() != before, "a person's word may help"

@@ -3,6 +3,7 @@
 import json
 import os
 
+import polars as pl
 import pytest
 from tiny_raw import picture, write
 from typer.testing import CliRunner
@@ -168,3 +169,58 @@ def test_what_comes_from_data_is_no_command_to_the_terminal():
     from pipelines.command.options import shown
 
     assert shown("a \x1b[31mred\x07 é\tname\n") == r"a \x1b[31mred\x07 é" + "\tname\n"
+
+
+@pytest.fixture
+def measured_home(tmp_path):
+    """A home with the scores of two experiments, made by the profile `miniature`."""
+    import tiny_protocol
+
+    import facs
+    from store import Store
+
+    store, samples = Store(tmp_path), tiny_protocol.build().filter(pl.col("prompt_index") < 10)
+    said = {"guidance": 5.0, "model": "net", "fingerprint": "f"}
+    plain = samples.with_columns(**{name: pl.lit(value) for name, value in said.items()})
+    for name, gain in (("fineface", 0.9), ("sd", 0.1)):
+        read = plain.with_columns(
+            *[(pl.col(column) * gain).alias(f"measured_{column}") for column in facs.COLUMNS],
+            judge=pl.lit("labeller"),
+        )
+        store.write(f"au_scores/{name}", read, {"profile": "miniature"})
+        store.write(f"clip_scores/{name}", plain.with_columns(clip_i=pl.lit(gain)), {"profile": "miniature"})
+    return tmp_path
+
+
+def test_compare_prints_one_page(measured_home):
+    done = runner.invoke(app, ["compare", "fineface", "sd", "--home", str(measured_home)])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(
+        "fineface beside sd: 600 individual and 500 combination samples of 10 prompts"
+    )
+    assert "fineface is better: AU-MSE prompted (individual, combination)" in done.output
+    as_json = runner.invoke(app, ["compare", "fineface", "sd", "--json", "--home", str(measured_home)])
+    found = json.loads(as_json.output)
+    assert found["first"] == "fineface" and found["prompts"] == 10
+    first = next(row for row in found["differences"] if row["metric"] == "au_mse_prompted")
+    assert first["first_value"] == pytest.approx(0.11) and first["second_value"] == pytest.approx(11 * 0.81)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (["finefac", "sd"], ["no results of experiment 'finefac'", "did you mean 'fineface'?"]),
+        (
+            ["fineface", "twelve_tokens"],
+            [
+                "there are those of fineface, sd",
+                "`fineface run --experiments twelve_tokens --profile miniature --home ",
+            ],
+        ),
+        (["sd", "sd"], ["'sd' is compared with itself"]),
+    ],
+)
+def test_compare_says_what_makes_results_that_are_not_there(measured_home, arguments, messages):
+    done = runner.invoke(app, ["compare", *arguments, "--home", str(measured_home)])
+    assert done.exit_code == 1 and "Traceback" not in done.output
+    assert all(message in done.output for message in messages), done.output

@@ -32,6 +32,7 @@ STAGES = [
     "captions",
     "training_set",
     "latents",
+    "class_images",
     "trained_model",
     "guidance_curve",
     "generated_samples",
@@ -45,7 +46,14 @@ STAGES = [
     "edit_fidelity",
     "edit_results",
 ]
-BY_EXPERIMENT = {"trained_model", "guidance_curve", "generated_samples", "au_scores", "clip_scores"}
+BY_EXPERIMENT = {
+    "class_images",
+    "trained_model",
+    "guidance_curve",
+    "generated_samples",
+    "au_scores",
+    "clip_scores",
+}
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +105,8 @@ def test_every_stage_is_there_in_order(graph):
         ("au_corrections", "training_set"),
         ("training_set", "latents"),
         ("latents", "trained_model"),
+        ("training_set", "class_images"),
+        ("class_images", "trained_model"),
         ("trained_model", "guidance_curve"),
         ("guidance_curve", "generated_samples"),
         ("training_set", "generated_samples"),

@@ -9,8 +9,11 @@ import pytest
 from dagster import DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
 
+from methods.db import DBTrain
+from methods.sd import SDTrain
 from pipelines import cost, overview, profiles, runs
 from provenance import lineage
+from settings.experiment import ClassImages
 from settings.profile import Rendered
 from store import Store
 
@@ -44,8 +47,9 @@ def home(tmp_path):
         store.write(stage, rows("folder", names[:3]))
     store.write("au_annotation", rows("folder", names[:2]))
     experiments = {
-        "fineface": SimpleNamespace(train=SimpleNamespace(steps=12)),
-        "sd": SimpleNamespace(train=SimpleNamespace()),
+        "fineface": SimpleNamespace(train=SimpleNamespace(steps=12, drawn_before=None)),
+        "db": SimpleNamespace(train=DBTrain(steps=30, class_images=ClassImages(count=40))),
+        "sd": SimpleNamespace(train=SDTrain()),
     }
     profile = profiles.load("miniature", tmp_path / "home").model_copy(
         update={"second_au_estimator": None, "experiments": experiments}
@@ -65,8 +69,9 @@ def test_what_is_not_answered_yet_and_what_came_new_is_counted(home):
     assert found["photorealism"] == 0 + round(share)
     assert found["au_annotation"] == 1 + round(share), "one photograph has no reading yet"
     assert found["captions"] == 2 + round(2 / 4), "two were read, none has a caption"
-    assert found["trained_model"] == 12, "training steps; sd trains nothing"
-    assert found["generated_samples"] == 2 * 1650
+    assert found["trained_model"] == 12 + 30, "training steps; sd trains nothing"
+    assert found["class_images"] == 40
+    assert found["generated_samples"] == 3 * 1650
 
 
 def test_pictures_that_are_to_be_rendered_are_counted_and_encoded(home):

@@ -157,7 +157,7 @@ def test_another_method_starts_its_experiment_afresh(tmp_path):
     changes = {"fineface": {"train": {"method": "sd"}}}
     path = write(tmp_path, "mine", extends="below.yaml", experiments=changes)
     found = profiles.load(path, tmp_path).experiments["fineface"]
-    assert found.train.model_dump() == {"method": "sd"} and found.sample.arguments == {}
+    assert found.train.model_dump() == {"method": "sd", "wording": "name"} and found.sample.arguments == {}
 
 
 def test_variables_are_expanded(tmp_path, monkeypatch):
@@ -246,7 +246,7 @@ def test_an_experiment_has_the_settings_of_training_that_its_method_has(tmp_path
     path = write(tmp_path, "mine", extends="miniature", groups=["table2"], **said)
     found = profiles.load(path, tmp_path).experiments
     assert list(found) == ["none", "mlp", "res_mlp", "fineface", "res_3mlp", "individual_mlp", "mine", "sd"]
-    assert found["sd"].train.model_dump() == {"method": "sd"}
+    assert found["sd"].train.model_dump() == {"method": "sd", "wording": "name"}
     assert {one.train.steps for name, one in found.items() if name != "sd"} == {7}
     assert found["mlp"].train.rank == 3 and found["mine"].train.rank == 5
     assert found["mlp"].train.encoder == "mlp" and found["mlp"].train.batch_size == 32

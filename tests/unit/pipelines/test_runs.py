@@ -58,14 +58,20 @@ def names(keys):
         (
             "+photorealism",
             {
-                *("raw_affectnet", "raw_disfa", "raw_folder", "face_crop", "resolution"),
+                *("raw_affectnet", "raw_disfa", "raw_folder", "raw_rendered", "face_crop", "resolution"),
                 *("forgotten", "overrides", "photorealism"),
             },
         ),
-        ("experiment", {"trained_model", "guidance_curve", "generated_samples", "au_scores", "clip_scores"}),
+        (
+            "experiment",
+            {
+                *("class_images", "trained_model", "guidance_curve", "generated_samples"),
+                *("au_scores", "clip_scores"),
+            },
+        ),
         (
             "group:experiment and not key:trained_model",
-            {"guidance_curve", "generated_samples", "au_scores", "clip_scores"},
+            {"class_images", "guidance_curve", "generated_samples", "au_scores", "clip_scores"},
         ),
     ],
 )
@@ -253,7 +259,7 @@ def test_an_interrupted_experiment_is_the_last(tmp_path, instance, monkeypatch):
         raise dg.DagsterExecutionInterruptedError
 
     planned = runs.plan(profiles.load("miniature", tmp_path), tmp_path, "trained_model")
-    for table in ("training_set", "latents"):
+    for table in ("training_set", "latents", "class_images/fineface", "class_images/sd"):
         Store(tmp_path).write(table, pl.DataFrame({"sample_id": ["a"]}))
     monkeypatch.setattr(trained_model.gate, "refuse_on_failed", interrupted)
     outcome = runs.run(planned, instance)

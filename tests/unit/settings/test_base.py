@@ -5,7 +5,7 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
-from settings.base import OPERATIONAL, Settings, identity
+from settings.base import LATER, OPERATIONAL, Settings, identity
 
 
 class Inner(Settings):
@@ -48,3 +48,11 @@ def test_all_mistakes_are_told_together():
     with pytest.raises(ValidationError) as refused:
         Outer.model_validate({"rte": 1, "rate": -1, "inner": {"dpeth": 1}})
     assert len(refused.value.errors()) == 3
+
+
+def test_a_later_field_is_part_of_the_identity_only_where_it_asks_for_something_else():
+    class Grown(Outer):
+        dropout: Annotated[float, LATER] = Field(0.0, ge=0)
+
+    assert identity(Grown()) == identity(Outer())
+    assert identity(Grown(dropout=0.1)) == identity(Outer()) | {"dropout": 0.1}

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_training import make_job, write_dataset
 
+from methods import registry
 from training.dataset import Dataset, _open_shard
 from training.job import JobError
 
@@ -22,7 +23,8 @@ def folder(tmp_path_factory):
 def dataset(folder, **settings):
     said = {"smoothing": {"variance": 0.0, "round_probability": 0.0}, "text_dropout": 0.0} | settings
     job = make_job("base", folder, "out", **said)
-    return Dataset(folder / "samples.parquet", job.loop, scaling_factor=0.5, train_timesteps=1000)
+    word = registry.wording(job.train)
+    return Dataset(folder / "samples.parquet", job.loop, 0.5, train_timesteps=1000, word=word)
 
 
 def fields(batch):
@@ -101,6 +103,35 @@ def test_unconditional_samples_lose_text_and_aus_together(folder):
     assert 0.18 < dropped.float().mean() < 0.32
     assert not aus[dropped].any()
     assert aus[~dropped].any(dim=1).all()
+
+
+def test_aus_may_be_dropped_by_themselves(folder):
+    """Of the samples that keep their text; all else is as without it."""
+    plain, data = (dataset(folder, text_dropout=0.25, au_dropout=share) for share in (0.0, 0.25))
+    batches = [(plain.batch(step), data.batch(step)) for step in range(100)]
+    before, after = (torch.cat([pair[place].aus for pair in batches]) for place in (0, 1))
+    captions = torch.cat([batch.captions for _, batch in batches])
+    unconditional, neutral = captions == 0, ~after.any(dim=1)
+    assert 0.18 < unconditional.float().mean() < 0.32 and neutral[unconditional].all()
+    assert 0.18 < (neutral & ~unconditional).float().mean() < 0.32
+    assert torch.equal(after[~neutral], before[~neutral])
+    for old, new in batches:
+        assert torch.equal(old.captions, new.captions) and torch.equal(old.noise, new.noise)
+
+
+def test_words_for_aus_are_dropped_from_the_caption(folder):
+    job = make_job("base", folder, "out")
+    said = {"method": "lora_t", "batch_size": 4, "text_dropout": 0.0, "au_dropout": 0.5}
+    settings = type(job).model_validate(job.model_dump() | {"train": said}).loop
+    data = Dataset(folder / "samples.parquet", settings, 0.5, 1000, registry.wording(settings))
+    table = pl.read_parquet(folder / "samples.parquet")
+    worded, plain = 0, 0
+    for step in range(20):
+        for sample, caption in zip(data.samples(step), data.batch(step).captions, strict=True):
+            said, bare = data.captions[caption], table["caption"][sample.item()]
+            assert said == bare or said.startswith(f"{bare}, ")
+            worded, plain = worded + (said != bare), plain + (said == bare)
+    assert min(worded, plain) > 20
 
 
 def test_labels_are_smoothed(folder):

@@ -65,6 +65,10 @@ def test_folders_are_taken_from_the_files_place(tmp_path):
         ({"learning_rate": float("nan")}, "train.learning_rate: Input should be "),
         ({"timestep_exponent": 0}, "train.timestep_exponent"),
         ({"text_dropout": 1.5}, "train.text_dropout: Input should be less than or equal to 1"),
+        (
+            {"text_dropout": 0.6, "au_dropout": 0.5},
+            "train.au_dropout: with text_dropout 0.6 it drops more than all samples",
+        ),
         ({"schedule": "linear"}, "train.schedule: Input should be 'constant' or 'cosine'"),
         ({"precision": "float16"}, "train.precision: Input should be 'float32' or 'bfloat16'"),
         ({"batch_size": 5, "processes": 2}, "train.processes: batch_size 5 cannot be divided by 2"),
@@ -121,6 +125,8 @@ def another(name: str, annotation: Any, value: Any) -> Any:
         return next(other for other in au_encoders.ENCODERS if other != value)
     if name == "processes":
         return 2
+    if name == "trackers":
+        return ["mlflow"]
     if name == "launch":
         return "accelerate.yaml"
     if name == "size":
@@ -171,6 +177,15 @@ def with_another(job: TrainingJob, path: tuple[str, ...]) -> TrainingJob:
 FIELDS = [("fineface", path, marked) for path, marked in leaves(TrainingJob)] + [
     (method, ("train", *path), marked) for method, train in TRAINED.items() for path, marked in leaves(train)
 ]
+"""Paths in a job; those in the settings of a method begin with its name."""
+
+
+def of_method(job: TrainingJob, path: tuple[str, ...]) -> tuple[TrainingJob, tuple[str, ...]]:
+    """A job of the method that `path` is about, and where in it that is."""
+    if path[0] not in TRAINED:
+        return job, path
+    said = job.model_dump() | {"train": {"method": path[0], "batch_size": 4}}
+    return TrainingJob.model_validate(said), path[1:]
 
 
 def fields(operational: bool) -> list[Any]:
@@ -203,7 +218,7 @@ def test_what_is_operational_is_where_how_fast_and_how_visibly():
     assert {path[-1] for _, path, marked in FIELDS if marked} == {
         *("base", "revision", "dataset", "output", "device", "sample_prompts"),
         *("processes", "launch", "gradient_checkpointing"),
-        *("log_every", "checkpoint_every", "validate_every", "sample_every"),
+        *("log_every", "checkpoint_every", "validate_every", "sample_every", "trackers"),
     }
 
 

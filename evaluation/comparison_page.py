@@ -1,0 +1,208 @@
+"""Two experiments on one page: which differences stand, each AU by itself, and who is better on what.
+
+Tests live in `comparisons`; which tables are read is the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+import facs
+from evaluation import comparisons, tables
+from evaluation.tables import CLIP, DEFINITIONS, short
+
+
+class NotComparable(ValueError):
+    """The two were not measured by the same judges, or of different prompts."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What stands on the page of `first` beside `second`."""
+
+    first: str
+    second: str
+    guidance: tuple[float | None, float | None]
+    """What the pictures of each were drawn with; None where they differ."""
+    judges: Mapping[str, str]
+    """The model behind each judge."""
+    samples: Mapping[str, int]
+    """How many of each kind."""
+    differences: pl.DataFrame
+    """`comparisons.compare` of the two."""
+    aus: pl.DataFrame
+    """`comparisons.compare_aus` of the two: a family of tests of its own."""
+
+    @property
+    def prompts(self) -> int:
+        """Prompts that are exchanged."""
+        return int(self.differences["prompts"].max() or 0)  # type: ignore[arg-type]
+
+    def better_on(self, name: str | None) -> list[str]:
+        """The measures on which `name` is better, each with kinds and judges; None: those on which nobody
+        is, as far as these pictures show."""
+        standing = self.differences.drop_nulls("difference").filter(pl.col("better").eq_missing(name))
+        found = []
+        for (metric,), part in standing.group_by("metric", maintain_order=True):
+            where = []
+            for (kind,), rows in part.group_by("kind", maintain_order=True):
+                who = [judge for judge in rows["judge"] if judge != CLIP]
+                whole = not who or set(who) == set(self.judges)
+                where.append(str(kind) if whole else f"{kind} by {' and '.join(who)}")
+            found.append(f"{DEFINITIONS[str(metric)].label} ({', '.join(where)})")
+        return found
+
+    def as_plain(self) -> dict[str, Any]:
+        """All of it as plain values, for machines."""
+        return {
+            "first": self.first,
+            "second": self.second,
+            "guidance": list(self.guidance),
+            "prompts": self.prompts,
+            "samples": dict(self.samples),
+            "judges": dict(self.judges),
+            "level": comparisons.LEVEL,
+            "differences": self.differences.to_dicts(),
+            "aus": self.aus.to_dicts(),
+            "better": {name: self.better_on(name) for name in (self.first, self.second)},
+            "undecided": self.better_on(None),
+        }
+
+
+def page(
+    first: str,
+    second: str,
+    au_scores: Mapping[str, pl.DataFrame],
+    clip_scores: Mapping[str, pl.DataFrame],
+) -> Page:
+    """The page of two experiments; `au_scores` (with `judge`, `model`, `fingerprint`) and `clip_scores` hold
+    a frame each.
+
+    Raises NotComparable where a judge, or CLIP, was another model for one than for the other, or where the
+    two were given different samples.
+    """
+    for what, scores in (("CLIP", clip_scores), *_by_judge(au_scores).items()):
+        who = [set(scores[name]["fingerprint"].drop_nulls()) for name in (first, second) if name in scores]
+        if len(who) == 2 and who[0] != who[1]:
+            raise NotComparable(
+                f"{what} was one model for {first} and another for {second}: their numbers are not comparable"
+            )
+    judged = {judge: frames for judge, frames in _by_judge(au_scores).items() if len(frames) == 2}
+    if not judged:
+        raise NotComparable(f"no judge measured both {first} and {second}")
+    try:
+        differences = comparisons.compare(judged, clip_scores, [(first, second)])
+        aus = comparisons.compare_aus(judged, first, second)
+    except ValueError as error:
+        raise NotComparable(str(error)) from None
+    frames = next(iter(judged.values()))
+    shown = frames[first].filter(pl.col("kind").is_in(tables.KINDS))
+    return Page(
+        first,
+        second,
+        (_only(frames[first]["guidance"]), _only(frames[second]["guidance"])),
+        {judge: ", ".join(of[first]["model"].drop_nulls().unique().sort()) for judge, of in judged.items()},
+        {kind: count for kind in tables.KINDS if (count := shown.filter(kind=kind).height)},
+        differences,
+        aus,
+    )
+
+
+def text(found: Page) -> str:
+    """The page for a terminal."""
+    first, second = found.first, found.second
+    counted = " and ".join(f"{count} {kind}" for kind, count in found.samples.items())
+    judges = ", ".join(f"{judge} ({model})" if model else judge for judge, model in found.judges.items())
+    drawn = [
+        f"{name} at {'several scales' if scale is None else f'{scale:g}'}"
+        for name, scale in zip((first, second), found.guidance, strict=True)
+    ]
+    blocks = [
+        f"{first} beside {second}: {counted} samples of {found.prompts} prompts\n"
+        f"judges: {judges}; guidance: {', '.join(drawn)}"
+    ]
+    for (kind,), part in found.differences.drop_nulls("difference").group_by("kind", maintain_order=True):
+        heads = [str(kind), "judge", first, second, "difference, 95 % interval", "p, Holm", "better"]
+        lines = [
+            [
+                DEFINITIONS[row["metric"]].label,
+                row["judge"],
+                short(row["first_value"]),
+                short(row["second_value"]),
+                _interval(row),
+                comparisons.p_text(row["p_holm"]),
+                row["better"] or "–",
+            ]
+            for row in part.iter_rows(named=True)
+        ]
+        blocks.append(tables.aligned([heads, *lines]))
+    if found.aus["difference"].count():
+        blocks.append(_aus(found))
+    blocks.append("\n".join(_verdict(found)))
+    return "\n\n".join(blocks)
+
+
+def _aus(found: Page) -> str:
+    """A line an AU: what each judge measures of both, the difference with its interval, and who is better."""
+    cells = {(row["au"], row["judge"]): row for row in found.aus.iter_rows(named=True)}
+    heads = ["AU-MSE prompted, each AU alone"]
+    for judge in found.judges:
+        heads += [f"{judge}: {found.first}", found.second, "difference", "better"]
+    lines = []
+    for au in facs.ACTION_UNITS:
+        line = [f"AU{au} {facs.NAMES[au]}"]
+        for judge in found.judges:
+            row = cells[au, judge]
+            if row["difference"] is None:
+                line += ["not read", "", "", ""]
+            else:
+                values = short(row["first_value"]), short(row["second_value"])
+                line += [*values, _interval(row), row["better"] or "–"]
+        lines.append(line)
+    return tables.aligned([heads, *lines])
+
+
+def _verdict(found: Page) -> list[str]:
+    tests = found.differences["p"].count()
+    if tests * 2.0 ** (1 - found.prompts) >= comparisons.LEVEL:
+        return [f"{tests} tests of {found.prompts} prompts cannot show that a difference stands: draw more."]
+    lines = []
+    for name in (found.first, found.second):
+        better = found.better_on(name)
+        lines.append(f"{name} is better: {'; '.join(better) if better else 'on nothing that stands'}.")
+        won = [
+            f"{found.aus.filter(judge=judge, better=name).height} of "
+            f"{found.aus.filter(judge=judge)['difference'].count()} AUs by {judge}"
+            for judge in found.judges
+            if found.aus.filter(judge=judge, better=name).height
+        ]
+        lines += [f"  AU by AU: {', '.join(won)}."] if won else []
+    if undecided := found.better_on(None):
+        lines.append(f"No difference stands: {'; '.join(undecided)}.")
+    lines.append(
+        f"A difference stands where p < {comparisons.LEVEL} after Holm's correction: over the measures, and "
+        "over the AUs. Of another training these tests say nothing."
+    )
+    return lines
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    return f"{short(row['difference'])} [{short(row['low'])}, {short(row['high'])}]"
+
+
+def _by_judge(au_scores: Mapping[str, pl.DataFrame]) -> dict[str, dict[str, pl.DataFrame]]:
+    """The rows of each judge, in the order in which they stand, and of each experiment."""
+    found: dict[str, dict[str, pl.DataFrame]] = {}
+    for name, frame in au_scores.items():
+        for (judge,), rows in frame.group_by("judge", maintain_order=True):
+            found.setdefault(str(judge), {})[name] = rows
+    return found
+
+
+def _only(values: pl.Series) -> float | None:
+    several = values.unique()
+    return float(several[0]) if len(several) == 1 else None
