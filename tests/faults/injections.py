@@ -186,6 +186,7 @@ def act(injection: Injection, home: Path, environment: Path, note):
 
     def truncate() -> None:
         """As a machine leaves files that loses its power: the last ones short, and all processes gone."""
+        note("lost its power")
         last = sorted(_files(home), key=lambda path: path.stat().st_mtime_ns)[-dice.randint(1, 3) :]
         for path in last:
             size = path.stat().st_size

@@ -47,9 +47,14 @@ def import_everything() -> None:
     import torch
 
     torch.set_num_threads(1)
+    alone()
+
+
+def alone() -> None:
+    """Raises RuntimeError where this process has threads; else it may be forked."""
     found = {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")}
     if lost := found - {Path("/proc/self/comm").read_text().strip()} - HOUSEKEEPING:
-        raise RuntimeError(f"threads after the imports, which a fork would lose: {', '.join(sorted(lost))}")
+        raise RuntimeError(f"threads that a fork would lose: {', '.join(sorted(lost))}")
     gc.freeze()  # or every fork would copy it all to look for garbage
 
 
