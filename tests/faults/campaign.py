@@ -186,12 +186,10 @@ class Campaign:
             spoken = {line for line in text.splitlines() if "fineface" in line and "·" not in line}
             said = set(FAILED.findall(text)) or spoken
         mends = {mend[0] if (mend := MEND.search(one)) else one for one in said}
-        if not said or (
-            len(mends) != 1 and not full
-        ):  # two broken files are two errors that name one command
+        several = len(mends) > 1 and not full  # two broken files are two errors that name one command
+        if several or not said:
             raise Violation(f"{len(said)} errors:\n{_tail(log)}")
-        told = "; ".join(sorted(said))
-        return told
+        return "; ".join(sorted(said))
 
     def _compared(self, home: Path, repaired: bool) -> dict[str, str]:
         path = self.folder / "differences.json"
