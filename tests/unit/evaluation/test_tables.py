@@ -10,7 +10,7 @@ import tiny_protocol
 
 import facs
 from curation import corrections
-from evaluation import metrics, protocol, tables, through_recipe
+from evaluation import partners, protocol, realism, tables, through_recipe
 from evaluation.metrics import MEASURED
 
 PROTOCOL = tiny_protocol.build()
@@ -28,7 +28,7 @@ def scored(gain: float, offset: float = 0.0, noise: float = 0.3, seed: int = 0) 
 
 
 def clipped(scores: pl.DataFrame, value: float) -> pl.DataFrame:
-    cosines = dict.fromkeys(metrics.CLIP_METRICS, pl.lit(value))
+    cosines = dict.fromkeys(partners.CLIP_METRICS, pl.lit(value))
     return scores.filter(pl.col("kind") != "no_au").with_columns(**cosines)
 
 
@@ -51,7 +51,8 @@ def value(results: pl.DataFrame, experiment: str, kind: str, metric: str) -> dic
 def test_the_table_is_tidy(results):
     assert results.schema == tables.RESULTS
     assert not results.select("experiment", "kind", "metric").is_duplicated().any()
-    assert set(results["metric"]) == set(tables.DEFINITIONS)
+    identity = {*partners.IDENTITY_METRICS, "control_and_identity"}
+    assert set(results["metric"]) == set(tables.DEFINITIONS) - identity - set(realism.METRICS)
     bounded = results.drop_nulls()
     assert (bounded["low"] <= bounded["value"] + 1e-9).all() and (
         bounded["value"] <= bounded["high"] + 1e-9
@@ -136,7 +137,7 @@ def test_an_au_that_never_changes_counts_as_unordered():
 def test_an_unsupported_au_is_null_and_not_in_the_mean(au_scores):
     blind = au_scores["fineface"].with_columns(measured_au9=pl.lit(None, dtype=pl.Float64))
     found = tables.per_au({"blind": blind}).filter(au=9)
-    assert found["value"].null_count() == found.height == 6
+    assert found["value"].null_count() == found.height == 8
     assert set(found["n"]) == {0}
     assert value(tables.results({"blind": blind}), "blind", "individual", "spearman_mean")["n"] == 11
 
