@@ -19,6 +19,20 @@ DEGREE = 3
 REFERENCE = 2048
 """Real pictures that generated ones are compared with, where there are so many."""
 METRICS = ("kid", "fid")
+SCORES = pl.Schema(
+    {
+        "experiment": pl.String,
+        "kind": pl.String,
+        "metric": pl.String,
+        "value": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "n": pl.Int64,
+        "real": pl.Int64,
+        "model": pl.String,
+        "fingerprint": pl.String,
+    }
+)
 
 
 def reference(training_set: pl.DataFrame, count: int = REFERENCE) -> pl.DataFrame:

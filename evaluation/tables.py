@@ -262,6 +262,13 @@ def results(
     return _frame(rows, RESULTS)
 
 
+def of_whole_sets(realism_scores: pl.DataFrame) -> pl.DataFrame:
+    """The scores of `realism` as rows of RESULTS."""
+    return realism_scores.select(
+        "experiment", pl.lit(CLIP).alias("judge"), "kind", "metric", "value", "low", "high", "n"
+    )
+
+
 def compare(scores: Scores, base: Scores) -> dict[str, Estimate]:
     """Ratios and gains of `scores` against `base`, paired. Raises ValueError: see `metrics.paired`."""
     a, b = metrics.paired(scores, base)

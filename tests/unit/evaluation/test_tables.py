@@ -188,7 +188,7 @@ def test_bad_comparisons_are_refused(au_scores):
 def test_per_au(au_scores):
     found = tables.per_au(au_scores)
     assert found.schema == tables.PER_AU
-    assert found.height == 3 * 12 * 6
+    assert found.height == 3 * 12 * 8
     fineface = found.filter(experiment="fineface")
     assert (fineface.filter(metric="au_mse_prompted")["value"] < 0.5).all()
     assert (fineface.filter(metric="au_mse_prompted")["n"] == 75).all()
@@ -272,3 +272,36 @@ def test_an_experiment_with_individual_samples_only():
     assert set(found["kind"]) == {"individual"}
     assert "combination" not in tables.text(found)
     assert not any(math.isnan(v) for v in found["value"].drop_nulls())
+
+
+def test_control_and_what_was_kept_by_hand():
+    """Every sample reaches half of what it is asked for: control 1 - ¼; two of three faces are kept."""
+    target = PROTOCOL.select(facs.COLUMNS)
+    half = PROTOCOL.with_columns(target.select((pl.all() / 2).name.prefix("measured_")))
+    same = [1.0, 1.0, 0.0] * (PROTOCOL.height // 3)
+    beside = PROTOCOL.with_columns(
+        clip_i=pl.lit(0.9), same_person=pl.Series(same), identity_distance=pl.lit(0.3)
+    )
+    found = tables.results({"half": half}, {"half": beside})
+    said = found.filter(kind="individual", metric="control_and_clip_i").row(0, named=True)
+    assert said["value"] == pytest.approx(2 * 0.75 * 0.9 / 1.65) and said["judge"] == "labeller"
+    said = found.filter(kind="individual", metric="control_and_identity").row(0, named=True)
+    assert said["value"] == pytest.approx(2 * 0.75 * (2 / 3) / (0.75 + 2 / 3))
+    said = found.filter(kind="individual", metric="same_person").row(0, named=True)
+    assert said["value"] == pytest.approx(2 / 3) and said["judge"] == "identity"
+
+
+def test_distances_of_whole_sets_are_rows_like_others():
+    row = ("sd", "individual", "kid", 0.1, 0.0, 0.2, 9, 4, "clip", "f")
+    scores = pl.DataFrame([row], schema=realism.SCORES, orient="row")
+    found = tables.of_whole_sets(scores)
+    assert found.schema == tables.RESULTS and found.row(0) == (
+        "sd",
+        "clip",
+        "individual",
+        "kid",
+        0.1,
+        0.0,
+        0.2,
+        9,
+    )
