@@ -97,6 +97,7 @@ def test_one_command_ends_with_results_and_report(undisturbed):
     ]
     results = Store(home).read("results")
     assert set(results["experiment"]) == {"fineface", "sd"}
+    assert {"kid", "fid"} <= set(results["metric"]) and "same_person" not in results["metric"]
     frames = Store(home).read("raw_disfa").filter("keep").height
     assert first.calls["disfa_readings"] == (frames, 0)
     assert first.calls["annotator_agreement"] == (photographs + frames, 0)

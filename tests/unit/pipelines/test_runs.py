@@ -50,7 +50,7 @@ def names(keys):
                 "guidance_curve",
                 "generated_samples",
                 "au_scores",
-                "clip_scores",
+                *("clip_scores", "identity_scores", "realism_scores"),
                 "comparisons",
                 "results",
             },
@@ -66,12 +66,15 @@ def names(keys):
             "experiment",
             {
                 *("class_images", "trained_model", "guidance_curve", "generated_samples"),
-                *("au_scores", "clip_scores"),
+                *("au_scores", "clip_scores", "identity_scores", "realism_scores"),
             },
         ),
         (
             "group:experiment and not key:trained_model",
-            {"class_images", "guidance_curve", "generated_samples", "au_scores", "clip_scores"},
+            {
+                *("class_images", "guidance_curve", "generated_samples"),
+                *("au_scores", "clip_scores", "identity_scores", "realism_scores"),
+            },
         ),
     ],
 )
