@@ -8,9 +8,10 @@ import polars as pl
 
 import facs
 from assets import calls, stage
+from assets.experiment.trained_model import JOB
 from inference import images, questions
 from settings.profile import Profile
-from store import Store
+from store import Store, file_system
 from store.trained import model_here
 
 if TYPE_CHECKING:
@@ -60,10 +61,22 @@ def editor(store: Store, profile: Profile, trained: Mapping[str, Any]) -> "Edito
     """Who edits with the model `trained`, a row of its table. Raises CorruptFile for one that is no longer
     what was trained."""
     from methods.editing import editor as editors
+    from training.job import TrainingJob
 
     settings = profile.editing.editors[trained["editor"]]
     folder = None if trained["folder"] is None else model_here(store.home, trained["folder"])
-    return editors.editor(settings, folder, trained["model_hash"], profile.editing.batch_size)
+    adapter = None
+    if settings.adapter is not None:
+        adapter = TrainingJob.read(file_system.local((store.home / trained["folder"]).parents[1] / JOB)).train
+    material = editors.Material(
+        folder=folder,
+        model_hash=trained["model_hash"],
+        adapter=adapter,
+        base=profile.base,
+        faces=profile.framing.model,
+        batch_size=profile.editing.batch_size,
+    )
+    return editors.editor(settings, material)
 
 
 def sheet(store: Store, table: pl.DataFrame) -> bytes:

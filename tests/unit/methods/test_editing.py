@@ -12,9 +12,9 @@ from methods.editing.critic import Critic
 from methods.editing.layers import with_aus
 from methods.editing.losses import gradient_penalty, total_variation
 from methods.editing.model import Faces
+from methods.editing.regions import REGIONS, regions
 from methods.ganimation import model as ganimation
 from methods.ganimation.settings import GANimationTrain
-from methods.lacgan.model import REGIONS, regions
 from methods.model import MethodError
 from methods.pattgan.model import PatchCritic
 from methods.relative_msf.model import Fusion
