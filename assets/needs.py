@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from inference.needs import Need, disk
+from inference.needs import Need, disk, package
+from settings.experiment import LoopSettings, TrainSettings
 from settings.profile import Profile, RayEngine, SidecarCaptions, VouchedPhotorealism
 from store import Store, file_system
 
@@ -204,8 +205,9 @@ def _base(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[N
 
 
 def _training(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
-    """The base, and latents that are this base's."""
+    """The base, what a training reports to, and latents that are this base's."""
     yield from _base(profile, store, stages)
+    yield from _trackers(experiment.train for experiment in profile.experiments.values())
     if "latents" in stages or store.version("latents") is None:
         return
     from inference.autoencoder import Autoencoder
@@ -221,6 +223,12 @@ def _training(profile: Profile, store: Store, stages: Collection[str]) -> Iterat
     theirs = ", ".join(f"{model} at {size} px" for model, _, size in others.sort("model", "size").iter_rows())
     problem = f"they are of {theirs}, the profile's base is {base.model} at {base.size} px"
     yield Need("latents of this base", problem * bool(others.height), "fineface run --select latents+")
+
+
+def _trackers(trainings: Iterable[TrainSettings]) -> Iterator[Need]:
+    """What the trainings report to, beside what they print."""
+    named = {tracker for one in trainings if isinstance(one, LoopSettings) for tracker in one.trackers}
+    yield from (package(tracker, f"pip install {tracker}") for tracker in sorted(named))
 
 
 def _renderings(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
@@ -263,6 +271,7 @@ def _editors(profile: Profile, store: Store, stages: Collection[str]) -> Iterato
         problem = "" if there or "trained_model" in stages else "it was never trained"
         how = f"fineface run --select +trained_model --experiment {name}"
         yield Need(f"the experiment {name}, by whose model an editor edits", problem, how)
+    yield from _trackers(profile.editing.editors.values())
 
 
 Needs = Callable[[Profile, Store, Collection[str]], Iterable[Need]]

@@ -86,6 +86,9 @@ class Smoothing(Settings):
     round_probability: float = Field(0.2, ge=0, le=1, description="Probability that a value is rounded.")
 
 
+Tracker = Literal["tensorboard", "wandb", "mlflow"]
+
+
 class LoopSettings(TrainSettings):
     """What every training says, whatever it trains."""
 
@@ -110,6 +113,11 @@ class LoopSettings(TrainSettings):
     )
     sample_every: Annotated[int, OPERATIONAL] = Field(
         500, ge=0, description="Steps between sample pictures; 0: none."
+    )
+    trackers: Annotated[tuple[Tracker, ...], OPERATIONAL] = Field(
+        (),
+        description="Where else losses go while it runs: tensorboard writes beside the checkpoints, wandb "
+        "and mlflow send to their servers (docs/experiments.md).",
     )
 
     @field_validator("processes")

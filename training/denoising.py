@@ -16,13 +16,15 @@ from PIL import Image
 from torch import nn
 
 import methods.registry
-from inference import devices
+from inference import devices, texts
 from inference.generation import base_content, base_folder
 from inference.pipeline import FineFacePipeline
+from inference.texts import Texts
 from inference.weights import ModelNotFound
 from methods.model import Batch, MethodError, TrainedModel, denoising_errors
 from settings.experiment import DenoisingSettings
 from training import sheets
+from training.ahead import Ahead, pinned
 from training.captions import CaptionEmbeddings
 from training.dataset import Dataset, Draw
 from training.job import CLASS_IMAGES_FILE, HELD_OUT_FILE, SAMPLES_FILE, JobError, TrainingJob
@@ -42,13 +44,14 @@ class Denoising(Task):
         assert isinstance(job.loop, DenoisingSettings)
         self._job, self._settings, self._model, self._accelerator = job, job.loop, model, accelerator
         self._pipe = pipe = _load_base(job)
-        data = _read_data(job, self._settings, pipe)
-        self.samples, held_out, self._beside = data[SAMPLES_FILE], data.get(HELD_OUT_FILE), None
-        if (class_images := data.get(CLASS_IMAGES_FILE)) is not None:
-            self._beside = class_images, CaptionEmbeddings(pipe, class_images.captions, accelerator)
+        data, output = _read_data(job, self._settings, pipe), Path(job.output)
+        self.samples = data[SAMPLES_FILE]
         self.parameters = _prepare(pipe, model, job, self._settings, accelerator.device)
-        self._captions = CaptionEmbeddings(pipe, self.samples.captions, accelerator)
-        self._validation = _Validation(pipe, model, held_out, accelerator) if held_out else None
+        read = {name: _Captioned(pipe, samples, accelerator, output) for name, samples in data.items()}
+        held_out = read.pop(HELD_OUT_FILE, None)
+        self._validation = _Validation(pipe.unet, model, held_out, accelerator) if held_out else None
+        self._trained_on = [read[name] for name in (SAMPLES_FILE, CLASS_IMAGES_FILE) if name in read]
+        self._ahead = Ahead(self._read, self._settings.steps)
         trained = self.parameters.values()
         self._optimiser = torch.optim.AdamW(trained, lr=self._settings.learning_rate, fused=True)
         self.optimisers = {"optimiser": self._optimiser}
@@ -72,14 +75,15 @@ class Denoising(Task):
         self._optimiser.zero_grad()
         return loss
 
-    def _batch(self, step: int) -> Batch:
-        """This process's samples of `step`, with as many class images where the method is trained on such."""
+    def _read(self, step: int) -> list[_Read]:
+        """This process's samples of `step`, and as many class images where the method is trained on such."""
         share = step, self._accelerator.process_index, self._accelerator.num_processes
-        batch = _batch(self.samples.batch(*share), self._captions, self._accelerator.device)
-        if self._beside is None:
-            return batch
-        data, captions = self._beside
-        return replace(batch, beside=_batch(data.batch(*share), captions, self._accelerator.device))
+        return [source.read(source.samples.batch(*share)) for source in self._trained_on]
+
+    def _batch(self, step: int) -> Batch:
+        read = zip(self._trained_on, self._ahead.at(step), strict=True)
+        batch, *beside = (source.batch(what) for source, what in read)
+        return replace(batch, beside=beside[0]) if beside else batch
 
     def held_out_loss(self) -> float:
         """The mean loss of the held-out samples."""
@@ -161,23 +165,43 @@ def _prepare(
     return parameters
 
 
-def _batch(draw: Draw, captions: CaptionEmbeddings, device: torch.device) -> Batch:
-    latents, noise, timesteps, aus = (
-        value.to(device, non_blocking=True) for value in (draw.latents, draw.noise, draw.timesteps, draw.aus)
-    )
-    said = captions.at(draw.captions)
-    return Batch(latents, noise, timesteps, said.tokens, aus, captions.added_conditions(said, latents))
+_Read = tuple[Draw, Texts]
+"""Samples as they are read, with their texts, in main memory."""
+
+
+class _Captioned:
+    """Samples with the embeddings of their captions."""
+
+    def __init__(self, pipe: FineFacePipeline, samples: Dataset, accelerator: Accelerator, folder: Path):
+        self.samples, self._pipe, self._device = samples, pipe, accelerator.device
+        self._captions = CaptionEmbeddings(pipe, samples.captions, accelerator, folder)
+
+    def read(self, draw: Draw) -> _Read:
+        """The samples drawn and their texts, where the device can fetch them."""
+        held = {name: pinned(value, self._device) for name, value in vars(draw).items()}
+        said = (pinned(part, self._device) for part in self._captions.at(draw.captions).parts())
+        return Draw(**held), Texts(*said)
+
+    def batch(self, read: _Read) -> Batch:
+        """What was read, on the device."""
+        drawn, texts_read = read
+        latents, noise, timesteps, aus = (
+            value.to(self._device, non_blocking=True)
+            for value in (drawn.latents, drawn.noise, drawn.timesteps, drawn.aus)
+        )
+        said = Texts(*(part.to(self._device, non_blocking=True) for part in texts_read.parts()))
+        added = texts.added_conditions(self._pipe, said, latents.shape[-2:])
+        return Batch(latents, noise, timesteps, said.tokens, aus, added)
 
 
 class _Validation:
     """The loss on the held-out samples: always the same samples, timesteps and noise."""
 
     def __init__(
-        self, pipe: FineFacePipeline, model: TrainedModel[Any], held_out: Dataset, accelerator: Accelerator
+        self, unet: nn.Module, model: TrainedModel[Any], held_out: _Captioned, accelerator: Accelerator
     ):
-        self._unet, self._model, self._accelerator = pipe.unet, model, accelerator
-        self._captions = CaptionEmbeddings(pipe, held_out.captions, accelerator)
-        self._draws = held_out.held_out(accelerator.process_index, accelerator.num_processes)
+        self._unet, self._model, self._held_out, self._accelerator = unet, model, held_out, accelerator
+        self._draws = held_out.samples.held_out(accelerator.process_index, accelerator.num_processes)
 
     @torch.no_grad()
     def loss(self, noising: DDPMScheduler) -> float:
@@ -186,7 +210,7 @@ class _Validation:
         return mean_of_all(self._accelerator, ((found.sum(), len(found)) for found in errors))
 
     def _errors(self, noising: DDPMScheduler, draw: Draw) -> torch.Tensor:
-        batch = _batch(draw, self._captions, self._accelerator.device)
+        batch = self._held_out.batch(self._held_out.read(draw))
         with self._accelerator.autocast():
             return denoising_errors(self._model, self._unet, noising, batch)
 

@@ -17,6 +17,7 @@ from methods.editing.model import EditingModel, Faces
 from methods.editing.settings import AdversarialSettings
 from methods.model import MethodError
 from training import sheets
+from training.ahead import Ahead, pinned
 from training.job import HELD_OUT_FILE, SAMPLES_FILE, JobError, TrainingJob
 from training.pictures import Pictures
 from training.task import Exchange, Task, mean_of_all
@@ -39,6 +40,7 @@ class Editing(Task):
         self.samples = Pictures(folder / SAMPLES_FILE, self._settings, model.target_weights)
         there = self._settings.validate_every > 0 and (folder / HELD_OUT_FILE).is_file()
         self._held_out = Pictures(folder / HELD_OUT_FILE, self._settings) if there else None
+        self._ahead = Ahead(self._read, self._settings.steps)
         nets = {name: net.to(accelerator.device) for name, net in model.nets.items()}
         self._trained = {name: list(net.parameters()) for name, net in nets.items()}
         self.parameters = {
@@ -51,6 +53,11 @@ class Editing(Task):
             for name, trained in self._trained.items()
         }
 
+    def _read(self, step: int) -> Faces:
+        rank, world = self._accelerator.process_index, self._accelerator.num_processes
+        faces = self.samples.batch(step, rank, world)
+        return Faces(*(pinned(value, self._accelerator.device) for value in vars(faces).values()))
+
     @property
     def watched(self) -> bool:
         """Whether there are held-out samples to be asked."""
@@ -58,8 +65,7 @@ class Editing(Task):
 
     def step(self, step: int, exchange: Exchange) -> torch.Tensor:
         """The method's step. Raises JobError for what the method says cannot go on."""
-        rank, world = self._accelerator.process_index, self._accelerator.num_processes
-        faces = _moved(self.samples.batch(step, rank, world), self._accelerator.device)
+        faces = _moved(self._ahead.at(step), self._accelerator.device)
 
         def update(name: str, loss: torch.Tensor) -> None:
             trained, optimiser = self._trained[name], self.optimisers[name]

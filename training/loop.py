@@ -25,7 +25,8 @@ from training.progress import Progress, write
 from training.samples import Samples
 from training.task import Exchange, Task
 
-SAMPLES_FOLDER, CHECKPOINTS_FOLDER = "samples", "checkpoints"
+SAMPLES_FOLDER, CHECKPOINTS_FOLDER, TRACKING_FOLDER = "samples", "checkpoints", "tracking"
+TRACKED = ("loss", "held_out_loss", "samples_per_second")
 
 
 class TrainingDiverged(RuntimeError):
@@ -70,7 +71,8 @@ def _train(job: TrainingJob, asked_to_stop: Callable[[], bool]) -> bool:
         held_out_loss = task.held_out_loss() if validates else None
         if progress is not None:
             if logs:
-                progress.report(done, state.loss_sum / state.loss_count, held_out_loss)
+                line = progress.report(done, state.loss_sum / state.loss_count, held_out_loss)
+                accelerator.log({name: line[name] for name in TRACKED if name in line}, step=done)
             if settings.sample_every and (_due(done, settings.sample_every) or last):
                 _draw_sheet(task, output / SAMPLES_FOLDER / f"step-{done:08d}.png")
         if logs:
@@ -127,7 +129,17 @@ def _accelerator(job: TrainingJob) -> Accelerator:
     # TF32: what is left in float32 (the trained weights, all without bfloat16) at the pace of NVIDIA's tensor
     # cores. Says nothing to a CPU.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    return Accelerator(cpu=cpu, mixed_precision=job.loop.mixed_precision)
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision=job.loop.mixed_precision,
+        log_with=[*job.loop.trackers] or None,
+        project_dir=Path(job.output) / TRACKING_FOLDER,
+    )
+    if lacking := set(job.loop.trackers) - {str(one) for one in accelerator.log_with}:
+        raise JobError(f"trackers: {', '.join(sorted(lacking))} is not installed")  # accelerate says nothing
+    if accelerator.log_with:
+        accelerator.init_trackers("fineface")
+    return accelerator
 
 
 def _task(job: TrainingJob, accelerator: Accelerator) -> Task:

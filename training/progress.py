@@ -36,8 +36,8 @@ class Progress:
         """Seconds of training so far, those before a resume included."""
         return time.monotonic() - self._began
 
-    def report(self, step: int, loss: float, held_out_loss: float | None = None) -> None:
-        """Write the line of `step` (steps done)."""
+    def report(self, step: int, loss: float, held_out_loss: float | None = None) -> dict[str, float]:
+        """Write the line of `step` (steps done), and give it."""
         seconds = self.seconds()
         pace = (seconds - self._start[1]) / (step - self._start[0])
         rate = (step - self._last[0]) * self.batch_size / max(seconds - self._last[1], 1e-9)
@@ -56,6 +56,7 @@ class Progress:
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         say(line)
+        return line
 
     def final_loss(self) -> float:
         """The mean loss of the last tenth of the lines."""

@@ -58,10 +58,11 @@ class Samples:
         return samples, [part for part in parts if len(part)]
 
     def _permutation(self, epoch: int) -> torch.Tensor:
-        if self._order is None or self._order[0] != epoch:
+        order = self._order  # once: another thread may read ahead
+        if order is None or order[0] != epoch:
             generator = torch.Generator().manual_seed(seed_of(self._seed, "epoch", epoch))
-            self._order = epoch, torch.randperm(len(self), generator=generator)
-        return self._order[1]
+            order = self._order = epoch, torch.randperm(len(self), generator=generator)
+        return order[1]
 
 
 def seed_of(*parts: int | str) -> int:

@@ -125,6 +125,8 @@ def another(name: str, annotation: Any, value: Any) -> Any:
         return next(other for other in au_encoders.ENCODERS if other != value)
     if name == "processes":
         return 2
+    if name == "trackers":
+        return ["mlflow"]
     if name == "launch":
         return "accelerate.yaml"
     if name == "size":
@@ -216,7 +218,7 @@ def test_what_is_operational_is_where_how_fast_and_how_visibly():
     assert {path[-1] for _, path, marked in FIELDS if marked} == {
         *("base", "revision", "dataset", "output", "device", "sample_prompts"),
         *("processes", "launch", "gradient_checkpointing"),
-        *("log_every", "checkpoint_every", "validate_every", "sample_every"),
+        *("log_every", "checkpoint_every", "validate_every", "sample_every", "trackers"),
     }
 
 

@@ -178,6 +178,28 @@ def test_half_precision_trains_float32_parameters(finished, tmp_path):
         assert {t.dtype for t in tensors.values()} == {torch.float32}
 
 
+def test_losses_go_to_tensorboard_on_request_with_those_before_a_stop(finished, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    job = changed(finished[0], output=str(tmp_path), trackers=["tensorboard"])
+    train_until(job, 4, monkeypatch)
+    loop.train(job)
+    events = EventAccumulator(str(tmp_path / "tracking" / "fineface")).Reload()
+    said = {event.step: event.value for event in events.Scalars("loss")}
+    lines = {line["step"]: line for line in progress.read(tmp_path)}
+    assert said == pytest.approx({step: line["loss"] for step, line in lines.items()}, abs=1e-5)
+    watched = [step for step, line in lines.items() if "held_out_loss" in line]
+    assert [event.step for event in events.Scalars("held_out_loss")][-len(watched) :] == watched
+    assert adapter_bytes(tmp_path) == adapter_bytes(finished[1])
+
+
+def test_a_tracker_that_is_not_installed_is_named(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("accelerate.tracking.get_available_trackers", lambda: [])
+    with pytest.raises(JobError, match="trackers: wandb is not installed"):
+        loop.train(changed(finished[0], output=str(tmp_path), trackers=["wandb"]))
+
+
 def test_gradient_checkpointing_changes_nothing(finished, tmp_path):
     job, folder = finished
     loop.train(changed(job, output=str(tmp_path), gradient_checkpointing=True))
@@ -379,17 +401,41 @@ def test_an_unknown_prediction_type_is_named():
         Answering(lambda noisy: noisy).loss(None, noising, batch)
 
 
-def test_captions_are_those_of_the_pipeline_kept_or_not(home):
+def test_captions_are_those_of_the_pipeline_in_memory_or_in_a_file_without_a_name(home, tmp_path):
     pipe = FineFacePipeline.from_pretrained(home / "base")
     captions = ["", "a man", "a woman in the park", *(f"{word} man" for word in "abcdefgh" * 9)]
     accelerator = Accelerator(cpu=True)
-    kept = CaptionEmbeddings(pipe, captions, accelerator)
-    made = CaptionEmbeddings(pipe, captions, accelerator, memory=0)
+    kept = CaptionEmbeddings(pipe, captions, accelerator, tmp_path)
+    mapped = CaptionEmbeddings(pipe, captions, accelerator, tmp_path, memory=0)
+    assert not list(tmp_path.iterdir()), "a killed training leaves no file"
     indices = torch.tensor([2, 0, 70, 2])
     expected = pipe.encode_prompt([captions[i] for i in indices], "cpu", 1, False)[0]
-    torch.testing.assert_close(made.at(indices).tokens, expected)
     torch.testing.assert_close(kept.at(indices).tokens, expected, atol=1e-5, rtol=1e-4)
+    assert torch.equal(kept.at(indices).tokens, mapped.at(indices).tokens)
     assert not kept.at(indices).tokens.requires_grad and kept.at(indices).pooled is None
+
+
+def test_captions_in_the_trainings_precision_are_read_as_if_they_were_not_rounded(home, tmp_path):
+    pipe = FineFacePipeline.from_pretrained(home / "base")
+    accelerator = Accelerator(cpu=True, mixed_precision="bf16")
+    rounded = CaptionEmbeddings(pipe, ["a man", "a woman"], accelerator, tmp_path, memory=0)
+    said = rounded.at(torch.tensor([1, 0])).tokens
+    assert said.dtype == torch.bfloat16
+    latents, times = (
+        torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)),
+        torch.tensor([3, 900]),
+    )
+    with torch.no_grad(), accelerator.autocast():
+        whole = pipe.encode_prompt(["a woman", "a man"], "cpu", 1, False)[0].float()
+        answers = [pipe.unet(latents, times, read).sample for read in (said, whole)]
+    assert whole.dtype == torch.float32 and torch.equal(*answers)
+
+
+def test_captions_that_do_not_fit_on_the_disk_are_one_error(home, tmp_path, monkeypatch):
+    pipe = FineFacePipeline.from_pretrained(home / "base")
+    monkeypatch.setattr("store.disk.free", lambda folder: 1000)
+    with pytest.raises(DiskFull, match="the embeddings of the captions"):
+        CaptionEmbeddings(pipe, ["a man"], Accelerator(cpu=True), tmp_path, memory=0)
 
 
 GOLDEN = [(2, 1.361019), (3, 1.388961), (4, 0.878488), (6, 0.999663), (7, 1.690954)]
