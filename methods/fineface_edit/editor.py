@@ -62,6 +62,7 @@ class Inverting:
             device=material.device,
         )
         self._outlines = Outlines(material.faces)
+        self._known: dict[bytes, torch.Tensor] = {}
 
     @property
     def name(self) -> str:
@@ -89,7 +90,7 @@ class Inverting:
 
         squares = [images.resized(picture, self.size) for picture in pictures]
         pixels = torch.from_numpy(images.as_array(squares)).permute(0, 3, 1, 2).float()
-        within = torch.stack([self._within(outline) for outline in self._outlines.trace(squares)])
+        within = torch.stack(self._faces(squares))
         with torch.inference_mode():
             difference = self._difference(pixels / 127.5 - 1, source, target)
         shown = (pixels + 127.5 * within[:, None] * difference).round().clamp(0, 255).byte()
@@ -149,6 +150,15 @@ class Inverting:
     @cached_property
     def _model(self) -> Any:
         return methods.registry.get(self._adapter.method).trained_model(self._adapter)
+
+    def _faces(self, squares: Sequence[Image.Image]) -> list[torch.Tensor]:
+        """`_within` of each; the same picture, which comes under many requests, is looked at once."""
+        contents = [square.tobytes() for square in squares]
+        new = {one: square for one, square in zip(contents, squares, strict=True) if one not in self._known}
+        traced = self._outlines.trace(list(new.values())) if new else []
+        here = {one: self._known[one] for one in contents if one in self._known}
+        self._known = here | {one: self._within(found) for one, found in zip(new, traced, strict=True)}
+        return [self._known[one] for one in contents]
 
     def _within(self, outline: list[float] | None) -> torch.Tensor:
         """Where the face is that has `outline`, grown by `reach`, softly: [size, size] in 0…1."""

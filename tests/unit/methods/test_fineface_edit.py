@@ -84,6 +84,16 @@ def test_a_change_stays_within_the_face(material):
     assert made[0][1] == pytest.approx(1 - 0.25, abs=0.06)
 
 
+def test_a_picture_under_many_requests_is_traced_once(material):
+    made, given = make(material, FACE, steps=2), pictures()
+    traced = []
+    trace = made._outlines.trace
+    made._outlines.trace = lambda some: traced.append(len(some)) or trace(some)
+    made.edit([given[0], given[0]], SOURCE, TARGET)
+    made.edit(given, SOURCE, TARGET)
+    assert traced == [1, 1]
+
+
 def test_neighbours_do_not_change_an_edit(material):
     given, made = pictures(), make(material)
     together = made.edit(given, SOURCE, TARGET)
