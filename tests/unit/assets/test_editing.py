@@ -74,6 +74,10 @@ def test_every_editor_is_trained_tried_and_measured(home):
     assert same.filter(metric="l1")["value"].item() == 0
     assert same.filter(metric="clip_i")["value"].item() > 0.9
     assert results.filter(editor="ganimation", metric="l1", **told)["value"].item() > 0
+    page = (place / "editing.html").read_text()
+    assert page.count("<figure>") == 2 + 2, "a front a judge, a sheet a person"
+    for said in ("AU-MSE prompted (second)", '<th scope="row">relative_msf</th>', "picture 1"):
+        assert said in page
 
 
 def test_again_with_nothing_changed_no_model_is_asked(home):
@@ -111,7 +115,7 @@ def test_an_experiments_model_edits_where_it_is_trained(tmp_path):
     store.write("trained_model/fineface", pl.DataFrame([row]))
     del row["experiment"]
     assert of_experiment(store, "adapter", "fineface") == row
-    store.write("trained_model/sd", pl.DataFrame([row | {"folder": None}]))
+    store.write("trained_model/sd", pl.DataFrame([row]).with_columns(folder=pl.lit(None, pl.String)))
     with pytest.raises(dg.Failure, match="there is none"):
         of_experiment(store, "adapter", "sd")
 
