@@ -632,6 +632,37 @@ STAGES: tuple[Stage, ...] = (
         reads=("evaluation.embedder",),
     ),
     Stage(
+        "identity_scores",
+        Group.EXPERIMENT,
+        "Whether every sample still shows the person of its no-AU partner; empty where nobody is asked.",
+        {
+            **PROMPT,
+            **MODEL,
+            "identity_distance": _number("Of both faces' descriptors; null where one has no face.", low=0),
+            "same_person": _number(
+                "1 below 0.6, else 0, also without a face; null where the partner has none.", low=0, high=1
+            ),
+        },
+        reads=("identity",),
+    ),
+    Stage(
+        "realism_scores",
+        Group.EXPERIMENT,
+        "How far the pictures as a whole lie from those of the training set, by CLIP's embeddings.",
+        {
+            "experiment": _key("Name in the profile."),
+            "kind": _key("The part of the protocol."),
+            "metric": _key("kid or fid; evaluation.md defines them."),
+            "value": _number("Its value."),
+            "low": _number("Lower end of the 95 % interval over prompts; null for fid."),
+            "high": _number("Upper end."),
+            "n": _count("Generated pictures."),
+            "real": _count("Pictures of the training set."),
+            **MODEL,
+        },
+        reads=("evaluation.embedder",),
+    ),
+    Stage(
         "annotator_audit",
         Group.ANNOTATORS,
         "What each estimator reads in rendered faces of known intensities.",
@@ -733,7 +764,7 @@ STAGES: tuple[Stage, ...] = (
         {
             "first": _key("The experiment."),
             "second": _key("The one it is compared with."),
-            "judge": _key("Who measured: labeller, second, or clip."),
+            "judge": _key("Who measured: labeller, second, clip, or identity."),
             "kind": _key("The part of the protocol."),
             "metric": _key("Which measure; evaluation.md defines them."),
             "first_value": _number("The experiment's value."),
@@ -755,7 +786,7 @@ STAGES: tuple[Stage, ...] = (
         "Every measure of every experiment with its 95 % interval.",
         {
             "experiment": _key("Name in the profile."),
-            "judge": _key("Who measured: labeller, second, or clip."),
+            "judge": _key("Who measured: labeller, second, clip, or identity."),
             "kind": _key("The part of the protocol."),
             "metric": _key("Which measure; evaluation.md defines them."),
             "value": _number("Its value.", nan=True),

@@ -61,6 +61,8 @@ MADE_OF: Mapping[str, Mapping[str, Sequence[str]]] = {
     "latents": dict.fromkeys(("file", "row"), (f"training_set.{_SEEN}",)),
     "au_scores": {f"measured_{column}": (f"generated_samples.{_DRAWN}",) for column in facs.COLUMNS},
     "clip_scores": dict.fromkeys(("clip_i", "clip_i_base", "clip_t"), (f"generated_samples.{_DRAWN}",)),
+    "identity_scores": dict.fromkeys(("identity_distance", "same_person"), (f"generated_samples.{_DRAWN}",)),
+    "realism_scores": {"value": (f"generated_samples.{_DRAWN}", f"training_set.{_SEEN}")},
 }
 """Of columns that are not handed on as they are, the columns that they were made of, as "stage.column"."""
 

@@ -174,6 +174,11 @@ def _judge_and_embedder(profile: Profile) -> Iterator[Asked]:
     yield from _embedder(profile)
 
 
+def _identity(profile: Profile) -> Iterator[Asked]:
+    if profile.identity is not None:
+        yield "identity", profile.identity.chosen
+
+
 def _outlines_and_embedder(profile: Profile) -> Iterator[Asked]:
     yield "faces", {"provider": "mediapipe", "model": profile.framing.model}
     yield from _embedder(profile)
@@ -193,6 +198,8 @@ ASKED: dict[str, Callable[[Profile], Iterator[Asked]]] = {
     "edit_scores": _judge,
     "edit_fidelity": _outlines_and_embedder,
     "clip_scores": _embedder,
+    "identity_scores": _identity,
+    "realism_scores": _embedder,
 }
 """Whom each stage asks besides the base."""
 

@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 
 import facs
-from evaluation import comparisons, tables
-from evaluation.tables import CLIP, DEFINITIONS, short
+from evaluation import comparisons, partners, tables
+from evaluation.tables import DEFINITIONS, WITNESSES, short
 
 
 class NotComparable(ValueError):
@@ -50,7 +50,7 @@ class Page:
         for (metric,), part in standing.group_by("metric", maintain_order=True):
             where = []
             for (kind,), rows in part.group_by("kind", maintain_order=True):
-                who = [judge for judge in rows["judge"] if judge != CLIP]
+                who = [judge for judge in rows["judge"] if judge not in WITNESSES.values()]
                 whole = not who or set(who) == set(self.judges)
                 where.append(str(kind) if whole else f"{kind} by {' and '.join(who)}")
             found.append(f"{DEFINITIONS[str(metric)].label} ({', '.join(where)})")
@@ -78,14 +78,16 @@ def page(
     second: str,
     au_scores: Mapping[str, pl.DataFrame],
     clip_scores: Mapping[str, pl.DataFrame],
+    identity_scores: Mapping[str, pl.DataFrame] | None = None,
 ) -> Page:
-    """The page of two experiments; `au_scores` (with `judge`, `model`, `fingerprint`) and `clip_scores` hold
-    a frame each.
+    """The page of two experiments; `au_scores` (with `judge`, `model`, `fingerprint`), `clip_scores` and,
+    where identity was measured, `identity_scores` hold a frame each.
 
-    Raises NotComparable where a judge, or CLIP, was another model for one than for the other, or where the
-    two were given different samples.
+    Raises NotComparable where a judge, CLIP or who knows faces was another model for one than for the other,
+    or where the two were given different samples.
     """
-    for what, scores in (("CLIP", clip_scores), *_by_judge(au_scores).items()):
+    seen = identity_scores or {}
+    for what, scores in (("CLIP", clip_scores), ("identity", seen), *_by_judge(au_scores).items()):
         who = [set(scores[name]["fingerprint"].drop_nulls()) for name in (first, second) if name in scores]
         if len(who) == 2 and who[0] != who[1]:
             raise NotComparable(
@@ -95,7 +97,8 @@ def page(
     if not judged:
         raise NotComparable(f"no judge measured both {first} and {second}")
     try:
-        differences = comparisons.compare(judged, clip_scores, [(first, second)])
+        beside = {name: partners.joined(frame, seen.get(name)) for name, frame in clip_scores.items()}
+        differences = comparisons.compare(judged, beside, [(first, second)])
         aus = comparisons.compare_aus(judged, first, second)
     except ValueError as error:
         raise NotComparable(str(error)) from None

@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 
 import facs
-from evaluation import bootstrap, metrics
+from evaluation import bootstrap, metrics, partners
 from evaluation.bootstrap import Sums
 from evaluation.metrics import Scores
-from evaluation.tables import CLIP, DEFINITIONS, KINDS
+from evaluation.tables import DEFINITIONS, KINDS, WITNESSES
 
 EXACT_PROMPTS = 18
 """Up to so many prompts all ways of exchanging them are counted, beyond it DRAWS of them."""
@@ -58,12 +58,12 @@ AU_METRICS = (
 
 def compare(
     au_scores: Mapping[str, Mapping[str, pl.DataFrame]],
-    clip_scores: Mapping[str, pl.DataFrame],
+    partner_scores: Mapping[str, pl.DataFrame],
     pairs: Sequence[tuple[str, str]],
 ) -> pl.DataFrame:
     """Every measure of both experiments of each pair, paired by sample: COMPARISONS, one family of tests.
 
-    `au_scores` holds, of each judge, one frame an experiment, `clip_scores` one an experiment: see
+    `au_scores` holds, of each judge, one frame an experiment, `partner_scores` one an experiment: see
     `tables.results`. `difference` is the first experiment's value minus the second's, `low` and `high` its 95
     % interval over prompts, `p` of `permutation_test`, `p_holm` the same after Holm's correction over all
     rows. `better` names the experiment that does better where the difference stands (p_holm < 0.05), else it
@@ -72,7 +72,7 @@ def compare(
     rows = []
     for first, second in pairs:
         for kind in KINDS:
-            for judge, metric, a, b in _sums(au_scores, clip_scores, first, second, kind):
+            for judge, metric, a, b in _sums(au_scores, partner_scores, first, second, kind):
                 rows.append((first, second, judge, kind, metric, *_tested(a, b)))
     return _corrected(rows, COMPARISONS)
 
@@ -171,7 +171,7 @@ def p_text(p: float) -> str:
 
 def _sums(
     au_scores: Mapping[str, Mapping[str, pl.DataFrame]],
-    clip_scores: Mapping[str, pl.DataFrame],
+    partner_scores: Mapping[str, pl.DataFrame],
     first: str,
     second: str,
     kind: str,
@@ -184,17 +184,17 @@ def _sums(
             a, b = metrics.paired(*scores)
             for metric in AU_METRICS:
                 yield judge, metric, metrics.AU_METRICS[metric](a), metrics.AU_METRICS[metric](b)
-    if first in clip_scores and second in clip_scores:
-        parts = [clip_scores[name].filter(kind=kind).sort("sample_id") for name in (first, second)]
+    if first in partner_scores and second in partner_scores:
+        parts = [partner_scores[name].filter(kind=kind).sort("sample_id") for name in (first, second)]
         if metrics.requests(parts[0]).to_list() != metrics.requests(parts[1]).to_list():
             raise ValueError(metrics.DIFFERENT)
-        for metric in metrics.CLIP_METRICS:
+        for metric in partners.RANGES:
             if parts[0].height and all(metric in part.columns for part in parts):
                 yield (
-                    CLIP,
+                    WITNESSES[metric],
                     metric,
-                    metrics.mean_cosine(parts[0], metric),
-                    metrics.mean_cosine(parts[1], metric),
+                    partners.mean(parts[0], metric),
+                    partners.mean(parts[1], metric),
                 )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from evaluation import bootstrap, metrics
+from evaluation import bootstrap, metrics, partners
 from evaluation.metrics import Scores
 
 FACES_MARGIN = 0.05
@@ -57,9 +57,7 @@ def curve(measured: Mapping[float, pl.DataFrame]) -> pl.DataFrame:
             _value(metrics.au_mse_prompted(scored)),
             _value(metrics.au_mse_all(scored)),
             _value(metrics.au_mse_worst_case(scored)),
-            _value(metrics.mean_cosine(measured[scale], "clip_i"))
-            if "clip_i" in measured[scale].columns
-            else None,
+            _value(partners.mean(measured[scale], "clip_i")) if "clip_i" in measured[scale].columns else None,
             _value(metrics.face_failure_rate(scored)),
             len(scored),
         )

@@ -1,4 +1,5 @@
 """How a generated sample is measured against what was asked for. Definitions only: no intervals, no tables.
+What is measured beside another picture lives in `partners`.
 
 Every AU error is a squared difference of intensities (0-5), averaged over *entries*, pairs of a sample and
 an AU. A picture without a face is read as a face without expression, twelve zeros: left out, it would reward
@@ -87,6 +88,11 @@ class Scores:
     def prompting(self, au: int) -> Scores:
         """Only the samples that ask for `au`."""
         return self.take(self.prompted[:, facs.ACTION_UNITS.index(au)])
+
+    def only(self, au: int) -> Scores:
+        """All samples, of which only `au` was measured."""
+        column = np.arange(12) == facs.ACTION_UNITS.index(au)
+        return replace(self, measured=np.where(column, self.measured, np.nan))
 
     @property
     def prompted(self) -> np.ndarray:
@@ -246,6 +252,59 @@ def confusion_rate(changes: Scores) -> Sums:
     return Sums.of(others >= asked, np.isfinite(asked), changes.prompt)
 
 
+def neighbours(changes: Scores) -> dict[int, int]:
+    """The most confusable neighbour of each AU: whichever other AU rises most, on average over the samples
+    that ask for this one alone.
+
+    `changes` as in `confusion_rate`. An AU that nobody asks for or that the judge does not read has none, and
+    is none.
+    """
+    found = {}
+    for i, au in enumerate(facs.ACTION_UNITS):
+        asking = changes.prompting(au)
+        others = asking.valid.any(axis=0) & (np.arange(12) != i)
+        if len(asking) and asking.valid[:, i].any() and others.any():
+            rises = np.where(asking.valid, asking.measured, 0.0).mean(axis=0)
+            found[au] = facs.ACTION_UNITS[int(np.where(others, rises, -np.inf).argmax())]
+    return found
+
+
+def wins_over_neighbour(changes: Scores) -> Sums:
+    """The share of samples in which the AU asked for rises more than its most confusable neighbour does.
+
+    The neighbour is one and the same for all samples that ask for an AU, unlike in `confusion_rate`, where
+    any other AU may win. Where nothing rises, as without a face, it does not win. Raises ValueError if a
+    sample asks for more than one AU.
+    """
+    if (changes.prompted.sum(axis=1) != 1).any():
+        raise ValueError("a neighbour is defined for samples that ask for exactly one AU")
+    wins, counted = np.zeros((2, len(changes)), bool)
+    for au, neighbour in neighbours(changes).items():
+        i, j = facs.ACTION_UNITS.index(au), facs.ACTION_UNITS.index(neighbour)
+        counted |= changes.prompted[:, i] & changes.valid[:, i] & changes.valid[:, j]
+        wins |= changes.prompted[:, i] & (changes.measured[:, i] > changes.measured[:, j])
+    return Sums.of(wins, counted, changes.prompt)
+
+
+def au_mse_expressionless(scores: Scores) -> Sums:
+    """`au_mse_prompted` of faces without expression, over the same entries: what control is counted from."""
+    return Sums.of(scores.target**2, scores.prompted & scores.valid, scores.prompt)
+
+
+def harmonic(error: np.ndarray, expressionless: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The harmonic mean of control and of what was kept, 0 to 1: high only if neither is bought with the
+    other. After the harmonic editing score of PixelSmile (arXiv 2603.25728).
+
+    Control is 1 - `error` / `expressionless`: 1 where all is as asked for, 0 (and no less) where a face
+    without expression would do. `kept`, a cosine or a share, counts as 0 below 0. Elementwise.
+    """
+    control = np.clip(1 - error / expressionless, 0, 1)
+    kept = np.clip(kept, 0, 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = 2 * control * kept / (control + kept)
+    return np.where(control + kept > 0, mean, 0.0) + 0 * (control + kept)
+
+
 def monotone_share(scores: Scores) -> Sums:
     """The share of sweeps (one prompt, one noise, one AU asked for) whose measured intensity never falls from
     one asked-for intensity to the next, and is higher at the last than at the first.
@@ -273,62 +332,6 @@ def aus_read(frame: pl.DataFrame) -> np.ndarray:
 def left_out(frame: pl.DataFrame) -> list[str]:
     """The AUs that the judge of an au_scores frame does not read, "AU9": no mean counts them."""
     return [column.upper() for column, read in zip(facs.COLUMNS, aus_read(frame), strict=True) if not read]
-
-
-CLIP_METRICS = ("clip_i", "clip_i_base", "clip_t")
-"""Columns of a clip_scores frame: the cosine of a sample's CLIP embedding with that of its no-AU partner, of
-the untouched base's picture of the same prompt and noise, and of its prompt."""
-
-
-def mean_cosine(frame: pl.DataFrame, column: str) -> Sums:
-    """The mean of a column of CLIP_METRICS; null (no embedding) is not counted.
-
-    Raises ValueError if a value lies outside [-1, 1].
-    """
-    values = frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    if (np.abs(values[~np.isnan(values)]) > 1 + 1e-5).any():
-        raise ValueError(f"{column} outside [-1, 1]")
-    return Sums.of(values, ~np.isnan(values), frame["prompt_index"].to_numpy())
-
-
-def partner_cosines(embedded: pl.DataFrame, texts: pl.DataFrame | None = None) -> pl.DataFrame:
-    """The samples of `embedded` with the columns of CLIP_METRICS that can be measured.
-
-    `embedded` has protocol columns and `embedding`: samples, their no-AU partners (for `clip_i`) and perhaps
-    the base's pictures (for `clip_i_base`). `texts` has `prompt` and `embedding` (for `clip_t`). Only rows
-    with a partner are kept, in order. Raises ValueError for one whose partner is not there.
-    """
-    samples = embedded.drop_nulls("partner_id")
-    by_id = embedded.select(pl.col("sample_id").alias("key"), pl.col("embedding").alias("other"))
-    references = {"clip_i": (pl.col("partner_id"), by_id)}
-    if not embedded.filter(kind="base").is_empty():
-        references["clip_i_base"] = (pl.col("partner_id").str.replace("^no_au/", "base/"), by_id)
-    if texts is not None:
-        by_prompt = texts.select(pl.col("prompt").alias("key"), pl.col("embedding").alias("other"))
-        references["clip_t"] = (pl.col("prompt"), by_prompt)
-    for metric, (key, others) in references.items():
-        pairs = samples.select("sample_id", "embedding", key.alias("key")).join(
-            others, on="key", how="left", maintain_order="left", validate="m:1"
-        )
-        if (missing := pairs.filter(pl.col("other").is_null())).height:
-            raise ValueError(f"nothing to compare sample {missing['sample_id'][0]} with for {metric}")
-        found = cosine(_rows(pairs["embedding"]), _rows(pairs["other"]))
-        samples = samples.with_columns(pl.Series(metric, found, dtype=pl.Float64))
-    return samples
-
-
-def cosine(embeddings: np.ndarray, partners: np.ndarray) -> np.ndarray:
-    """Row-wise cosine of two [N, d] arrays: [N], in -1 to 1.
-
-    Raises ValueError for a zero row or for unequal shapes.
-    """
-    a, b = np.asarray(embeddings, np.float64), np.asarray(partners, np.float64)
-    if a.shape != b.shape:
-        raise ValueError(f"embeddings of shapes {a.shape} and {b.shape}")
-    length = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    if not (length > 0).all():
-        raise ValueError(f"embedding {int(np.argmin(length > 0))} is zero or not finite")
-    return np.clip((a * b).sum(axis=1) / length, -1.0, 1.0)
 
 
 def spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -386,11 +389,6 @@ def leakage(scores: Scores) -> np.ndarray:
         spread = np.nansum(x * x, axis=0)
         matrix[i, spread > 0] = np.nansum(x * y, axis=0)[spread > 0] / spread[spread > 0]
     return matrix
-
-
-def _rows(embeddings: pl.Series) -> np.ndarray:
-    """A list column → float array [N, d]."""
-    return np.array(embeddings.to_list(), dtype=np.float64).reshape(len(embeddings), -1)
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -28,10 +28,12 @@ _PER_AU = {
     "au_mse_prompted": "AU-MSE prompted",
     "au_mse_prompted_recipe": "AU-MSE recipe",
     "au_mse_mismatched": "AU-MSE mismatched",
+    "au_mse_unprompted": "AU-MSE where not asked for",
     "au_bias": "measured − asked",
     "spearman": "Spearman",
     "spearman_within": "Spearman within sweeps",
     "monotone_share": "monotone sweeps",
+    "wins_over_neighbour": "wins over its neighbour",
 }
 _BESIDE = (
     "au_mse_prompted",
@@ -303,6 +305,8 @@ def _per_au(data: ReportData) -> dict:
         "columns": {metric: label for metric, label in _PER_AU.items() if metric in table["metric"]},
         "names": facs.NAMES,
         "cells": cells,
+        "neighbours": _neighbours(next(iter(individual.values()))),
+        "ceilings": _ceilings(data),
         "bars": Picture(
             figures.per_au_bars(table),
             "Bars: AU-MSE of each AU and experiment",
@@ -315,6 +319,24 @@ def _per_au(data: ReportData) -> dict:
         ),
         "leakage": leakage,
     }
+
+
+def _neighbours(frame: pl.DataFrame) -> dict[int, int]:
+    """The most confusable neighbour of each AU; none without no-AU samples."""
+    if frame.filter(kind="no_au").is_empty():
+        return {}
+    return metrics.neighbours(metrics.differences(frame, "individual"))
+
+
+def _ceilings(data: ReportData) -> dict[str, dict[int, float | None]]:
+    """Of each judge that was compared with manual labels, its ICC with them an AU: no experiment can be
+    measured better than that."""
+    if data.agreement is None:
+        return {}
+    judges = data.results["judge"].unique(maintain_order=True)
+    compared = data.agreement.filter(pl.col("second") == "manual")
+    found = {judge: _finite(compared.filter(first=judge), "icc") for judge in judges}
+    return {judge: of for judge, of in found.items() if any(value is not None for value in of.values())}
 
 
 def _pictures(data: ReportData) -> list[dict]:

@@ -15,13 +15,22 @@ import numpy as np
 import polars as pl
 
 import facs
-from evaluation import bootstrap, metrics
+from evaluation import bootstrap, metrics, partners, realism
 from evaluation.bootstrap import Estimate, Sums
 from evaluation.metrics import MEASURED, Scores
 
 KINDS = ("individual", "combination")
 CLIP = "clip"
 """Who measures what CLIP measures, where the estimators of AUs are the other judges."""
+IDENTITY = "identity"
+"""Who says whether a face is the same person's."""
+WITNESSES: dict[str, str] = {
+    **dict.fromkeys((*partners.CLIP_METRICS, *realism.METRICS), CLIP),
+    **dict.fromkeys(partners.IDENTITY_METRICS, IDENTITY),
+}
+"""Who measures what no judge of AUs does, by measure."""
+KEPT = {"clip_i": "control_and_clip_i", "same_person": "control_and_identity"}
+"""What was kept of the no-AU partner, and its harmonic mean with control."""
 ABREAST = 4
 """Experiments that a terminal's line has room for."""
 ORDERED = 0.7
@@ -99,6 +108,37 @@ DEFINITIONS: dict[str, Definition] = {
         "Mean cosine of the CLIP embeddings of a sample and of its prompt, without the AUs: whether the "
         "picture still shows what the prompt says.",
     ),
+    "same_person": Definition(
+        "same person",
+        1,
+        "Share of samples whose face and that of the no-AU partner are one person's to a network of face "
+        "recognition (descriptors less than 0.6 apart). A sample without a face shows nobody; where the "
+        "partner has none nothing is counted.",
+    ),
+    "identity_distance": Definition(
+        "identity distance", -1, "Mean distance of those descriptors, where both have a face."
+    ),
+    "control_and_clip_i": Definition(
+        "control and CLIP-I",
+        1,
+        "Harmonic mean of CLIP-I and control, which is 1 − AU-MSE prompted over that of faces without "
+        "expression (0 at the least): high only if neither is bought with the other.",
+    ),
+    "control_and_identity": Definition(
+        "control and identity", 1, "The same of control and the share of the same person."
+    ),
+    "kid": Definition(
+        "KID",
+        -1,
+        "Kernel inception distance of the pictures from those of the training set, by CLIP's embeddings at "
+        "length √d: compare it with nothing but itself. Unbiased, so that it may fall below 0.",
+    ),
+    "fid": Definition(
+        "FID",
+        -1,
+        "Fréchet distance of the same two sets. Biased upwards by few pictures, and therefore only to be "
+        "compared between equally many.",
+    ),
     "spearman_mean": Definition(
         "Spearman",
         1,
@@ -124,7 +164,13 @@ DEFINITIONS: dict[str, Definition] = {
         "confused",
         -1,
         "Share of samples in which an AU that was not asked for rises over the no-AU partner at least as "
-        "much as the one that was: the asked-for AU lost against its most confusable neighbour.",
+        "much as the one that was, whichever it is.",
+    ),
+    "wins_over_neighbour": Definition(
+        "wins over its neighbour",
+        1,
+        "Share of samples in which the AU asked for rises more than its most confusable neighbour: the one "
+        "other AU that rises most when it is asked for, the same for all samples.",
     ),
     "au_mse_prompted_change": Definition(
         "AU-MSE prompted, change",
@@ -175,19 +221,20 @@ DEFINITIONS: dict[str, Definition] = {
 
 def results(
     au_scores: Mapping[str, pl.DataFrame],
-    clip_scores: Mapping[str, pl.DataFrame] | None = None,
+    partner_scores: Mapping[str, pl.DataFrame] | None = None,
     competitor: str | None = None,
     recipe_scores: Mapping[str, pl.DataFrame] | None = None,
     judge: str = "labeller",
 ) -> pl.DataFrame:
     """Every metric of DEFINITIONS for every experiment and kind, in RESULTS; null where undefined.
 
-    `au_scores` are those of one `judge`. They and `clip_scores` hold one frame an experiment (protocol
-    columns with measured_au…, or clip_i); rows of other kinds, such as no-AU samples, do not count
-    themselves. Measures of the change need the no-AU samples, those through the recipe need `recipe_scores`
-    (`through_recipe.apply`); without them they are left out. Experiments other than `competitor` also get
-    ratio and gain against it, paired by sample. `n` counts the entries averaged: (sample, AU) pairs, samples
-    or AUs. Raises ValueError for an unknown competitor or experiments that were given different samples.
+    `au_scores` are those of one `judge`. They and `partner_scores` hold one frame an experiment (protocol
+    columns with measured_au…, or those of `partners`); rows of other kinds, such as no-AU samples, do not
+    count themselves. Measures of the change need the no-AU samples, those through the recipe need
+    `recipe_scores` (`through_recipe.apply`); without them they are left out. Experiments other than
+    `competitor` also get ratio and gain against it, paired by sample. `n` counts the entries averaged:
+    (sample, AU) pairs, samples or AUs. Raises ValueError for an unknown competitor or experiments that were
+    given different samples.
     """
     if competitor is not None and competitor not in au_scores:
         raise ValueError(f"competitor {competitor!r} is none of {', '.join(au_scores)}")
@@ -200,24 +247,26 @@ def results(
             found = _measures(scores, kind)
             if not frame.filter(kind="no_au").is_empty():
                 found |= _changes(frame, kind)
-            if clip_scores is not None and experiment in clip_scores:
-                cosines = clip_scores[experiment].filter(kind=kind)
-                found |= {
-                    metric: bootstrap.mean(metrics.mean_cosine(cosines, metric))
-                    for metric in metrics.CLIP_METRICS
-                    if metric in cosines.columns
-                }
+            if partner_scores is not None and experiment in partner_scores:
+                found |= _beside_partners(scores, partner_scores[experiment].filter(kind=kind))
             compared = competitor if experiment != competitor else None
             if compared is not None:
                 found |= compare(scores, _scores(au_scores[compared], kind))
             if recipe_scores is not None:
                 found |= _through_recipe(recipe_scores, experiment, compared, kind)
             rows += [
-                (experiment, CLIP if metric in metrics.CLIP_METRICS else judge, kind, metric, *found[metric])
+                (experiment, WITNESSES.get(metric, judge), kind, metric, *found[metric])
                 for metric in DEFINITIONS
                 if metric in found
             ]
     return _frame(rows, RESULTS)
+
+
+def of_whole_sets(realism_scores: pl.DataFrame) -> pl.DataFrame:
+    """The scores of `realism` as rows of RESULTS."""
+    return realism_scores.select(
+        "experiment", pl.lit(CLIP).alias("judge"), "kind", "metric", "value", "low", "high", "n"
+    )
 
 
 def compare(scores: Scores, base: Scores) -> dict[str, Estimate]:
@@ -241,23 +290,32 @@ def per_au(
     """The measures of each AU by itself, over the individual samples that ask for it, in PER_AU.
 
     Errors as asked, mismatched and (with `recipe_scores`) through the recipe, bias, both rank correlations,
-    and the share of monotone sweeps. Null with n = 0 for an AU that the estimator does not support.
+    the share of monotone sweeps, and (with no-AU samples) the share of wins over the neighbour; and the error
+    of the AU in the samples that do not ask for it. Null with n = 0 for an AU that the estimator does not
+    support.
     """
     rows = []
     for experiment, frame in au_scores.items():
         individual = _scores(frame, "individual")
         correlations, _ = _spearman(individual)
         corrected = _scores(recipe_scores[experiment], "individual") if recipe_scores is not None else None
+        changes = None
+        if not frame.filter(kind="no_au").is_empty():
+            changes = metrics.differences(frame, "individual")
         for au, correlation in zip(facs.ACTION_UNITS, correlations, strict=True):
             asking = individual.prompting(au)
             found = {
                 "au_mse_prompted": bootstrap.mean(metrics.au_mse_prompted(asking)),
                 "au_mse_mismatched": bootstrap.mean(metrics.au_mse_mismatched(asking)),
+                "au_mse_unprompted": bootstrap.mean(metrics.au_mse_unprompted(individual.only(au))),
                 "au_bias": bootstrap.mean(metrics.au_bias(asking)),
                 "spearman": correlation,
                 "spearman_within": bootstrap.mean(metrics.spearman_within(asking)),
                 "monotone_share": bootstrap.mean(metrics.monotone_share(asking)),
             }
+            if changes is not None:
+                wins = metrics.wins_over_neighbour(changes.prompting(au))
+                found["wins_over_neighbour"] = bootstrap.mean(wins)
             if corrected is not None:
                 error = metrics.au_mse_prompted(corrected.prompting(au))
                 found["au_mse_prompted_recipe"] = bootstrap.mean(error)
@@ -300,7 +358,7 @@ def beside_paper(results: pl.DataFrame, rows: Mapping[str, str] | None = None) -
     beside an experiment; where none does, its columns are empty.
     """
     own = {(e, k, m): v for _, e, k, m, v in paper().iter_rows()}
-    first = results.filter(pl.col("judge").is_in([results["judge"].first(), CLIP]))
+    first = results.filter(pl.col("judge").is_in([results["judge"].first(), *WITNESSES.values()]))
     cells = {(r["experiment"], r["kind"], r["metric"]): r for r in first.iter_rows(named=True)}
     lines = []
     kinds = [kind for kind in KINDS if kind in first["kind"]]
@@ -319,13 +377,13 @@ def text(table: pl.DataFrame, rows: Mapping[str, str] | None = None) -> str:
     """`results` as aligned lines for a terminal: `beside_paper`, then a block a judge and kind, a line a
     metric, a column an experiment, so many of them beside each other as a line has room for.
 
-    CLIP's lines stand with the first judge's.
+    Lines of WITNESSES stand with the first judge's.
     """
     first = beside_paper(table, rows)
     blocks = [aligned([[name.rstrip() for name in first.columns], *map(list, first.iter_rows())])]
-    judges = [name for name in table["judge"].unique(maintain_order=True) if name != CLIP]
+    judges = [name for name in table["judge"].unique(maintain_order=True) if name not in WITNESSES.values()]
     for judge, kind in itertools.product(judges, KINDS):
-        who = [judge, CLIP] if judge == judges[0] else [judge]
+        who = [judge, *WITNESSES.values()] if judge == judges[0] else [judge]
         part = table.filter(pl.col("judge").is_in(who), kind=kind)
         experiments = part["experiment"].unique(maintain_order=True).to_list()
         found = {(r["experiment"], r["metric"]): r for r in part.iter_rows(named=True)}
@@ -388,6 +446,18 @@ def _changes(frame: pl.DataFrame, kind: str) -> dict[str, Estimate]:
     found = {"au_mse_prompted_change": bootstrap.mean(metrics.au_mse_prompted(changes))}
     if kind == "individual":
         found["confusion_rate"] = bootstrap.mean(metrics.confusion_rate(changes))
+        found["wins_over_neighbour"] = bootstrap.mean(metrics.wins_over_neighbour(changes))
+    return found
+
+
+def _beside_partners(scores: Scores, frame: pl.DataFrame) -> dict[str, Estimate]:
+    """What `frame` says of the samples beside their partners, and what was kept together with control."""
+    sums = {metric: partners.mean(frame, metric) for metric in partners.RANGES if metric in frame.columns}
+    found = {metric: bootstrap.mean(of) for metric, of in sums.items()}
+    control = metrics.au_mse_prompted(scores), metrics.au_mse_expressionless(scores)
+    for kept, name in KEPT.items():
+        if kept in sums:
+            found[name] = bootstrap.estimate(metrics.harmonic, *control, sums[kept])
     return found
 
 

@@ -195,6 +195,12 @@ class Embedder(Annotator, Protocol):
         """Texts → float32 [N, d] in the same space, rows of length 1, in order."""
 
 
+class FaceRecogniser(Annotator, Protocol):
+    def describe(self, pictures: Sequence[Any]) -> list[list[float] | None]:
+        """Numbers whose distance says how alike two faces are, of the largest face of each picture, in order;
+        None without a face."""
+
+
 def build(ability: str, settings: Mapping[str, Any]) -> Any:
     """The provider of `ability` that a profile's section names: `provider`, and the provider's own settings.
 

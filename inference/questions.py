@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CAPTION = {"caption": pl.String}
 EMBEDDING = {"embedding": pl.List(pl.Float32)}
+DESCRIPTOR = {"descriptor": pl.List(pl.Float64)}
 LOOK = {"perceptual_hash": pl.String}
 READING: dict[str, pl.DataType | type[pl.DataType]] = {
     **dict.fromkeys(facs.COLUMNS, pl.Float64),
@@ -88,6 +89,11 @@ def text_embeddings(settings: Mapping[str, Any]) -> Question:
 
     model = EmbeddingTexts(abilities.build("embeddings", settings))
     return Question("clip_text_embeddings", model, EMBEDDING, about=("prompt",))
+
+
+def identities(settings: Mapping[str, Any]) -> Question:
+    """Whose face a picture shows: DESCRIPTOR, null without a face."""
+    return Question("identities", _chosen("identity", settings, _describe, _described), DESCRIPTOR)
 
 
 def faces(settings: Mapping[str, Any]) -> Question:
@@ -365,6 +371,14 @@ def _embed(model: Any, batch: list) -> Sequence[Any]:
 
 def _embedded(embedding: Any) -> dict[str, Any]:
     return {"embedding": embedding.tolist()}
+
+
+def _describe(model: Any, batch: list) -> Sequence[Any]:
+    return model.describe(batch)
+
+
+def _described(descriptor: list[float] | None) -> dict[str, Any]:
+    return {"descriptor": descriptor}
 
 
 def _find(model: Any, batch: list) -> Sequence[Any]:

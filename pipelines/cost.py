@@ -55,7 +55,7 @@ def calls(store: Store, profile: Profile, outdated: Mapping[str, str]) -> dict[s
         wanted = experiment.train.drawn_before
         if wanted is not None and (trains or f"class_images/{name}" in outdated):
             found["class_images"] = found.get("class_images", 0) + wanted.count
-        for stage in SCORED:
+        for stage in (*SCORED, *(["identity_scores"] if profile.identity is not None else [])):
             if anew or f"{stage}/{name}" in outdated:
                 found[stage] = found.get(stage, 0) + _pictures(store, f"{stage}/{name}", profile)
     return {stage: count for stage, count in found.items() if count}

@@ -241,6 +241,20 @@ class Base(Settings):
     )
 
 
+class Identity(Settings):
+    """Who says whether two faces are one person's."""
+
+    provider: Literal["dlib"] = Field("dlib", description="Who is asked; dlib: the extra identity.")
+    batch_size: Annotated[int | None, OPERATIONAL] = Field(
+        None, ge=1, description="Pictures at once; null: as the provider can."
+    )
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The provider and the settings that are given."""
+        return self.model_dump(exclude_none=True)
+
+
 class Evaluation(Settings):
     """How an experiment is generated and measured."""
 
@@ -413,6 +427,9 @@ class Profile(Settings):
     au_estimator: Labeller
     second_au_estimator: AUEstimator | None = Field(
         None, description="An independent one, to check the labels and perhaps to judge; null: none."
+    )
+    identity: Identity | None = Field(
+        None, description="Who measures whether a sample still shows its partner's face; null: nobody."
     )
     corrections: Corrections
     disfa: Disfa = Disfa()

@@ -18,6 +18,7 @@ PROVIDERS: Mapping[str, Mapping[str, str]] = {
     },
     "faces": {"mediapipe": "inference.faces:Landmarks"},
     "embeddings": {"clip": "inference.clip:Clip"},
+    "identity": {"dlib": "inference.identity:Dlib"},
     "known_faces": {
         "rendered": "miniature.audit_set:Renderer",
         "balanced": "miniature.balanced_set:Renderer",

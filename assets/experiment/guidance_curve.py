@@ -58,7 +58,7 @@ def candidates(
 
     Validation prompts and seeds are none of the protocol's.
     """
-    from evaluation import guidance, metrics, protocol
+    from evaluation import guidance, partners, protocol
 
     own = profile.experiments[trained["experiment"]].sample.guidance
     scales = [float(scale) for scale in (profile.evaluation.guidance_candidates if own is None else [own])]
@@ -73,7 +73,7 @@ def candidates(
         pictures = drawn.frame.drop_nulls("partner_id")
         judged, *judge_calls = measure(context, store, profile, profile.judge, pictures)
         embedded, *clip_calls = embed(context, store, profile, drawn.frame)
-        cosines = metrics.partner_cosines(embedded)
+        cosines = partners.cosines(embedded)
         measured[scale] = judged.with_columns(clip_i=cosines["clip_i"])
         calls_made += drawn.asked + judge_calls[0] + clip_calls[0]
         answers_known += drawn.reused + judge_calls[1] + clip_calls[1]

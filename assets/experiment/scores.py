@@ -56,14 +56,14 @@ def build(
         """Of every sample the cosine between its CLIP embedding and those of its no-AU partner (CLIP-I), of
         the untouched base's picture (CLIP-I to the base), and of its prompt (CLIP-T).
         """
-        from evaluation import metrics
+        from evaluation import partners
 
         embedded, made, reused = embed(context, store, profile, generated_samples)
         prompts = generated_samples.select("prompt").unique().sort("prompt")
         question = questions.text_embeddings(profile.evaluation.embedder)
         texts = calls.ask(context, store, question, prompts, profile)
-        table = metrics.partner_cosines(embedded, texts.frame)
-        means = table.select(pl.col(metrics.CLIP_METRICS).mean()).row(0, named=True)
+        table = partners.cosines(embedded, texts.frame)
+        means = table.select(pl.col(partners.CLIP_METRICS).mean()).row(0, named=True)
         return stage.result(
             table.drop("embedding"), model_calls=made + texts.asked, reused=reused + texts.reused, **means
         )

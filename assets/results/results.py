@@ -10,7 +10,7 @@ import polars as pl
 import stages
 from assets import catalogue, stage
 from assets.results import facts
-from assets.results.comparisons import by_experiment, by_judge
+from assets.results.comparisons import beside_partners, by_experiment, by_judge
 from exports import samples
 from provenance import lineage
 from settings.base import identity
@@ -20,7 +20,7 @@ from store import CorruptFile, Store
 REPORT = "report.html"
 
 
-@stage.asset(code_version="4", kinds={"polars"}, deps=list(stages.FUNNEL))
+@stage.asset(code_version="5", kinds={"polars"}, deps=list(stages.FUNNEL))
 def results(
     context: dg.AssetExecutionContext,
     trained_model: pl.DataFrame,
@@ -28,6 +28,8 @@ def results(
     generated_samples: pl.DataFrame,
     au_scores: pl.DataFrame,
     clip_scores: pl.DataFrame,
+    identity_scores: pl.DataFrame,
+    realism_scores: pl.DataFrame,
     comparisons: pl.DataFrame,
     au_statistics: pl.DataFrame,
     store: dg.ResourceParam[Store],
@@ -47,18 +49,19 @@ def results(
     labels = store.read("au_annotation", columns=["fingerprint"])
     judge = judged_by(first_scores, labels)
     recipe_scores, recipe = through_recipe(first_scores, labels, au_statistics, profile)
-    cosines = by_experiment(clip_scores, profile.experiments)
+    partner_scores = beside_partners(clip_scores, identity_scores, profile)
     beside = {name: measured for name, measured in by_judges.items() if name != first}
     found = pl.concat(
         [
-            tables.results(scores, cosines, competitor, recipe_scores, first),
+            tables.results(scores, partner_scores, competitor, recipe_scores, first),
             *(tables.results(measured, None, competitor, None, name) for name, measured in beside.items()),
+            tables.of_whole_sets(realism_scores.filter(pl.col("experiment").is_in([*scores]))),
         ]
     )
     settings = {name: identity(experiment) for name, experiment in profile.experiments.items()}
     now = datetime.now(UTC)
     measured = {f"judge: {name}": rows for (name,), rows in au_scores.group_by("judge", maintain_order=True)}
-    measured["CLIP"] = clip_scores
+    measured |= {"CLIP": clip_scores, "identity": identity_scores}
     over_seeds = seeds.over_seeds(found, seeds.groups(settings))
     path = report.write(
         store.home / REPORT,
@@ -219,19 +222,31 @@ def versions_form_one_chain(store: dg.ResourceParam[Store]) -> dg.AssetCheckResu
 
 @stage.asset_check(
     asset=results,
-    additional_ins={"au_scores": dg.AssetIn("au_scores"), "clip_scores": dg.AssetIn("clip_scores")},
+    additional_ins={
+        name: dg.AssetIn(name) for name in ("au_scores", "clip_scores", "identity_scores", "realism_scores")
+    },
     blocking=True,
 )
 def every_experiment_has_the_same_judge(
-    results: pl.DataFrame, au_scores: pl.DataFrame, clip_scores: pl.DataFrame
+    results: pl.DataFrame,
+    au_scores: pl.DataFrame,
+    clip_scores: pl.DataFrame,
+    identity_scores: pl.DataFrame,
+    realism_scores: pl.DataFrame,
 ) -> dg.AssetCheckResult:
-    """Each judge is one estimator, and one CLIP, in all experiments: numbers of two are not comparable."""
+    """Each judge is one model in all experiments, and so are CLIP and who knows faces: numbers of two are not
+    comparable."""
     shown = pl.col("experiment").is_in(results["experiment"].unique().to_list())
     who = pl.format("{} ({})", "model", "fingerprint").unique().sort().alias("who")
     measured = {name: rows for (name,), rows in au_scores.group_by("judge", maintain_order=True)}
     found: dict[str, list[str]] = {
         name: table.filter(shown).select(who)["who"].to_list()
-        for name, table in (*measured.items(), ("clip", clip_scores))
+        for name, table in (
+            *measured.items(),
+            ("clip", clip_scores),
+            ("identity", identity_scores),
+            ("realism", realism_scores),
+        )
     }
     several = any(len(models) > 1 for models in found.values())
     said: dict[str, Any] = {name: ", ".join(models) for name, models in found.items()}

@@ -36,8 +36,13 @@ def compare(
         {name: store.read(f"{table}/{name}") for name in (first, second)}
         for table in ("au_scores", "clip_scores")
     )
+    faces = {
+        name: store.read(f"identity_scores/{name}")
+        for name in (first, second)
+        if store.version(f"identity_scores/{name}") is not None
+    }
     try:
-        found = comparison_page.page(first, second, scores, cosines)
+        found = comparison_page.page(first, second, scores, cosines, faces)
     except comparison_page.NotComparable as error:
         fail(f"{error}\n`{_run(store, first, second)}` measures both alike")
     say(json.dumps(found.as_plain(), indent=2) if as_json else comparison_page.text(found))

@@ -17,12 +17,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 import tiny_world
+from tiny_world import tables
 
 import stages
 from miniature import raw
 from reasons import Reason
 from store import Store
-from store.hashing import hash_frame
 
 PROJECT = tiny_world.PROJECT
 PATIENCE = 900
@@ -74,12 +74,6 @@ def kill_when(moment, profile, home):
     process.wait()
 
 
-def tables(home):
-    """Content hashes of all stage tables."""
-    store = Store(home)
-    return {stage: hash_frame(store.read(stage)) for stage in store.stages()}
-
-
 @pytest.fixture(scope="module")
 def undisturbed(world, tmp_path_factory):
     """A first run, and its home."""
@@ -103,6 +97,7 @@ def test_one_command_ends_with_results_and_report(undisturbed):
     ]
     results = Store(home).read("results")
     assert set(results["experiment"]) == {"fineface", "sd"}
+    assert {"kid", "fid"} <= set(results["metric"]) and "same_person" not in results["metric"]
     frames = Store(home).read("raw_disfa").filter("keep").height
     assert first.calls["disfa_readings"] == (frames, 0)
     assert first.calls["annotator_agreement"] == (photographs + frames, 0)

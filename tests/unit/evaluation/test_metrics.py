@@ -189,51 +189,6 @@ def test_spearman_without_weights():
     assert np.isnan(metrics.spearman(np.array([1, 2, 3]), np.zeros(3))).all()
 
 
-def test_cosine():
-    a = np.array([[3.0, 4.0], [1.0, 0.0], [1.0, 1.0]])
-    b = np.array([[6.0, 8.0], [0.0, 2.0], [-1.0, -1.0]])
-    assert metrics.cosine(a, b) == pytest.approx([1.0, 0.0, -1.0])
-    with pytest.raises(ValueError, match="embedding 1"):
-        metrics.cosine(a, np.array([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0]]))
-    with pytest.raises(ValueError, match="shapes"):
-        metrics.cosine(a, b[:2])
-
-
-def embedded(rows: list[tuple]) -> pl.DataFrame:
-    return pl.DataFrame(
-        rows, schema=["sample_id", "kind", "partner_id", "prompt", "embedding"], orient="row"
-    ).with_columns(pl.col("partner_id").cast(pl.String))
-
-
-def test_cosines_to_partner_base_and_prompt_by_hand():
-    pictures = embedded(
-        [
-            ("individual/00/au01/1", "individual", "no_au/00/au01", "a man", [3.0, 4.0]),
-            ("individual/00/au01/2", "individual", "no_au/00/au01", "a man", [1.0, 0.0]),
-            ("no_au/00/au01", "no_au", None, "a man", [1.0, 0.0]),
-            ("base/00/au01", "base", None, "a man", [0.0, 1.0]),
-        ]
-    )
-    texts = pl.DataFrame({"prompt": ["a woman", "a man"], "embedding": [[1.0, 0.0], [-4.0, 3.0]]})
-    found = metrics.partner_cosines(pictures, texts)
-    assert found["sample_id"].to_list() == ["individual/00/au01/1", "individual/00/au01/2"]
-    assert found["clip_i"].to_list() == pytest.approx([0.6, 1.0])
-    assert found["clip_i_base"].to_list() == pytest.approx([0.8, 0.0])
-    assert found["clip_t"].to_list() == pytest.approx([0.0, -0.8])
-    without = metrics.partner_cosines(pictures.filter(pl.col("kind") != "base"))
-    assert "clip_i" in without.columns and not {"clip_i_base", "clip_t"} & set(without.columns)
-    with pytest.raises(ValueError, match="individual/00/au01/1 with for clip_i"):
-        metrics.partner_cosines(pictures.filter(pl.col("kind") != "no_au"))
-
-
-def test_clip_i_counts_what_is_there():
-    frame = pl.DataFrame({"prompt_index": [0, 0, 1], "clip_i": [0.9, None, 0.7]})
-    assert value(metrics.mean_cosine(frame, "clip_i")) == pytest.approx(0.8)
-    assert metrics.mean_cosine(frame, "clip_i").n == 2
-    with pytest.raises(ValueError, match="outside"):
-        metrics.mean_cosine(frame.with_columns(clip_i=pl.lit(1.2)), "clip_i")
-
-
 @given(st.integers(0, 2**32 - 1))
 def test_all_is_the_weighted_mean_of_prompted_and_unprompted(seed):
     rng = np.random.default_rng(seed)
@@ -354,6 +309,58 @@ def test_confusion_by_hand():
     assert found.total.tolist() == [0, 1, 1, 1, 0] and found.count.tolist() == [1, 1, 1, 1, 0]
     with pytest.raises(ValueError, match="exactly one AU"):
         metrics.confusion_rate(small([{1: 1, 2: 1}], [{}]))
+
+
+def test_neighbours_by_hand():
+    # asked 1: 2 rises by 3 and 1, 4 by 0 and 2: the neighbour is 2, and 1 (4, 1) wins once, ties once
+    # asked 12: 6 rises by 2 and 1: 12 (1, 3) loses once and wins once
+    changes = small(
+        [{1: 5}, {1: 2}, {12: 3}, {12: 4}],
+        [{1: 4, 2: 3}, {1: 1, 2: 1, 4: 2}, {12: 1, 6: 2}, {12: 3, 6: 1}],
+    )
+    assert metrics.neighbours(changes) == {1: 2, 12: 6}
+    assert value(metrics.wins_over_neighbour(changes)) == 2 / 4
+    assert value(metrics.confusion_rate(changes)) == 2 / 4, "the second loses to 4, which is no neighbour"
+
+
+def test_what_never_rises_wins_over_nobody():
+    changes = small([{1: 5}, {1: 2}], [None, {1: 0}])
+    assert value(metrics.wins_over_neighbour(changes)) == 0
+
+
+def test_neighbours_are_defined_for_one_au_at_a_time():
+    with pytest.raises(ValueError, match="exactly one AU"):
+        metrics.wins_over_neighbour(small([{1: 5, 2: 3}], [{1: 5}]))
+
+
+def test_the_harmonic_mean_by_hand():
+    # control 1 - 2.75 / 11 = 0.75, kept 0.9: 2 × 0.75 × 0.9 / 1.65
+    assert metrics.harmonic(np.float64(2.75), np.float64(11), np.float64(0.9)) == pytest.approx(1.35 / 1.65)
+    assert metrics.harmonic(np.float64(0), np.float64(11), np.float64(1)) == 1
+    worse_than_nothing, nothing_kept = (15.0, 11.0, 0.9), (1.0, 11.0, -0.2)
+    assert metrics.harmonic(*map(np.float64, worse_than_nothing)) == 0
+    assert metrics.harmonic(*map(np.float64, nothing_kept)) == 0
+    assert np.isnan(metrics.harmonic(np.float64(1), np.float64(11), np.float64("nan")))
+
+
+@given(st.floats(0, 20), st.floats(0.1, 20), st.floats(-1, 1))
+def test_the_harmonic_mean_lies_between_and_near_the_smaller(error, expressionless, kept):
+    control = min(1.0, max(0.0, 1 - error / expressionless))
+    found = float(metrics.harmonic(np.float64(error), np.float64(expressionless), np.float64(kept)))
+    low, high = sorted((control, max(0.0, kept)))
+    assert low - 1e-12 <= found <= min(high, 2 * low) + 1e-12
+
+
+def test_control_is_counted_from_faces_without_expression():
+    scores = Scores.of(scored(INDIVIDUAL, np.zeros((900, 12))))
+    assert value(metrics.au_mse_expressionless(scores)) == 11.0
+
+
+def test_one_au_of_all_samples():
+    scores = small([{6: 4}, {4: 5}], [{6: 3, 4: 2}, {4: 2, 6: 1}])
+    assert value(metrics.au_mse_unprompted(scores.only(4))) == 4, "where 6 is asked for it shows 2"
+    assert value(metrics.au_mse_unprompted(scores.only(6))) == 1
+    assert value(metrics.au_mse_prompted(scores.only(6))) == 1
 
 
 def test_monotone_by_hand():

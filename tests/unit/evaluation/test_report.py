@@ -19,6 +19,7 @@ from evaluation import (
     funnel,
     grids,
     guidance,
+    metrics,
     protocol,
     report,
     seeds,
@@ -277,6 +278,7 @@ def test_the_papers_table_stands_beside_the_results(page):
 
 
 def test_every_measure_shown_is_defined(page):
+    assert "ceiling" not in page, "no judge was compared with manual labels"
     text = re.sub(r"\s+", " ", Page(page).text.replace("’", "'"))
     for metric in set(RESULTS["metric"]):
         assert text.count(tables.DEFINITIONS[metric].label) >= 2
@@ -410,3 +412,23 @@ def test_labels_have_their_balance_agreement_and_recipes():
 def test_one_prompt_is_said_to_show_little(page):
     told = Page(report.render(report.ReportData("x", tables.results(ONE), ONE))).text
     assert "All of this is of one prompt" in told and "of one prompt" not in Page(page).text
+
+
+def test_the_ceiling_of_a_judge_and_the_neighbour_of_an_au_stand_beside_each_au():
+    rows = [
+        {"pictures": "DISFA", "first": first, "second": second, "n": 9, "au": au, "icc": icc + au / 1000}
+        for first, second, icc in (("labeller", "manual", 0.9), ("labeller", "second", 0.3))
+        for au in facs.NAMES
+    ]
+    agreement = pl.DataFrame(rows)
+    one = {"fineface": AU_SCORES["fineface"].filter(pl.col("kind") != "combination", prompt_index=0)}
+    page = report.render(report.ReportData("x", tables.results(one), one, agreement=agreement))
+    neighbour = metrics.neighbours(metrics.differences(one["fineface"], "individual"))
+    row = re.search(
+        r'<th scope="row">12</th><td class="text name">Lip Corner Puller</td>(.*?)</tr>', page, re.S
+    )
+    told = re.sub(r"\s+", "", row[1])
+    assert told.startswith(f"<td>0.91</td><td>{neighbour[12]}</td>"), (
+        "with manual labels, not with the second"
+    )
+    assert "ceiling" in Page(page).text

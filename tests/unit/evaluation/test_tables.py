@@ -10,7 +10,7 @@ import tiny_protocol
 
 import facs
 from curation import corrections
-from evaluation import metrics, protocol, tables, through_recipe
+from evaluation import partners, protocol, realism, tables, through_recipe
 from evaluation.metrics import MEASURED
 
 PROTOCOL = tiny_protocol.build()
@@ -28,7 +28,7 @@ def scored(gain: float, offset: float = 0.0, noise: float = 0.3, seed: int = 0) 
 
 
 def clipped(scores: pl.DataFrame, value: float) -> pl.DataFrame:
-    cosines = dict.fromkeys(metrics.CLIP_METRICS, pl.lit(value))
+    cosines = dict.fromkeys(partners.CLIP_METRICS, pl.lit(value))
     return scores.filter(pl.col("kind") != "no_au").with_columns(**cosines)
 
 
@@ -51,7 +51,8 @@ def value(results: pl.DataFrame, experiment: str, kind: str, metric: str) -> dic
 def test_the_table_is_tidy(results):
     assert results.schema == tables.RESULTS
     assert not results.select("experiment", "kind", "metric").is_duplicated().any()
-    assert set(results["metric"]) == set(tables.DEFINITIONS)
+    identity = {*partners.IDENTITY_METRICS, "control_and_identity"}
+    assert set(results["metric"]) == set(tables.DEFINITIONS) - identity - set(realism.METRICS)
     bounded = results.drop_nulls()
     assert (bounded["low"] <= bounded["value"] + 1e-9).all() and (
         bounded["value"] <= bounded["high"] + 1e-9
@@ -136,7 +137,7 @@ def test_an_au_that_never_changes_counts_as_unordered():
 def test_an_unsupported_au_is_null_and_not_in_the_mean(au_scores):
     blind = au_scores["fineface"].with_columns(measured_au9=pl.lit(None, dtype=pl.Float64))
     found = tables.per_au({"blind": blind}).filter(au=9)
-    assert found["value"].null_count() == found.height == 6
+    assert found["value"].null_count() == found.height == 8
     assert set(found["n"]) == {0}
     assert value(tables.results({"blind": blind}), "blind", "individual", "spearman_mean")["n"] == 11
 
@@ -187,7 +188,7 @@ def test_bad_comparisons_are_refused(au_scores):
 def test_per_au(au_scores):
     found = tables.per_au(au_scores)
     assert found.schema == tables.PER_AU
-    assert found.height == 3 * 12 * 6
+    assert found.height == 3 * 12 * 8
     fineface = found.filter(experiment="fineface")
     assert (fineface.filter(metric="au_mse_prompted")["value"] < 0.5).all()
     assert (fineface.filter(metric="au_mse_prompted")["n"] == 75).all()
@@ -271,3 +272,36 @@ def test_an_experiment_with_individual_samples_only():
     assert set(found["kind"]) == {"individual"}
     assert "combination" not in tables.text(found)
     assert not any(math.isnan(v) for v in found["value"].drop_nulls())
+
+
+def test_control_and_what_was_kept_by_hand():
+    """Every sample reaches half of what it is asked for: control 1 - ¼; two of three faces are kept."""
+    target = PROTOCOL.select(facs.COLUMNS)
+    half = PROTOCOL.with_columns(target.select((pl.all() / 2).name.prefix("measured_")))
+    same = [1.0, 1.0, 0.0] * (PROTOCOL.height // 3)
+    beside = PROTOCOL.with_columns(
+        clip_i=pl.lit(0.9), same_person=pl.Series(same), identity_distance=pl.lit(0.3)
+    )
+    found = tables.results({"half": half}, {"half": beside})
+    said = found.filter(kind="individual", metric="control_and_clip_i").row(0, named=True)
+    assert said["value"] == pytest.approx(2 * 0.75 * 0.9 / 1.65) and said["judge"] == "labeller"
+    said = found.filter(kind="individual", metric="control_and_identity").row(0, named=True)
+    assert said["value"] == pytest.approx(2 * 0.75 * (2 / 3) / (0.75 + 2 / 3))
+    said = found.filter(kind="individual", metric="same_person").row(0, named=True)
+    assert said["value"] == pytest.approx(2 / 3) and said["judge"] == "identity"
+
+
+def test_distances_of_whole_sets_are_rows_like_others():
+    row = ("sd", "individual", "kid", 0.1, 0.0, 0.2, 9, 4, "clip", "f")
+    scores = pl.DataFrame([row], schema=realism.SCORES, orient="row")
+    found = tables.of_whole_sets(scores)
+    assert found.schema == tables.RESULTS and found.row(0) == (
+        "sd",
+        "clip",
+        "individual",
+        "kid",
+        0.1,
+        0.0,
+        0.2,
+        9,
+    )

@@ -38,6 +38,8 @@ STAGES = [
     "generated_samples",
     "au_scores",
     "clip_scores",
+    "identity_scores",
+    "realism_scores",
     "comparisons",
     "results",
     "trained_editors",
@@ -53,6 +55,8 @@ BY_EXPERIMENT = {
     "generated_samples",
     "au_scores",
     "clip_scores",
+    "identity_scores",
+    "realism_scores",
 }
 
 
@@ -112,6 +116,9 @@ def test_every_stage_is_there_in_order(graph):
         ("training_set", "generated_samples"),
         ("generated_samples", "au_scores"),
         ("clip_scores", "results"),
+        ("identity_scores", "comparisons"),
+        ("training_set", "realism_scores"),
+        ("realism_scores", "results"),
     ]:
         assert dg.AssetKey(above) in graph.get(dg.AssetKey(below)).parent_keys
 

@@ -112,7 +112,8 @@ def test_a_table_that_is_there_is_not_missing(checked, tmp_path):
 def test_a_comparison_takes_the_experiments_that_there_are(checked, tmp_path):
     store = Store(tmp_path / "home")
     assert "trained_model/sd" in str(missing(checked("results")))
-    for stage in ("trained_model", "guidance_curve", "generated_samples", "au_scores", "clip_scores"):
+    scores = ("au_scores", "clip_scores", "identity_scores", "realism_scores")
+    for stage in ("trained_model", "guidance_curve", "generated_samples", *scores):
         store.write(f"{stage}/sd", pl.DataFrame({"experiment": ["sd"]}))
     assert "sd" not in str(missing(checked("results")))
 

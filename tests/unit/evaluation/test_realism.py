@@ -1,0 +1,100 @@
+"""KID and FID: golden values worked by hand, and what an estimator must not do."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evaluation import realism
+
+
+def column(*values: float) -> np.ndarray:
+    return np.array(values, float)[:, None]
+
+
+def test_kid_by_hand():
+    # kernel (x y + 1)^3: among 0, 1 one pair, 1; among 1, 2 one pair, (2 + 1)^3 = 27; across 1, 1, 8 and 27,
+    # on average 9.25: 1 + 27 - 2 × 9.25
+    found = realism.kid(column(0, 1), column(1, 2), np.array([0, 1]))
+    assert found.value == pytest.approx(9.5) and found.n == 2
+
+
+def test_kid_is_unbiased_and_falls_below_zero():
+    """Of two halves of one distribution it is 0 on average, where the biased estimator is above it."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(200):
+        x = rng.normal(size=(24, 4))
+        found.append(realism.kid(x[:12], x[12:], np.arange(12)).value)
+    assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(200) and min(found) < 0
+
+
+@given(st.integers(0, 99))
+def test_kid_asks_for_no_order_and_whole_prompts_carry_its_interval(seed):
+    rng = np.random.default_rng(seed)
+    x, y, prompt = rng.normal(0.5, 1, (20, 3)), rng.normal(size=(15, 3)), np.repeat(np.arange(5), 4)
+    found = realism.kid(x, y, prompt)
+    order = rng.permutation(20)
+    again = realism.kid(x[order], y[rng.permutation(15)], prompt[order])
+    assert again == pytest.approx(found) and found.low <= found.high
+    one = realism.kid(x, y, np.zeros(20))
+    assert one.value == pytest.approx(found.value) and one.low == pytest.approx(one.high)
+
+
+def test_fid_by_hand():
+    # means 1 and 5, variances 2 and 8: 16 + 2 + 8 - 2 × 4
+    assert realism.fid(column(0, 2), column(3, 7)) == pytest.approx(18)
+    # covariances diag(2, 0) and diag(8, 0) about 0: 2 + 8 - 2 × 4, and nothing of the flat direction
+    x, y = np.array([[-1, 0], [1, 0]]), np.array([[-2, 0], [2, 0]])
+    assert realism.fid(x, y) == pytest.approx(2)
+
+
+@given(st.integers(0, 99))
+def test_fid_is_zero_of_itself_symmetric_and_does_not_see_a_rotation(seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(9, 4)), rng.normal(1, 2, (12, 4))
+    assert realism.fid(x, x) == pytest.approx(0, abs=1e-6)
+    turned, _ = np.linalg.qr(rng.normal(size=(4, 4)))
+    assert realism.fid(x @ turned, y @ turned) == pytest.approx(realism.fid(x, y))
+    assert realism.fid(x, y) == pytest.approx(realism.fid(y, x))
+
+
+@pytest.mark.parametrize("measure", [realism.fid, lambda x, y: realism.kid(x, y, np.zeros(len(x)))])
+def test_bad_embeddings_are_refused(measure):
+    with pytest.raises(ValueError, match=r"shapes \(3, 2\) and \(3, 4\)"):
+        measure(np.ones((3, 2)), np.ones((3, 4)))
+    with pytest.raises(ValueError, match="not finite"):
+        measure(np.full((3, 2), np.nan), np.ones((3, 2)))
+
+
+def test_one_picture_has_no_distance():
+    assert np.isnan(realism.fid(column(1), column(1, 2)))
+    assert np.isnan(realism.kid(column(1), column(1, 2), np.zeros(1)).value)
+
+
+def test_what_is_measured_is_of_cosines():
+    """Two perpendicular pictures, real ones equal to the first: (0 + 1)^3 + 8 - 2 × (8 + 1) / 2 = 0."""
+    made = pl.DataFrame({"embedding": [[1.0, 0.0], [0.0, 1.0]], "prompt_index": [0, 1]})
+    real = pl.DataFrame({"embedding": [[1.0, 0.0], [1.0, 0.0]]})
+    found = realism.measured(made, real)
+    assert found["kid"].value == pytest.approx(0)
+    # means (½, ½) and (1, 0) times √2, apart by 1; variances ½ + ½ times 2, the real ones have none
+    assert found["fid"].value == pytest.approx(3) and np.isnan(found["fid"].low)
+
+
+def test_the_reference_is_drawn_by_content_alone():
+    table = pl.DataFrame(
+        {
+            "keep": [True] * 6 + [False],
+            "split": ["train"] * 5 + ["test", "train"],
+            "content_hash": [*"abcdd", "e", "f"],
+            "file_kind": "raw_folder",
+            "file": [*"1234567"],
+        }
+    )
+    drawn = realism.reference(table, 3)
+    assert drawn.columns == ["file_kind", "file", "content_hash"] and drawn.height == 3
+    shuffled = realism.reference(table.sample(fraction=1, shuffle=True, seed=1), 3)
+    assert shuffled["content_hash"].equals(drawn["content_hash"])
+    assert sorted(realism.reference(table)["content_hash"]) == [*"abcd"], "each once, of the split train"
