@@ -40,7 +40,7 @@ def au_grid(
         keys = [(index, str(au)) for au in facs.ACTION_UNITS]
         cells += [[paths.get(partners.get(key)) for key in keys], [paths.get(key) for key in keys]]
         labels += [f"no AU: {texts.get(index, '')}", f"the same, AU = {intensity:g}"]
-    return image_grid(cells, labels, [_au_label(au) for au in facs.ACTION_UNITS], cell=cell, group=2)
+    return image_grid(cells, labels, [au_label(au) for au in facs.ACTION_UNITS], cell=cell, group=2)
 
 
 def intensity_sweeps(
@@ -121,7 +121,8 @@ def _thumbnail(picture: Picture, cell: int) -> Image.Image:
     )
 
 
-def _au_label(au: int) -> str:
+def au_label(au: int) -> str:
+    """Its number, and its name in short lines."""
     return f"AU{au}\n" + "\n".join(textwrap.wrap(facs.NAMES[au], 11))
 
 
