@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from dagster._core.storage.tags import RUN_KEY_TAG, SCHEDULE_NAME_TAG
 from curation.frames import RawDataError
 from curation.sources import listing
 from pipelines import failures, jobs
-from pipelines.staleness import Due, Graph
+from pipelines.staleness import Part
 from settings.automation import Automation
 from settings.profile import Profile
 from stages import Group
@@ -64,7 +64,9 @@ class Step:
     reason: str | None = None
 
 
-def look(profile: Profile, graph: Graph, instance: DagsterInstance, memory: Memory, now: float) -> Step:
+def look(
+    profile: Profile, parts: Sequence[Part], instance: DagsterInstance, memory: Memory, now: float
+) -> Step:
     """One look at the raw folders and at the tables; at most one run comes of it, so that one arrival is one
     chain: the raw data are read, then, if that changed a table, the data set is made, then what came to be
     due by that, experiment by experiment, then the comparison.
@@ -88,9 +90,9 @@ def look(profile: Profile, graph: Graph, instance: DagsterInstance, memory: Memo
     unread = memory.read is None or (reading is not None and reading.status in ENDED_BADLY)
     stuck = f"{_told(reading)} did not read the raw data" if reading is not None and unread else ""
     if not unread:
-        due, stuck = _next(graph, instance, profile.automation)
+        due, stuck = _next(parts, instance, profile.automation)
         if due is not None:
-            request = dg.RunRequest(run_key=graph.attempt(due), job_name=due.job, partition_key=due.partition)
+            request = dg.RunRequest(run_key=due.attempt(), job_name=due.job, partition_key=due.partition)
             return Step(memory, request)
     if digest != memory.read:
         if not settled:
@@ -104,16 +106,21 @@ def look(profile: Profile, graph: Graph, instance: DagsterInstance, memory: Memo
     return Step(memory, reason=f"nothing new: {sum(state.files for state in states):,} raw files")
 
 
-def _next(graph: Graph, instance: DagsterInstance, settings: Automation) -> tuple[Due | None, str]:
+def _due(parts: Sequence[Part]) -> Iterator[Part]:
+    """Those of which a table is behind the times, in the order in which they run."""
+    return (part for part in parts if part.outdated())
+
+
+def _next(parts: Sequence[Part], instance: DagsterInstance, settings: Automation) -> tuple[Part | None, str]:
     """The first job that is due and was not tried like this before; or the one that was and did not help.
     Experiments do not wait for each other; what compares them waits for all."""
     stuck, stuck_in = "", ""
-    for due in graph.due():
+    for due in _due(parts):
         if settings.reach == "data_set" and due.job != jobs.data_set.name:
             break
         if stuck and due.job != stuck_in:
             break
-        tried = _begun(instance, graph.attempt(due))
+        tried = _begun(instance, due.attempt())
         if tried is None:
             return due, ""
         stuck, stuck_in = f"{_told(tried)} ended with {tried.status.value.lower()}", due.job
@@ -141,8 +148,8 @@ def _told(run: DagsterRun) -> str:
     return f"run {run.run_id[:8]} ({run.job_name}{f' {partition}' if partition else ''})"
 
 
-def build(profile: Profile, home: Path, graph: Callable[[], Graph]) -> dg.Definitions:
-    """The sensors and schedules of `profile`. `graph` is asked for when one of them looks."""
+def build(profile: Profile, home: Path, parts: Callable[[], Sequence[Part]]) -> dg.Definitions:
+    """The sensors and schedules of `profile`. `parts`, the jobs in order, are asked for when one looks."""
     settings = profile.automation
     off = dg.DefaultSensorStatus.STOPPED
 
@@ -157,7 +164,7 @@ def build(profile: Profile, home: Path, graph: Callable[[], Graph]) -> dg.Defini
     def new_data(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         memory = Memory.of(context.cursor)
         try:
-            step = look(profile, graph(), context.instance, memory, time.time())
+            step = look(profile, parts(), context.instance, memory, time.time())
         except RawDataError as error:
             step = Step(memory, reason=str(error))
         cursor = json.dumps(asdict(step.memory))
@@ -188,10 +195,11 @@ def build(profile: Profile, home: Path, graph: Callable[[], Graph]) -> dg.Defini
     def weekly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         if others := at_work(context.instance):
             return dg.SkipReason(f"{', '.join(map(_told, others))} is at work")
-        due = [one.partition for one in graph().due() if one.job == jobs.experiment.name]
+        due = [one.partition for one in _due(parts()) if one.job == jobs.experiment.name]
         if not due:
             return dg.SkipReason("every model is of the training set as it is")
-        return [dg.RunRequest(partition_key=partition) for partition in due]
+        hour = context.scheduled_execution_time.isoformat()  # several runs of one tick need a key each
+        return [dg.RunRequest(f"{hour} {partition}", partition_key=partition) for partition in due]
 
     @dg.run_status_sensor(
         name=FOLLOWS,
@@ -206,7 +214,7 @@ def build(profile: Profile, home: Path, graph: Callable[[], Graph]) -> dg.Defini
             return dg.SkipReason(f"not a run of {WEEKLY}")
         if others := at_work(context.instance):
             return dg.SkipReason(f"waits for {', '.join(map(_told, others))}")
-        due = [one.name for one in graph().due()]
+        due = [one.name for one in _due(parts())]
         if due != [jobs.comparison.name]:
             return dg.SkipReason(f"due before it: {', '.join(due)}" if due else "nothing is due")
         return dg.RunRequest()

@@ -15,9 +15,8 @@ import dagster as dg
 import assets
 from assets import stage
 from exports.openlineage import Events
-from pipelines import automation, jobs, profiles
+from pipelines import automation, jobs, profiles, staleness
 from pipelines.resources import StageTables
-from pipelines.staleness import Graph
 from settings.profile import Profile
 from store import Store, file_system
 
@@ -44,8 +43,8 @@ def build(profile: Profile, home: Path) -> dg.Definitions:
         },
         executor=dg.in_process_executor,
     )
-    graph = functools.cache(lambda: Graph(stages, tuple(profile.experiments), store))
-    return dg.Definitions.merge(stages, automation.build(profile, home, graph))
+    parts = functools.cache(lambda: [*staleness.parts(stages, profile, store)])
+    return dg.Definitions.merge(stages, automation.build(profile, home, parts))
 
 
 def store_of(profile: Profile, home: Path) -> Store:

@@ -15,8 +15,7 @@ from dagster import DagsterInstance, DagsterRunStatus
 import reasons
 import stages
 from assets import gate
-from pipelines import automation, cost, definitions
-from pipelines.staleness import Graph
+from pipelines import automation, cost, definitions, staleness
 from pipelines.switches import Switch, daemon_runs, switches
 from reasons import Kind
 from settings.profile import Profile
@@ -76,8 +75,8 @@ def gather(store: Store, opened: DagsterInstance, profile: Profile | None) -> Ov
     if profile is None:
         return found
     built = definitions.build(profile, store.home)
-    graph = Graph(built, tuple(profile.experiments), store)
-    stale = {table: why for due in graph.due() for table, why in due.reasons.items()}
+    parts = staleness.parts(built, profile, store)
+    stale = {table: why for part in parts for table, why in part.outdated().items()}
     checks = []
     for key in sorted(built.resolve_asset_graph().asset_check_keys):
         if (evaluation := gate.failed(opened, key)) is not None:

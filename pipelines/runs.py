@@ -23,8 +23,9 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.api import execute_run
 
-from pipelines import definitions, jobs, origin, unchanged
+from pipelines import definitions, jobs, origin, staleness
 from pipelines.profiles import ProfileError
+from pipelines.staleness import Part
 from settings import nearest
 from settings.profile import Profile
 from store import disk, file_system
@@ -141,11 +142,11 @@ def run(
     outcome = Outcome()
     raw = jobs.RAW.resolve(planned.definitions.resolve_asset_graph())
 
-    def made(phase: str, part: unchanged.Part) -> dg.JobExecutionResult:
+    def made(part: Part) -> dg.JobExecutionResult:
         run_id = str(uuid.uuid4())
         if listener is not None:
-            opened.add_event_listener(run_id, listener(phase, part.partition))
-        job = planned.definitions.resolve_job_def(phase)
+            opened.add_event_listener(run_id, listener(part.job, part.partition))
+        job = planned.definitions.resolve_job_def(part.job)
         result = _execute(job, opened, run_id, sorted(part.keys), part.partition)
         if not result.success:
             outcome.failed.append(part.name)
@@ -154,41 +155,41 @@ def run(
 
     with _closing_dead_runs(opened):
         parts = [*_parts(planned)]
-        experiments = {part.name for phase, part in parts if phase == jobs.experiment.name}
-        for phase, part in parts:
+        experiments = {part.name for part in parts if part.job == jobs.experiment.name}
+        for part in parts:
             rest = replace(part, keys=part.keys - raw)
-            complaints = None if planned.chosen else unchanged.since(rest)
+            complaints = None if planned.chosen else rest.unchanged()
             if complaints is not None and (looked := part.keys & raw):
-                if not made(phase, replace(part, keys=looked)).success:
+                if not made(replace(part, keys=looked)).success:
                     break
-                part, complaints = rest, unchanged.since(rest)
+                part, complaints = rest, rest.unchanged()
             if complaints is not None:
                 outcome.spared.append(part.name)
                 if spared is not None:
                     spared(part.name, complaints)
             else:
-                alone, before = not others(opened), unchanged.reads(part)
-                result = made(phase, part)
+                alone, before = not others(opened), part.reads()
+                result = made(part)
                 if result.success:
                     outcome.succeeded.append(part.name)
-                    if not planned.chosen and alone and before == unchanged.reads(part):
-                        unchanged.note(rest, _complaints(result))
-            if outcome.interrupted or (outcome.failed and phase == jobs.data_set.name):
+                    if not planned.chosen and alone and before == part.reads():
+                        rest.note(_complaints(result))
+            if outcome.interrupted or (outcome.failed and part.job == jobs.data_set.name):
                 break
             if experiments and experiments <= {*outcome.failed}:
                 break  # there is nothing to compare, and one error is enough
     return outcome
 
 
-def _parts(planned: Plan) -> Iterator[tuple[str, unchanged.Part]]:
-    """What is planned as runs: the name of the job, and what it is to make."""
-    graph, store = planned.definitions.resolve_asset_graph(), (planned.definitions.resources or {})["store"]
-    for phase in jobs.ALL:
-        job = planned.definitions.resolve_job_def(phase.name)
-        if keys := planned.keys & set(job.asset_layer.executable_asset_keys):
-            for partition in planned.experiments if phase is jobs.experiment else (None,):
-                name = phase.name if partition is None else f"{phase.name} {partition}"
-                yield phase.name, unchanged.Part(name, graph, store, planned.profile, keys, partition)
+def _parts(planned: Plan) -> Iterator[Part]:
+    return staleness.parts(
+        planned.definitions,
+        planned.profile,
+        (planned.definitions.resources or {})["store"],
+        phases=jobs.ALL,
+        keys=planned.keys,
+        experiments=planned.experiments,
+    )
 
 
 def _execute(
@@ -300,7 +301,8 @@ def _closing_dead_runs(opened: DagsterInstance) -> Iterator[None]:
 
     def watch() -> None:
         while not ended.wait(WATCH_SECONDS):
-            close_dead_runs(opened)
+            with suppress(Exception):  # what hinders it, such as a full disk, hinders the run, which tells
+                close_dead_runs(opened)
 
     close_dead_runs(opened)
     watcher = threading.Thread(target=watch, name="dead runs", daemon=True)

@@ -6,6 +6,7 @@ Nothing it measures means anything; every line of code that the paper's scale ru
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import tiny_blip2
@@ -14,6 +15,8 @@ import torch
 import yaml
 
 from miniature import raw
+from store import Store
+from store.hashing import hash_frame
 
 IMAGES, SUBJECTS, FRAMES = 90, ("SN001", "SN002"), 30
 SIZE = 16
@@ -68,10 +71,10 @@ def write_models(folder: Path) -> Path:
     return folder
 
 
-def write_raw(folder: Path) -> Path:
+def write_raw(folder: Path, images: int = IMAGES, frames: int = FRAMES) -> Path:
     """An AffectNet and a DISFA folder in `folder`."""
-    raw.write_affectnet(folder / "affectnet", images=IMAGES)
-    raw.write_disfa(folder / "disfa", subjects=SUBJECTS, frames=FRAMES)
+    raw.write_affectnet(folder / "affectnet", images=images)
+    raw.write_disfa(folder / "disfa", subjects=SUBJECTS, frames=frames)
     return folder
 
 
@@ -136,6 +139,21 @@ def write_profile(path: Path, models: Path, raw_folder: Path, **changes) -> Path
     return path
 
 
+def write_small(
+    folder: Path, models: Path, experiments: Sequence[str] = ("fineface", "sd"), **changes
+) -> Path:
+    """A world in `folder` that is smaller still, on `models`: its profile."""
+    raw_folder = write_raw(folder / "raw", images=24, frames=8)
+    path = write_profile(folder / "tiny.yaml", models, raw_folder, **changes)
+    profile = yaml.safe_load(path.read_text(encoding="utf-8"))
+    profile["experiments"] = {name: profile["experiments"][name] for name in experiments}
+    if profile["evaluation"]["competitor"] not in experiments:
+        del profile["evaluation"]["competitor"]
+    profile["evaluation"]["guidance_candidates"] = [2]
+    path.write_text(yaml.safe_dump(profile), encoding="utf-8")
+    return path
+
+
 def start(profile: Path, home: Path, *options: str, log=None) -> subprocess.Popen:
     """`fineface run` as a process of its own, whose output goes to `log`."""
     command = [
@@ -152,6 +170,19 @@ def start(profile: Path, home: Path, *options: str, log=None) -> subprocess.Pope
     return subprocess.Popen(
         [*command, *options], cwd=PROJECT, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True
     )
+
+
+def finished(process: subprocess.Popen) -> str:
+    """What a run printed that ended well."""
+    output, _ = process.communicate(timeout=1500)
+    assert process.returncode == 0, output
+    return output
+
+
+def tables(home: Path) -> dict[str, str]:
+    """Content hashes of all stage tables."""
+    store = Store(home)
+    return {stage: hash_frame(store.read(stage)) for stage in store.stages()}
 
 
 def commits(home: Path, memo: str) -> int:

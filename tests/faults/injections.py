@@ -33,6 +33,8 @@ ROTTEN = {
 }
 """What rots, and where it lies in a home."""
 
+FIRST = 6
+"""The stages of raw data, and of what people write, come before all others."""
 TRAINING = "experiment fineface/trained_model"
 
 WEIGHTS = {
@@ -41,7 +43,7 @@ WEIGHTS = {
     "kill child": 2,
     "truncate": 3,
     "fill": 3,
-    "interpreter": 1,
+    "interpreter": 2,
     "rot": 6,
     "two": 3,
 }
@@ -60,11 +62,11 @@ class Injection:
     rotten: str | None = None
 
 
-def draw(seed: int, number: int, stages: list[str], faults: list[str]) -> Injection:
+def draw(seed: int, number: int, stages: list[str]) -> Injection:
     """The injection of that number; the same whatever came before it."""
     name = f"{seed}/{number}"
     dice = random.Random(name)
-    fault = dice.choices(faults, [WEIGHTS[one] for one in faults])[0]
+    (fault,) = dice.choices([*WEIGHTS], [*WEIGHTS.values()])
     share = dice.random()
     at = stages
     if fault == "kill child":
@@ -76,6 +78,8 @@ def draw(seed: int, number: int, stages: list[str], faults: list[str]) -> Inject
     rotten = dice.choice([*ROTTEN]) if fault == "rot" else None
     if rotten == "checkpoint" and TRAINING in stages:
         stage = TRAINING
+    elif rotten and stage in stages[:FIRST]:
+        stage = dice.choice(stages[FIRST:])  # before, there is little or nothing that could rot
     return Injection(number, fault, stage, share, name, rotten)
 
 
@@ -182,6 +186,7 @@ def act(injection: Injection, home: Path, environment: Path, note):
 
     def truncate() -> None:
         """As a machine leaves files that loses its power: the last ones short, and all processes gone."""
+        note("lost its power")
         last = sorted(_files(home), key=lambda path: path.stat().st_mtime_ns)[-dice.randint(1, 3) :]
         for path in last:
             size = path.stat().st_size
@@ -207,9 +212,11 @@ def act(injection: Injection, home: Path, environment: Path, note):
         note("removed the environment's python")
 
     def rot() -> None:
-        found = sorted(path for path in home.glob(ROTTEN[injection.rotten]) if path.is_file())
-        if not found:
-            return note(f"there was no {injection.rotten} to rot")
+        kinds = [injection.rotten, *dice.sample([*ROTTEN], len(ROTTEN))]  # another where there is none of it
+        there = ([path for path in sorted(home.glob(ROTTEN[kind])) if path.is_file()] for kind in kinds)
+        found = next(filter(None, there), None)
+        if found is None:
+            return note("there was nothing yet to rot")
         path = dice.choice(found)
         how = dice.choice(["a bit", "cut", "gone", "zeros", "noise"])
         spoil(path, how, dice)

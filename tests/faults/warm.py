@@ -4,6 +4,7 @@ A graph run costs seconds instead of a minute of imports; processes, signals and
 """
 
 import ctypes
+import gc
 import os
 import signal
 import socket
@@ -22,11 +23,16 @@ IMPORTED = (
     *("matplotlib.pyplot", "evaluation.report", "methods.fineface.model", "miniature.estimator"),
     *("miniature.conv_estimator", "pipelines.command", "pipelines.console", "pipelines.definitions"),
     *("pipelines.preflight", "training.__main__", "training.loop", "tiny_world"),
+    *(
+        "dagster._core.storage.sqlite_storage",
+        "dagster._core.storage.schedules.sqlite.sqlite_schedule_storage",
+    ),
 )
 HOUSEKEEPING = {"jemalloc_bg_thd", "polars-ooc-clea"}
 """Threads of polars and pyarrow that a fork can do without."""
 ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    **dict.fromkeys(("POLARS_MAX_THREADS", "TOKIO_WORKER_THREADS", "RAYON_NUM_THREADS"), "1"),
     **{"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"},
 }
 """Set before anything is imported."""
@@ -41,9 +47,15 @@ def import_everything() -> None:
     import torch
 
     torch.set_num_threads(1)
+    alone()
+
+
+def alone() -> None:
+    """Raises RuntimeError where this process has threads; else it may be forked."""
     found = {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")}
     if lost := found - {Path("/proc/self/comm").read_text().strip()} - HOUSEKEEPING:
-        raise RuntimeError(f"threads after the imports, which a fork would lose: {', '.join(sorted(lost))}")
+        raise RuntimeError(f"threads that a fork would lose: {', '.join(sorted(lost))}")
+    gc.freeze()  # or every fork would copy it all to look for garbage
 
 
 def start(target, log: Path, **environment: str) -> int:

@@ -8,10 +8,10 @@ import dagster as dg
 import object_server
 import pytest
 import tiny_world
+from tiny_world import finished, tables
 
 from assets.experiment import trained_model
 from store import Store, file_system
-from store.hashing import hash_frame
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -39,17 +39,6 @@ def test_a_training_goes_on_from_the_checkpoint_that_came_furthest_wherever_it_w
     (here / "checkpoints/step-8/parameters").write_text("this machine's own")
     trained_model._take_over(kept / "output", here)
     assert (here / "checkpoints/step-8/parameters").read_text() == "this machine's own"
-
-
-def tables(home):
-    store = Store(home)
-    return {stage: hash_frame(store.read(stage)) for stage in store.stages()}
-
-
-def finished(process):
-    output, _ = process.communicate(timeout=1500)
-    assert process.returncode == 0, output
-    return output
 
 
 @pytest.mark.graph

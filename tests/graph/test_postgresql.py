@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -107,12 +108,16 @@ def test_new_data_goes_from_the_sensor_through_the_queue_to_the_data_set(
     log = tmp_path / "daemon.log"
     with log.open("w") as file:
         command = [sys.executable, "-m", "dagster._daemon", "run", *where]
-        daemon = subprocess.Popen(command, cwd=tiny_world.PROJECT, stdout=file, stderr=file)
+        daemon = subprocess.Popen(
+            command, cwd=tiny_world.PROJECT, stdout=file, stderr=file, start_new_session=True
+        )
     try:
         wait(lambda: ended(instance, "data_set"), daemon, log)
     finally:
         daemon.send_signal(signal.SIGINT)
         daemon.wait()
+        with suppress(ProcessLookupError):  # its code servers would stay a while
+            os.killpg(daemon.pid, signal.SIGKILL)
     assert ended(instance, "read_raw_data") == ended(instance, "data_set") == DagsterRunStatus.SUCCESS, (
         log.read_text()[-5000:]
     )

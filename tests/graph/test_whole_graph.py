@@ -17,12 +17,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 import tiny_world
+from tiny_world import tables
 
 import stages
 from miniature import raw
 from reasons import Reason
 from store import Store
-from store.hashing import hash_frame
 
 PROJECT = tiny_world.PROJECT
 PATIENCE = 900
@@ -72,12 +72,6 @@ def kill_when(moment, profile, home):
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def tables(home):
-    """Content hashes of all stage tables."""
-    store = Store(home)
-    return {stage: hash_frame(store.read(stage)) for stage in store.stages()}
 
 
 @pytest.fixture(scope="module")

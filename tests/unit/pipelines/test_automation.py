@@ -3,6 +3,8 @@
 import json
 import os
 import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import dagster as dg
@@ -12,35 +14,44 @@ from dagster import DagsterRunStatus
 from dagster._core.storage.tags import RUN_KEY_TAG
 from dagster._core.test_utils import create_run_for_test
 
-from pipelines import automation, definitions, failures, profiles
+from pipelines import automation, definitions, failures, profiles, runs, staleness
 from pipelines.automation import Memory
-from pipelines.staleness import Due
 from settings.automation import Automation, Failure
 from settings.profile import Raw
+from store import Store
 
 LOOK = 30
 THEN = 1_700_000_000
 """When the files of these tests were written; long ago."""
 
 
-class Tables:
-    """In the place of the graph: jobs that are due, and what they would be made from."""
+@dataclass
+class Due:
+    """In the place of what a job makes: it has something to do."""
 
-    def __init__(self):
-        self.jobs, self.state = [], "0"
+    name: str
+    state: str
 
-    def due(self):
-        yield from self.jobs
+    @property
+    def job(self):
+        return self.name.partition(" ")[0]
 
-    def attempt(self, due):
-        return f"{due.name} of {self.state}"
+    @property
+    def partition(self):
+        return self.name.partition(" ")[2] or None
+
+    def outdated(self):
+        return {self.name: "made with other code or settings"}
+
+    def attempt(self):
+        return f"{self.name} of {self.state}"
 
 
 class Home:
     """Raw folders, a Dagster instance, and a sensor that looks when told to."""
 
     def __init__(self, folder, instance, **settings):
-        self.folder, self.instance, self.tables = folder, instance, Tables()
+        self.folder, self.instance, self.due, self.state = folder, instance, (), "0"
         self.memory, self.clock = Memory(), THEN + 1000.0
         self.profile = SimpleNamespace(
             raw=Raw(folder=folder), automation=Automation(look_every=LOOK, **settings)
@@ -54,7 +65,8 @@ class Home:
     def look(self):
         """One look; the run that came of it, under way, or why there is none."""
         self.clock += LOOK
-        step = automation.look(self.profile, self.tables, self.instance, self.memory, self.clock)
+        parts = [Due(name, self.state) for name in self.due]
+        step = automation.look(self.profile, parts, self.instance, self.memory, self.clock)
         self.memory = Memory.of(json.dumps(step.memory.__dict__))
         if step.run is None:
             return step.reason
@@ -72,10 +84,9 @@ class Home:
         self.run = create_run_for_test(
             self.instance, job_name=self.run.job_name, status=status, tags=self.run.tags
         )
-        parts = [name.partition(" ") for name in due]
-        self.tables.jobs = [Due(job, partition or None, {}) for job, _, partition in parts]
+        self.due = due
         if state is not None:
-            self.tables.state = state
+            self.state = state
 
 
 @pytest.fixture
@@ -171,7 +182,7 @@ def test_what_failed_is_tried_again_when_something_changed_and_not_before(home, 
     assert home.look() == "data_set"
     home.ends(status, due=["data_set", "experiment a"])
     assert "ended with" in home.look() and "ended with" in home.look(), "nothing after it either"
-    home.tables.state = "accepted"
+    home.state = "accepted"
     assert home.look() == "data_set"
     home.ends(status, due=["data_set"])
     home.file("b.jpg", when=THEN + 5)
@@ -228,25 +239,32 @@ def test_the_sensor_of_the_definitions_keeps_its_memory_in_the_cursor(tmp_path, 
         assert request.job_name == "read_raw_data"
 
 
+def test_the_week_asks_for_all_experiments_at_once(tmp_path):
+    built = definitions.build(profiles.load("miniature", tmp_path), tmp_path)
+    weekly, repository = built.resolve_schedule_def(automation.WEEKLY), built.get_repository_def()
+    with runs.instance(tmp_path) as instance:
+        hour = datetime(2026, 1, 3, 4, tzinfo=UTC)
+        context = dg.build_schedule_context(instance, hour, repository_def=repository)
+        asked = weekly.evaluate_tick(context).run_requests
+    assert [one.partition_key for one in asked] == ["fineface", "sd"] and len(
+        {one.run_key for one in asked}
+    ) == 2
+
+
 def test_the_real_graph_says_what_is_due(tmp_path):
     """Nothing was made: everything is due, in order; an experiment each."""
-    from pipelines.staleness import Graph
-    from store import Store
-
     profile = profiles.load("miniature", tmp_path)
     store = Store(tmp_path)
-    graph = Graph(definitions.build(profile, tmp_path), tuple(profile.experiments), store)
-    due = list(graph.due())
-    assert [one.name for one in due] == ["data_set", "experiment fineface", "experiment sd", "comparison"]
-    assert not {"overrides", "acceptances", "forgotten"} & set(due[0].reasons), (
-        "no run makes what people write"
-    )
-    assert due[0].reasons["latents"] == "never made"
-    assert next(iter(due[1].reasons)) == "class_images/fineface"
-    before = graph.attempt(due[0])
+    parts = [*staleness.parts(definitions.build(profile, tmp_path), profile, store)]
+    assert [one.name for one in parts] == ["data_set", "experiment fineface", "experiment sd", "comparison"]
+    due = [one.outdated() for one in parts]
+    assert not {"overrides", "acceptances", "forgotten"} & set(due[0]), "no run makes what people write"
+    assert due[0]["latents"] == "never made"
+    assert next(iter(due[1])) == "class_images/fineface"
+    before = parts[0].attempt()
     store.write("overrides", pl.DataFrame({"x": [1]}))
-    assert graph.attempt(due[0]) != before, "a person's word may help"
-    assert graph.attempt(due[1]) != graph.attempt(due[2])
+    assert parts[0].attempt() != before, "a person's word may help"
+    assert parts[1].attempt() != parts[2].attempt()
 
 
 def test_a_failure_is_told_to_a_program(tmp_path):

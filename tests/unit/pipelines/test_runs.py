@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -170,6 +171,24 @@ def test_a_run_killed_while_another_waits_gives_its_place_up(tmp_path, instance,
             time.sleep(0.1)
     assert runs.others(instance) == []
     assert instance.get_run_by_id(run_id).status == DagsterRunStatus.FAILURE
+
+
+def test_what_hinders_the_watch_over_dead_runs_is_told_once_by_the_run(instance, monkeypatch):
+    monkeypatch.setattr(runs, "WATCH_SECONDS", 0.01)
+    looked, said = [], []
+    monkeypatch.setattr(threading, "excepthook", said.append)
+
+    def look(opened):
+        looked.append(opened)
+        if len(looked) == 2:
+            raise OSError("disk I/O error")
+
+    monkeypatch.setattr(runs, "close_dead_runs", look)
+    with runs._closing_dead_runs(instance):
+        deadline = time.monotonic() + 20
+        while len(looked) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert len(looked) >= 4 and said == []
 
 
 def test_absent_raw_data_is_written_once(tmp_path, monkeypatch):

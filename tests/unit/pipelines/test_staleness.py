@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from pipelines import profiles, unchanged
+from pipelines import profiles, staleness
 from store import Store
 
 PICTURES = pl.DataFrame({"sample_id": ["a", "b"]})
@@ -33,6 +33,8 @@ def graph(code_version="1"):
 
 
 class Settings(SimpleNamespace):
+    experiments = ("one", "two")
+
     def model_dump(self, mode):
         return vars(self)
 
@@ -51,56 +53,56 @@ def code(tmp_path, monkeypatch):
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "facs.py").write_text("X = 1\n")
     monkeypatch.setattr(profiles, "PROJECT", tmp_path / "project")
-    unchanged._code.cache_clear()
+    staleness._code.cache_clear()
     return tmp_path / "project" / "facs.py"
 
 
 def part(store, *keys, partition=None, **settings):
     names = frozenset(map(dg.AssetKey, keys))
-    return unchanged.Part(f"job {partition}", graph(), store, Settings(**settings), names, partition)
+    return staleness.Part("job", partition, names, graph(), store, Settings(**settings))
 
 
 @pytest.fixture
 def noted(store):
     made = part(store, "labels")
-    unchanged.note(made, ["check x of labels did not pass"])
+    made.note(["check x of labels did not pass"])
     return made
 
 
 def test_what_was_noted_and_has_not_changed_is_spared(noted):
-    assert unchanged.since(noted) == ["check x of labels did not pass"]
+    assert noted.unchanged() == ["check x of labels did not pass"]
 
 
 def test_a_table_that_nobody_wrote_yet_counts_when_it_is_written(store):
     shutil.rmtree(store.home / "tables" / "table")
     made = part(store, "labels", "table")
-    unchanged.note(made, [])
-    assert unchanged.since(made) == []
+    made.note([])
+    assert made.unchanged() == []
     store.write("table", PICTURES)
-    assert unchanged.since(made) is None
+    assert made.unchanged() is None
 
 
 def test_what_was_never_noted_runs(store):
-    assert unchanged.since(part(store, "labels")) is None
+    assert part(store, "labels").unchanged() is None
 
 
 def test_tables_before_it_count_and_those_after_it_do_not(store, noted):
     store.write("scores/one", PICTURES.head(1))
     store.write("table", PICTURES.head(1))
-    assert unchanged.since(noted) is not None
+    assert noted.unchanged() is not None
     store.write("raw", PICTURES.head(1))
-    assert unchanged.since(noted) is None
+    assert noted.unchanged() is None
 
 
 def test_an_experiment_is_spared_by_itself(store):
     one, two = part(store, "scores", partition="one"), part(store, "scores", partition="two")
     for each in (one, two):
-        unchanged.note(each, [])
+        each.note([])
     all_of_them = part(store, "table")
-    unchanged.note(all_of_them, [])
+    all_of_them.note([])
     store.write("scores/two", PICTURES.head(1))
-    assert unchanged.since(one) == [] and unchanged.since(two) is None
-    assert unchanged.since(all_of_them) is None
+    assert one.unchanged() == [] and two.unchanged() is None
+    assert all_of_them.unchanged() is None
 
 
 def test_damage_is_not_spared(store, noted):
@@ -108,7 +110,7 @@ def test_damage_is_not_spared(store, noted):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 0xFF
     file.write_bytes(content)
-    assert unchanged.since(noted) is None
+    assert noted.unchanged() is None
 
 
 def test_a_lost_file_is_not_spared(store):
@@ -118,27 +120,27 @@ def test_a_lost_file_is_not_spared(store):
     )
     store.write("labels", named)
     made = part(store, "labels")
-    unchanged.note(made, [])
-    assert unchanged.since(made) == []
+    made.note([])
+    assert made.unchanged() == []
     store.files("crops").remove(name)
-    assert unchanged.since(made) is None
+    assert made.unchanged() is None
 
 
 def test_other_settings_code_or_code_version_run(noted, code):
-    assert unchanged.since(replace(noted, profile=Settings(threshold=1))) is None
-    assert unchanged.since(replace(noted, graph=graph("2"))) is None
+    assert replace(noted, profile=Settings(threshold=1)).unchanged() is None
+    assert replace(noted, graph=graph("2")).unchanged() is None
     code.write_text("X = 2\n")
-    unchanged._code.cache_clear()
-    assert unchanged.since(noted) is None
+    staleness._code.cache_clear()
+    assert noted.unchanged() is None
 
 
 def test_a_model_of_other_weights_runs(noted, monkeypatch):
-    monkeypatch.setattr(unchanged.needs, "fingerprints", lambda profile, stages: {"judge": "other weights"})
-    assert unchanged.since(noted) is None
-    monkeypatch.setattr(unchanged.needs, "fingerprints", lambda profile, stages: 1 / 0)
-    assert unchanged.since(noted) is None, "what cannot be said is told by the run"
+    monkeypatch.setattr(staleness.needs, "fingerprints", lambda profile, stages: {"judge": "other weights"})
+    assert noted.unchanged() is None
+    monkeypatch.setattr(staleness.needs, "fingerprints", lambda profile, stages: 1 / 0)
+    assert noted.unchanged() is None, "what cannot be said is told by the run"
 
 
 def test_a_broken_note_is_no_note(noted):
-    unchanged._note(noted).write_text("{")
-    assert unchanged.since(noted) is None
+    noted._note.write_text("{")
+    assert noted.unchanged() is None
