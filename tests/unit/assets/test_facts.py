@@ -69,4 +69,4 @@ def test_fronts_show_the_homes_other_experiments_that_were_measured_alike(tmp_pa
     ):
         store.write(f"guidance_curve/{name}", table, {"settings": settings})
     assert list(facts.other_curves(store, ["own"])) == ["before"]
-    assert facts.other_curves(store, ["not made yet"]) == {}
+    assert facts.other_curves(store, ["unmade"]) == {}
