@@ -711,7 +711,7 @@ STAGES: tuple[Stage, ...] = (
         Group.EDITING,
         "What every editor makes of every held-out picture and AU vector.",
         EDIT,
-        reads=("editing",),
+        reads=("base", "editing", "framing.model"),
         chain=False,
     ),
     Stage(

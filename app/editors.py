@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 import facs
-from assets.editing.edited_samples import FILES
+from assets.editing.sheets import FILES
 from pipelines import editing
 from settings.profile import Profile
 from store import Store

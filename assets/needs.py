@@ -267,12 +267,17 @@ def _generated(profile: Profile, store: Store, stages: Collection[str]) -> Itera
 
 
 def _editors(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
-    """Editors to be trained."""
+    """Editors to be trained, and trained already those experiments by whose models some edit."""
     problem = "" if profile.editing.editors else "the profile names none"
     how = (
         "editing: {editors: {relative_msf: {method: relative_msf, size: 64}}} in a profile (docs/editing.md)"
     )
     yield Need("editors to be trained", problem, how)
+    for name in {one.adapter for one in profile.editing.editors.values()} - {None}:
+        there = store.version(f"trained_model/{name}") is not None
+        problem = "" if there or "trained_model" in stages else "it was never trained"
+        how = f"fineface run --select +trained_model --experiment {name}"
+        yield Need(f"the experiment {name}, by whose model an editor edits", problem, how)
     yield from _trackers(profile.editing.editors.values())
 
 

@@ -4,12 +4,13 @@ source pictures, whose edits are not independent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from evaluation import bootstrap, metrics
+from evaluation import bootstrap, metrics, tables
 from evaluation.bootstrap import Sums
 
 RESULTS = pl.Schema(
@@ -92,18 +93,58 @@ def fronts(found: pl.DataFrame, judge: str) -> pl.DataFrame:
     return wide.select("editor", "strength", "au_mse_all", "clip_i").sort("editor", "strength")
 
 
-def text(found: pl.DataFrame, kinds: Sequence[str] = ("individual", "combination", "unchanged")) -> str:
-    """The measures at strength 1 for people: a line an editor, kind and judge."""
-    lines = []
-    for (editor,), part in found.filter(strength=1.0).group_by("editor", maintain_order=True):
-        lines.append(str(editor))
-        for kind in kinds:
-            told = [
-                f"{metric} {value:.3g} [{low:.3g}, {high:.3g}]" + (f" ({judge})" if "au_" in metric else "")
-                for judge, metric, value, low, high in part.filter(kind=kind)
-                .select("judge", "metric", "value", "low", "high")
-                .drop_nulls("value")
-                .iter_rows()
-            ]
-            lines.append(f"  {kind}: " + ", ".join(told))
-    return "\n".join(lines)
+class Column(NamedTuple):
+    """A measure in the table of editors: of which edits, what it is called, and how many decimals it has."""
+
+    kind: str | None
+    """None: those that the table is of."""
+    metric: str
+    label: str
+    decimals: int = 2
+
+
+COLUMNS = (
+    Column(None, "au_mse_prompted", "AU-MSE prompted"),
+    Column(None, "au_mse_all", "AU-MSE all"),
+    Column(None, "clip_i", "CLIP-I to source", 3),
+    Column(None, "outside_l1", "L1 outside the face", 3),
+    Column(None, "kept", "kept by the mask"),
+    Column("unchanged", "l1", "L1 where no change is asked", 4),
+)
+KINDS = ("individual", "combination", "transferred")
+"""Of edits that ask for a change, each a table of editors."""
+
+
+def table(found: pl.DataFrame, kind: str) -> list[list[str]]:
+    """The measures of `results` at strength 1: a row of headings, then a row an editor, values with their
+    intervals; "–" where there is none. AU measures have a column a judge."""
+    at_once = found.filter(strength=1.0)
+    wanted = [
+        (column, judge)
+        for column in COLUMNS
+        for judge in at_once.filter(metric=column.metric)["judge"].unique(maintain_order=True)
+    ]
+    heads = [f"{one.label} ({judge})" if one.metric in AU_MEASURES else one.label for one, judge in wanted]
+    cells = {
+        (row["editor"], row["kind"], row["metric"], row["judge"]): row
+        for row in at_once.iter_rows(named=True)
+    }
+    lines = [["editor", *heads]]
+    for editor in found["editor"].unique(maintain_order=True):
+        keys = [(editor, one.kind or kind, one.metric, judge) for one, judge in wanted]
+        shown = [_cell(cells.get(key), one.decimals) for key, (one, _) in zip(keys, wanted, strict=True)]
+        lines.append([editor, *shown])
+    return lines
+
+
+def _cell(row: Mapping[str, Any] | None, decimals: int) -> str:
+    if row is None or row["value"] is None:
+        return "–"
+    value, low, high = (f"{row[name]:.{decimals}f}" for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def text(found: pl.DataFrame) -> str:
+    """The tables of all KINDS for a terminal."""
+    blocks = [f"{kind}\n{tables.aligned(table(found, kind))}" for kind in KINDS]
+    return "\n\n".join(blocks)

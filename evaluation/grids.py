@@ -41,7 +41,7 @@ def au_grid(
         keys = [(index, str(au)) for au in facs.ACTION_UNITS]
         cells += [[paths.get(partners.get(key)) for key in keys], [paths.get(key) for key in keys]]
         labels += [f"no AU: {texts.get(index, '')}", f"the same, AU = {intensity:g}"]
-    return image_grid(cells, labels, [_au_label(au) for au in facs.ACTION_UNITS], cell=cell, group=2)
+    return image_grid(cells, labels, [au_label(au) for au in facs.ACTION_UNITS], cell=cell, group=2)
 
 
 def intensity_sweeps(
@@ -76,7 +76,7 @@ def beyond_the_scale(generated: pl.DataFrame, locate: Callable[[str], Path], cel
     named = [[files.get((str(au), value)) for au in facs.ACTION_UNITS] for value in values]
     cells = [[None if file is None else locate(file) for file in row] for row in named]
     rows = [f"{value:g}" if value else "no AU" for value in values]
-    return image_grid(cells, rows, [_au_label(au) for au in facs.ACTION_UNITS], cell=cell)
+    return image_grid(cells, rows, [au_label(au) for au in facs.ACTION_UNITS], cell=cell)
 
 
 def methods(
@@ -175,11 +175,12 @@ def _request_label(row: Mapping[str, Any]) -> str:
     asked = {au: row[name] for au, name in zip(facs.ACTION_UNITS, facs.COLUMNS, strict=True) if row[name]}
     if len(asked) == 1:
         (au,) = asked
-        return _au_label(au)
+        return au_label(au)
     return "\n".join(f"AU{au} = {value:g}" for au, value in asked.items())
 
 
-def _au_label(au: int) -> str:
+def au_label(au: int) -> str:
+    """Its number, and its name in short lines."""
     return f"AU{au}\n" + "\n".join(textwrap.wrap(facs.NAMES[au], 11))
 
 

@@ -121,7 +121,7 @@ class Generator:
             part = slice(start, start + self.batch_size)
             generators = [torch.Generator("cpu").manual_seed(int(seed)) for seed in seeds[part]]
             with torch.inference_mode():
-                pictures += self._pipe(
+                pictures += self.pipe(
                     list(prompts[part]),
                     aus=None if aus is None else [tuple(vector) for vector in aus[part]],
                     generator=generators,
@@ -135,7 +135,8 @@ class Generator:
         return pictures
 
     @property
-    def _pipe(self) -> FineFacePipeline:
+    def pipe(self) -> FineFacePipeline:
+        """The base with the model in it, loaded when it is first asked for."""
         if not self._loaded:
             self._loaded.append(self._load())
         return self._loaded[0]

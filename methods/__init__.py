@@ -7,6 +7,7 @@ call. Nothing outside asks which method it is.
 from methods import (
     db,
     fineface,
+    fineface_edit,
     ganimation,
     lacgan,
     lora_au,
@@ -21,6 +22,7 @@ from methods import (
 __all__ = [
     "db",
     "fineface",
+    "fineface_edit",
     "ganimation",
     "lacgan",
     "lora_au",

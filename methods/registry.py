@@ -37,6 +37,7 @@ class Method:
     `methods.editing.model.EditingModel`; None where nothing is trained
     edits: whether it changes the faces of given pictures, on which it is trained then, instead of drawing new
     ones by a base
+    editor: where it edits, `package.module:Class` of its `inference.abilities.Editor`
     """
 
     name: str
@@ -45,6 +46,7 @@ class Method:
     word: Callable[[Any, Sequence[str], Vectors], Requests]
     model: str | None = None
     edits: bool = False
+    editor: str = "methods.editing.editor:Trained"
 
     def trained_model(self, settings: TrainSettings) -> Any:
         """The model that `settings` ask for, untrained, and not yet installed in a base. Imports torch."""

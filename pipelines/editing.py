@@ -196,7 +196,14 @@ def find(store: Store, profile: Profile, method: str | None = None) -> FaceEdito
         )
     (trained, *_) = fits
     name = trained["editor"]
-    same_model(store, profile, name, trained, profile.editing.editors[name], TABLE)
+    editor = profile.editing.editors[name]
+    if editor.adapter is None:
+        same_model(store, profile, name, trained, editor, TABLE)
+    elif editor.adapter in profile.experiments:
+        train = profile.experiments[editor.adapter].train
+        same_model(
+            store, profile, editor.adapter, trained, train, f"trained_model+ --experiment {editor.adapter}"
+        )
     return FaceEditor(store, profile, trained)
 
 

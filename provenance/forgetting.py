@@ -19,7 +19,11 @@ from store import MissingTable, Store, file_system
 from store.history import rewrite
 
 SEEN = (*RAW, "face_crop")
-ADAPTERS, LATENTS, PAGES = Path("files") / "adapters", "latents", ("photorealism.html", "report.html")
+ADAPTERS, LATENTS, PAGES = (
+    Path("files") / "adapters",
+    "latents",
+    ("photorealism.html", "report.html", "editing.html"),
+)
 SAMPLES = ("samples.parquet", "held_out.parquet", "output/draws.parquet")
 _TEXTS = (".txt", ".json", ".jsonl", ".html", ".csv", ".log", ".yaml")
 

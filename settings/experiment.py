@@ -36,6 +36,11 @@ class TrainSettings(Settings):
         return "1"
 
     @property
+    def adapter(self) -> str | None:
+        """The experiment whose trained model is used; None for a method that uses its own, or none."""
+        return None
+
+    @property
     def drawn_before(self) -> ClassImages | None:
         """What the stage `class_images` draws before the training; None: nothing."""
         return None

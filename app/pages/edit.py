@@ -11,7 +11,7 @@ from app import markup, thumbnails
 from app.editors import NoSuchPicture, Picture
 from app.pages.piece import asked, au_sliders, header, piece
 from app.site import Site
-from assets.editing.edited_samples import FILES
+from assets.editing.sheets import FILES
 from pipelines.drawing import NothingTrained
 from store import StoreError
 
@@ -37,7 +37,7 @@ def build(site: Site, page: gr.Blocks) -> None:
             with gr.Row():
                 sample = gr.Dropdown(pictures, value=pictures[0], label="Picture", elem_id="edit-sample")
                 editor = gr.Dropdown(names, value=names[0], label="Editor", elem_id="edit-editor")
-            sliders = au_sliders(0, facs.MAXIMUM, first.aus, "edit-au")
+            sliders = au_sliders(0, facs.MAXIMUM, _shown(first), "edit-au")
             back = gr.Button("As it is", min_width=110, elem_id="edit-back")
         with gr.Column(scale=6, min_width=320):
             edit = gr.Button("Edit", variant="primary", elem_id="edit-edit", min_width=120)
@@ -49,10 +49,13 @@ def build(site: Site, page: gr.Blocks) -> None:
 
     def look(sample_id: str) -> list[Any]:
         picture = _picture(site, sample_id)
-        return [_source(picture), *picture.aus]
+        return [_source(picture), *_shown(picture)]
 
     def edited(sample_id: str, name: str, *values: float) -> tuple[str, str]:
-        picture, target = _picture(site, sample_id), tuple(map(float, values))
+        picture = _picture(site, sample_id)
+        # a slider that was not moved asks for what the label says, which it shows rounded
+        pairs = zip(values, _shown(picture), picture.aus, strict=True)
+        target = tuple(own if value == start else float(value) for value, start, own in pairs)
         try:
             same, made = editors.edit(name, picture, [picture.aus, target])
         except (ValueError, NothingTrained, StoreError) as error:
@@ -82,6 +85,11 @@ def _picture(site: Site, sample_id: str) -> Picture:
         return site.editors.picture(sample_id)
     except NoSuchPicture as error:
         raise gr.Error(str(error)) from None
+
+
+def _shown(picture: Picture) -> list[float]:
+    """Where the sliders start: the label's intensities, as far as a slider's box has room for them."""
+    return [round(value, 2) for value in picture.aus]
 
 
 def _source(picture: Picture) -> str:

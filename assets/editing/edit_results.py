@@ -1,30 +1,48 @@
-"""edit_results: the editors side by side."""
+"""edit_results: the editors side by side, and their page."""
+
+from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
 
 from assets import stage
+from assets.editing import sheets
 from settings.profile import Profile
+from store import Store
+
+PAGE = "editing.html"
 
 
-@stage.asset(code_version="1", kinds={"polars"})
+@stage.asset(code_version="2", kinds={"polars"})
 def edit_results(
     context: dg.AssetExecutionContext,
+    edited_samples: pl.DataFrame,
     edit_scores: pl.DataFrame,
     edit_fidelity: pl.DataFrame,
+    store: dg.ResourceParam[Store],
     profile: dg.ResourceParam[Profile],
 ) -> dg.MaterializeResult:
-    """Every measure of every editor with its 95 % interval over source pictures, and the front of AU error
-    against CLIP-I over strengths.
+    """Every measure of every editor with its 95 % interval over source pictures, the front of AU error
+    against CLIP-I over strengths, and the same people by every editor: a page at `page` in the metadata.
     """
-    from evaluation import edits, figures
+    from evaluation import editing_page, edits, figures
 
     found = edits.results(edit_scores, edit_fidelity)
     judge = next(iter(profile.judges))
     fronts = edits.fronts(found, judge)
+    now = datetime.now(UTC)
+    page = editing_page.Page(
+        title=profile.title,
+        notice=profile.notice,
+        subtitle=f"profile {Path(profile.name).name}, {now:%Y-%m-%d %H:%M} UTC, run {context.run_id}",
+        results=found,
+        people=sheets.people(store, edited_samples),
+    )
     return stage.result(
         found,
         judge=judge,
+        page=dg.MetadataValue.path(editing_page.write(store.home / PAGE, page)),
         fronts=stage.picture(figures.edit_fronts(fronts), "AU error against CLIP-I over strengths"),
         results=stage.markdown(found),
     )

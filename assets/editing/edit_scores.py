@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from assets import calls, stage
-from assets.editing.edited_samples import FILES
+from assets.editing.sheets import FILES
 from assets.experiment.scores import embed, measure_by_all
 from inference import images, questions
 from settings.profile import Profile

@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
-import facs
 from assets import calls, stage
-from inference import images, questions
+from assets.editing import sheets
+from assets.editing.sheets import FILES
+from assets.experiment.trained_model import JOB
+from inference import questions
 from settings.profile import Profile
-from store import Store
+from store import Store, file_system
 from store.trained import model_here
 
 if TYPE_CHECKING:
     from inference.abilities import Editor
-
-FILES = "edited"
-PEOPLE, INTENSITY, CELL = 6, 4.0, 72
-"""On a sheet: people, the intensity of the AU of each column, pixels of a picture."""
 
 
 @stage.asset(code_version="1", kinds={"torch"}, pool="gpu")
@@ -52,7 +50,7 @@ def edited_samples(
         )
         tables.append(table.select(pl.lit(row["editor"]).alias("editor"), pl.all()))
         made, reused = made + answers.asked, reused + answers.reused
-        told[row["editor"]] = stage.picture(sheet(store, tables[-1]), row["editor"])
+        told[row["editor"]] = stage.picture(sheets.of_editor(store, tables[-1]), row["editor"])
     return stage.result(pl.concat(tables), model_calls=made, reused=reused, **told)
 
 
@@ -60,33 +58,19 @@ def editor(store: Store, profile: Profile, trained: Mapping[str, Any]) -> "Edito
     """Who edits with the model `trained`, a row of its table. Raises CorruptFile for one that is no longer
     what was trained."""
     from methods.editing import editor as editors
+    from training.job import TrainingJob
 
     settings = profile.editing.editors[trained["editor"]]
     folder = None if trained["folder"] is None else model_here(store.home, trained["folder"])
-    return editors.editor(settings, folder, trained["model_hash"], profile.editing.batch_size)
-
-
-def sheet(store: Store, table: pl.DataFrame) -> bytes:
-    """Some people × what each was made to show: as they are, unchanged by the editor, one AU alone."""
-    from evaluation import grids
-
-    files = store.files(FILES)
-    cells: list[list[grids.Picture]] = []
-    people: list[str] = []
-    for (index,), part in table.filter(strength=1.0).group_by("source_index", maintain_order=True):
-        if len(cells) == PEOPLE:
-            break
-        first = part.row(0, named=True)
-        own = store.locate(first["source_kind"], first["source_file"])
-        same = part.filter(kind="unchanged")["file"][0]
-        alone = {row["prompted"]: row["file"] for row in _alone(part)}
-        shown = [files.path(same), *(files.path(alone[str(au)]) for au in facs.ACTION_UNITS)]
-        cells.append([images.load(own, CELL), *shown])
-        people.append(f"picture {index}")
-    columns = ["source", "no change", *(f"AU{au}" for au in facs.ACTION_UNITS)]
-    return grids.image_grid(cells, people, columns, cell=CELL)
-
-
-def _alone(part: pl.DataFrame) -> list[dict[str, Any]]:
-    strong = pl.max_horizontal(facs.COLUMNS) == INTENSITY
-    return part.filter(strong, kind="individual").to_dicts()
+    adapter = None
+    if settings.adapter is not None:
+        adapter = TrainingJob.read(file_system.local((store.home / trained["folder"]).parents[1] / JOB)).train
+    material = editors.Material(
+        folder=folder,
+        model_hash=trained["model_hash"],
+        adapter=adapter,
+        base=profile.base,
+        faces=profile.framing.model,
+        batch_size=profile.editing.batch_size,
+    )
+    return editors.editor(settings, material)

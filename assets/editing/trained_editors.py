@@ -52,6 +52,8 @@ def build(gates: list[dg.AssetCheckKey]) -> list[dg.AssetsDefinition]:
         told: dict[str, Any] = {}
         for name, settings in profile.editing.editors.items():
             row: dict[str, Any] = {"steps": 0}
+            if settings.adapter is not None:
+                row = of_experiment(store, name, settings.adapter)
             if methods.registry.get(settings.method).model is not None:
                 context.log.info(f"editor {name}: {settings.method}")
                 job = TrainingJob(train=settings, dataset=".", output="output")
@@ -62,6 +64,20 @@ def build(gates: list[dg.AssetCheckKey]) -> list[dg.AssetsDefinition]:
         return stage.result(pl.DataFrame(rows, schema=SCHEMA), **told)
 
     return [trained_editors]
+
+
+def of_experiment(store: Store, editor: str, experiment: str) -> dict[str, Any]:
+    """The trained model of `experiment`, with which `editor` edits: its row, by the columns of SCHEMA. Raises
+    dg.Failure where there is none."""
+    table = f"trained_model/{experiment}"
+    found = store.read(table).row(0, named=True) if store.version(table) is not None else {}
+    if found.get("folder") is None:
+        raise dg.Failure(
+            f"editor {editor} edits by the trained model of the experiment {experiment}, and there is none: "
+            f"`fineface run --select +trained_model --experiment {experiment}` trains it",
+            allow_retries=False,
+        )
+    return {name: found[name] for name in SCHEMA if name in found}
 
 
 def picture_samples(training_set: pl.DataFrame, split: str) -> pl.DataFrame:

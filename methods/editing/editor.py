@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,27 +20,36 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from methods.editing.model import EditingModel
+    from settings.profile import Base
 
 CODE_VERSION = "1"
 
 Vectors = Sequence[Sequence[float]]
 
 
-def editor(
-    settings: TrainSettings,
-    folder: Path | None,
-    model_hash: str | None,
-    batch_size: int = 16,
-    device: str = "auto",
-) -> Editor:
-    """Who edits with the model that was trained with `settings`, saved in `folder`, and has the content
-    `model_hash`; both None for a method that trains nothing. Loads nothing yet."""
-    if isinstance(settings, AdversarialSettings):
-        if folder is None or model_hash is None:
-            raise ValueError(f"an editor of {settings.method} needs its trained model")
-        return Trained(settings, folder, model_hash, batch_size, device)
-    assert isinstance(settings, EditSettings)
-    return Unchanging(settings.size, batch_size)
+@dataclass(frozen=True)
+class Material:
+    """What editors are made of; each takes what its method needs.
+
+    folder, model_hash: where the trained model lies, and the hash of its content
+    adapter, base: where the model is an experiment's, the settings that it was trained with, and its base
+    faces: the model file of MediaPipe; null: where it is found
+    """
+
+    folder: Path | None = None
+    model_hash: str | None = None
+    adapter: TrainSettings | None = None
+    base: Base | None = None
+    faces: str | Path | None = None
+    batch_size: int = 16
+    device: str = "auto"
+
+
+def editor(settings: TrainSettings, material: Material) -> Editor:
+    """Who edits as `settings` say. Loads nothing yet. Raises ValueError where a trained model is missing."""
+    module, _, name = methods.registry.get(settings.method).editor.partition(":")
+    made: Editor = getattr(import_module(module), name)(settings, material)
+    return made
 
 
 class Unchanging:
@@ -46,8 +57,8 @@ class Unchanging:
 
     name = "unedited"
 
-    def __init__(self, size: int, batch_size: int = 16):
-        self.size, self.batch_size = size, batch_size
+    def __init__(self, settings: EditSettings, material: Material):
+        self.size, self.batch_size = settings.size, material.batch_size
 
     @cached_property
     def fingerprint(self) -> str:
@@ -64,16 +75,11 @@ class Unchanging:
 class Trained:
     """The generator of an `EditingModel`."""
 
-    def __init__(
-        self,
-        settings: AdversarialSettings,
-        folder: Path,
-        model_hash: str,
-        batch_size: int = 16,
-        device: str = "auto",
-    ):
-        self.settings, self.folder, self.model_hash = settings, folder, model_hash
-        self.size, self.batch_size, self.device = settings.size, batch_size, device
+    def __init__(self, settings: AdversarialSettings, material: Material):
+        if material.folder is None or material.model_hash is None:
+            raise ValueError(f"an editor of {settings.method} needs its trained model")
+        self.settings, self.folder, self.model_hash = settings, material.folder, material.model_hash
+        self.size, self.batch_size, self.device = settings.size, material.batch_size, material.device
 
     @property
     def name(self) -> str:

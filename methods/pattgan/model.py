@@ -7,15 +7,18 @@ from torch import nn
 
 from facs import ACTION_UNITS
 from methods.editing.critic import Critic
+from methods.editing.regions import regions
 from methods.ganimation.model import GANimation
 
 PATCHES = 8
 """Side of the map on which the critic attends, whatever the pictures' size."""
+LOOK = 5.0
+"""The critic looks at the middle of an AU's region e to this times likelier than far from it, at first."""
 
 
 class PatchCritic(Critic):
     """Like `Critic`, but intensities are read off features at 8 × 8: of each AU a softmax over the 64 places
-    says where it looks, and a linear head of its own what it sees there."""
+    says where it looks, at first in the AU's region, and a linear head of its own what it sees there."""
 
     def __init__(self, size: int, channels: int, bias: bool):
         super().__init__(size, channels, bias)
@@ -24,13 +27,14 @@ class PatchCritic(Critic):
         width = self.near[-2].out_channels
         del self.aus, self.trunk
         self.attention = nn.Conv2d(width, len(ACTION_UNITS), 1)
+        self.places = nn.Parameter(LOOK * regions(PATCHES).flatten(1))
         self.head = nn.Parameter(torch.randn(len(ACTION_UNITS), width) / width**0.5)
         self.bias = nn.Parameter(torch.zeros(len(ACTION_UNITS)))
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Scores [n, 1, 2, 2] and intensities / 5 [n, 12]."""
         seen = self.near(pictures)
-        looks = self.attention(seen).flatten(2).softmax(dim=2)
+        looks = (self.attention(seen).flatten(2) + self.places).softmax(dim=2)
         patches = torch.einsum("nap,ncp->nac", looks, seen.flatten(2))
         return self.real(self.far(seen)), (patches * self.head).sum(dim=2) + self.bias
 

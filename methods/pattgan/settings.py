@@ -13,3 +13,8 @@ class PAttGANTrain(GANimationTrain):
     method: Literal["pattgan"] = Field(  # type: ignore[assignment]
         "pattgan", description="A critic with a patch an AU, targets balanced over AUs and levels."
     )
+
+    @property
+    def code_version(self) -> str:
+        """Of this method's code."""
+        return "2"

@@ -16,4 +16,13 @@ class UneditedTrain(EditSettings):
     method: Literal["unedited"] = Field("unedited", description="The picture as it is; nothing is trained.")
 
 
-register(Method("unedited", UneditedTrain, SampleSettings, as_vectors, edits=True))
+register(
+    Method(
+        "unedited",
+        UneditedTrain,
+        SampleSettings,
+        as_vectors,
+        edits=True,
+        editor="methods.editing.editor:Unchanging",
+    )
+)

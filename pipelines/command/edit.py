@@ -42,7 +42,10 @@ def edit(
         typer.Option(help="A picture, or a folder of them, whose expression is asked for: its mean AUs."),
     ] = None,
     transform: Annotated[
-        str, typer.Option(help="relative: what is not asked for stays as it is; average: it becomes 0.")
+        str,
+        typer.Option(
+            help="relative: what is not asked for stays as it is; average: it becomes 0, and may be all."
+        ),
     ] = "relative",
     method: Annotated[
         str | None, typer.Option(help="Who edits, by name or method; default: the first that is trained.")
@@ -68,8 +71,12 @@ def edit(
         asked = {facs.number(name): value for name, value in pairs(au or [], "--au").items()}
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--au") from None
-    if not asked and like is None:
-        raise typer.BadParameter("say what is to be seen: --au AU12=4, or --like PICTURE", param_hint="--au")
+    if not asked and like is None and transform != "average":
+        raise typer.BadParameter(
+            "say what is to be seen: --au AU12=4, or --like PICTURE; --transform average alone asks for no "
+            "expression",
+            param_hint="--au",
+        )
     if transform not in TRANSFORMS:
         raise typer.BadParameter(
             f"{transform!r} is none of {', '.join(TRANSFORMS)}", param_hint="--transform"
@@ -84,7 +91,7 @@ def edit(
     faces = editing.find(Store(place), settings, method)
     if like is not None:
         asked = _expression(faces, list(_pictures([like])), whole) | asked
-    wish = " ".join(f"AU{au}={value:g}" for au, value in asked.items())
+    wish = " ".join(f"AU{au}={value:g}" for au, value in asked.items()) or "no expression"
     say(f"editor {faces.name} · {transform} · {wish}")
     failed = 0
     for number, path in enumerate(found, start=1):

@@ -28,7 +28,9 @@ ENVIRONMENT = {
 
 ProfileName = Annotated[
     str,
-    typer.Option("--profile", envvar="FINEFACE_PROFILE", help="miniature, paper, portraits, or a YAML file."),
+    typer.Option(
+        "--profile", envvar="FINEFACE_PROFILE", help="miniature, paper, portraits, editing, or a YAML file."
+    ),
 ]
 Home = Annotated[
     Path,

@@ -61,7 +61,11 @@ def run(
             say(f"also at work in this home: run {', '.join(others)}; stages on the accelerator take turns")
         outcome = runs.run(planned, instance, console.listener, console.spared)
     if not outcome.failed:
-        _results(place, settings.paper, now="results" in console.made or jobs.comparison.name in console.left)
+        if "edit_results" in console.made:
+            _edit_results(place)
+        else:
+            now = "results" in console.made or jobs.comparison.name in console.left
+            _results(place, settings.paper, now)
     say(f"\n{console.total()}")
     if outcome.interrupted:
         fail(f"interrupted in {outcome.failed[-1]}. What was computed is kept; run again to go on.")
@@ -76,6 +80,15 @@ def _what_helps(causes: Collection[str]) -> str:
     if any(name.startswith("Corrupt") for name in causes):
         return "`fineface repair` mends what can be made again."
     return "once that is mended, the same command goes on from there."
+
+
+def _edit_results(home: Path) -> None:
+    """Print what the editors' measures are, and where their page lies."""
+    from evaluation import edits
+    from store import Store, file_system
+
+    say("\n" + edits.text(Store(home).read("edit_results")))
+    say(f"\npage: {file_system.address(home / 'editing.html')}")
 
 
 def _results(home: Path, paper: Mapping[str, str], now: bool) -> None:

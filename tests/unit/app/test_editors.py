@@ -62,8 +62,11 @@ def test_an_edit_is_made_once_and_remembered(editors):
 def test_the_call_is_understood_by_the_command(editors):
     words = shlex.split(editors.call("same", facs.parse({"AU12": 4, "AU1": 0.5})))
     assert words[:7] == ["fineface", "edit", "photo.jpg", "--au", "AU1=0.5", "--au", "AU12=4"]
-    told = CliRunner().invoke(app, words[1:])
-    assert "photo.jpg is not there" in " ".join(told.output.split())
+    neutral = shlex.split(editors.call("same", facs.parse({})))
+    assert "--au" not in neutral
+    for line in (words, neutral):
+        told = CliRunner().invoke(app, line[1:])
+        assert "photo.jpg is not there" in " ".join(told.output.split())
 
 
 def test_a_home_without_editors_has_none(tmp_path):

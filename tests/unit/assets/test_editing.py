@@ -1,5 +1,6 @@
 """The stages of editing, run by Dagster on a training set of random pictures: trained, measured, spared."""
 
+import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
@@ -7,7 +8,7 @@ import tiny_world
 from PIL import Image
 from tiny_editing import training_set
 
-from assets.editing.trained_editors import picture_samples
+from assets.editing.trained_editors import of_experiment, picture_samples
 from picture_files import content_hash
 from pipelines import preflight, profiles, runs
 from store import Store
@@ -73,6 +74,10 @@ def test_every_editor_is_trained_tried_and_measured(home):
     assert same.filter(metric="l1")["value"].item() == 0
     assert same.filter(metric="clip_i")["value"].item() > 0.9
     assert results.filter(editor="ganimation", metric="l1", **told)["value"].item() > 0
+    page = (place / "editing.html").read_text()
+    assert page.count("<figure>") == 2 + 2, "a front a judge, a sheet a person"
+    for said in ("AU-MSE prompted (second)", '<th scope="row">relative_msf</th>', "picture 1"):
+        assert said in page
 
 
 def test_again_with_nothing_changed_no_model_is_asked(home):
@@ -99,6 +104,31 @@ def test_methods_stand_where_they_belong(world, tmp_path):
         path = tiny_world.write_profile(tmp_path / "p.yaml", world.models, world.raw, **changes)
         with pytest.raises(profiles.ProfileError, match=message):
             profiles.load(str(path), tmp_path)
+
+
+def test_an_experiments_model_edits_where_it_is_trained(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(dg.Failure, match=r"edits by .* the experiment fineface, .*--experiment fineface"):
+        of_experiment(store, "adapter", "fineface")
+    row = {"experiment": "fineface", "method": "fineface", "folder": "files/adapters/k/output/model"}
+    row |= {"model_hash": "h", "steps": 3, "final_loss": 0.5, "key": "k", "samples": 7}
+    store.write("trained_model/fineface", pl.DataFrame([row]))
+    del row["experiment"]
+    assert of_experiment(store, "adapter", "fineface") == row
+    store.write("trained_model/sd", pl.DataFrame([row]).with_columns(folder=pl.lit(None, pl.String)))
+    with pytest.raises(dg.Failure, match="there is none"):
+        of_experiment(store, "adapter", "sd")
+
+
+def test_an_experiment_that_was_not_trained_is_told_beforehand(world, tmp_path):
+    editors = {"adapter": {"method": "fineface_edit", "experiment": "fineface", "size": 32}}
+    path = tiny_world.write_profile(
+        tmp_path / "p.yaml", world.models, world.raw, editing={"editors": editors}
+    )
+    profile = profiles.load(str(path), tmp_path)
+    found = preflight.check(runs.plan(profile, tmp_path, "trained_editors"))
+    missing = [one.need.what for one in found if one.missing]
+    assert "the experiment fineface, by whose model an editor edits" in missing
 
 
 def test_unread_action_units_are_trained_as_zero():

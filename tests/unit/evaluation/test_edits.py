@@ -65,4 +65,7 @@ def test_the_front_is_over_strengths(found):
     assert fronts.filter(editor="good")["strength"].to_list() == [0.5, 1.0]
     assert fronts.filter(editor="good", strength=1.0)["au_mse_all"].item() == 0
     assert figures.edit_fronts(fronts).startswith(b"\x89PNG")
-    assert "good\n  individual: au_mse_prompted 0 [0, 0] (labeller)" in edits.text(found)
+    heads, *rows = edits.table(found, "individual")
+    good = dict(zip(heads, next(row for row in rows if row[0] == "good"), strict=True))
+    assert good["AU-MSE prompted (labeller)"] == "0.00 [0.00, 0.00]"
+    assert edits.text(found).startswith("individual\neditor")

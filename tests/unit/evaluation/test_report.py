@@ -297,9 +297,9 @@ def test_what_is_wider_than_a_telephone_scrolls_by_itself(page):
 
 def test_every_picture_says_what_it_shows(page):
     images = Page(page).images
-    assert (
-        len(images) == 14
-    )  # guidance, fronts, gains, bars, curves, two leakages, side by side, two grids, one sweep (14 has no pictures), funnel, …
+    # guidance, fronts, gains, bars, curves, two leakages, side by side, two grids, one sweep (14 has no
+    # pictures), funnel, …
+    assert len(images) == 14
     assert all(len(image["alt"]) > 20 for image in images)
 
 

@@ -78,7 +78,7 @@ def test_lora_is_fused_in_float32_whatever_the_precision(base, trained):
     """The sum W + s·B·A in bfloat16 would round a small update away: it is rounded once, as a whole."""
     from peft.tuners.lora import Linear
 
-    fused, half = (make(base, trained, precision=p)._pipe.unet for p in ("float32", "bfloat16"))
+    fused, half = (make(base, trained, precision=p).pipe.unet for p in ("float32", "bfloat16"))
     layers = [name for name, layer in half.named_modules() if isinstance(layer, Linear)]
     assert layers
     for name in layers:

@@ -12,14 +12,16 @@ from methods.editing.critic import Critic
 from methods.editing.layers import with_aus
 from methods.editing.losses import gradient_penalty, total_variation
 from methods.editing.model import Faces
+from methods.editing.regions import REGIONS, regions
+from methods.editing.settings import AdversarialSettings
 from methods.ganimation import model as ganimation
 from methods.ganimation.settings import GANimationTrain
-from methods.lacgan.model import REGIONS, regions
 from methods.model import MethodError
 from methods.pattgan.model import PatchCritic
 from methods.relative_msf.model import Fusion
 from methods.relative_msf.settings import RelativeMSFTrain
 from methods.slidergan.model import BLENDSHAPES, blendshapes
+from pipelines import profiles
 
 EDITING = [name for name, method in methods.registry.METHODS.items() if method.edits and method.model]
 """Those that are trained."""
@@ -245,6 +247,25 @@ def test_saved_and_loaded_it_edits_alike(name, tmp_path):
     with pytest.raises(MethodError, match="holds no editor"):
         fresh.load(tmp_path)
     assert json.loads((tmp_path / "model" / "editor.json").read_text())["settings"]["method"] == name
+
+
+def test_the_published_sizes_are_a_profile(tmp_path, monkeypatch):
+    """Every editor of the profile `editing` gives and judges pictures of its size: 128 and 512, at full
+    width. On the meta device: shapes without arithmetic."""
+    for name in ("AFFECTNET", "DISFA"):
+        monkeypatch.setenv(name, str(tmp_path))
+    editors = profiles.load("editing", tmp_path).editing.editors
+    trained = [one for one in editors.values() if isinstance(one, AdversarialSettings)]
+    assert [(one.size, one.channels) for one in trained] == [(128, 64)] * 5 + [(512, 64)] * 5
+    assert {one.method for one in editors.values()} == {*EDITING, "unedited", "fineface_edit"}
+    for settings in trained:
+        with torch.device("meta"):
+            edits = methods.registry.get(settings.method).trained_model(settings)
+            pictures, aus = torch.zeros(2, 3, settings.size, settings.size), torch.zeros(2, 12)
+            if settings.method != "lacgan":  # its regions are numbers
+                assert edits.generate(pictures, aus, aus).pictures.shape == pictures.shape
+            score, read = edits.critic(pictures)
+        assert score.shape == (2, 1, 2, 2) and read.shape == (2, 12)
 
 
 @pytest.mark.parametrize("size", [16, 96])

@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 
 import facs
 from inference.abilities import unmeasured
-from methods.editing.editor import Unchanging
+from methods.editing.editor import Material, Unchanging
+from methods.unedited import UneditedTrain
 from picture_files import Region
 from pipelines import editing, profiles
 from pipelines.command import app
@@ -33,7 +34,7 @@ class Recording(Unchanging):
     """Paints the face green and keeps what it was asked."""
 
     def __init__(self, size):
-        super().__init__(size)
+        super().__init__(UneditedTrain(size=size), Material())
         self.asked = []
 
     def edit(self, pictures, source, target):

@@ -214,6 +214,11 @@ def test_no_operational_setting_changes_the_key(method, path):
     assert other != job and other.key("data") == job.key("data")
 
 
+def test_a_key_changes_on_purpose_only():
+    """As recorded: a new setting whose default asks for what was trained before is marked LATER."""
+    assert job_of("fineface").key("data") == "53a6f53bd25a5c953dee82da66c69704"
+
+
 def test_what_is_operational_is_where_how_fast_and_how_visibly():
     assert {path[-1] for _, path, marked in FIELDS if marked} == {
         *("base", "revision", "dataset", "output", "device", "sample_prompts"),
