@@ -186,15 +186,20 @@ class Delta:
             return lazy.collect()
 
     def append(
-        self, rows: pl.DataFrame, table: DeltaTable | None, metadata: Mapping[str, str] | None = None
+        self,
+        rows: pl.DataFrame,
+        table: DeltaTable | None,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        rebase: bool = True,
     ) -> DeltaTable:
-        """Like `write`, of rows that come to those of `table`, in its types, in a data file with their hash.
-        Raises UnstorableColumn."""
+        """Like `write`, of rows that come to those of `table`, in its types, in a data file with their hash;
+        without `rebase` to those and to no others. Raises UnstorableColumn."""
         known = {} if table is None else self._columns(table)
         schema = {} if table is None else self.schema(table)
         frame = self.hashed(storable(conform(rows, schema, self.what), self.what))
         new = table is not None and bool(set(frame.columns) - set(known))
-        return self.write(frame, table, overwrite=False, new_columns=new, metadata=metadata)
+        return self.write(frame, table, overwrite=False, new_columns=new, metadata=metadata, rebase=rebase)
 
     def overwrite(self, rows: pl.DataFrame, table: DeltaTable, of: Sequence[str] | None = None) -> DeltaTable:
         """Like `write`, of the rows that are to take the place of those in `table`: of all, or of the data
@@ -221,6 +226,7 @@ class Delta:
         new_columns: bool = False,
         metadata: Mapping[str, str] | None = None,
         where: str | None = None,
+        rebase: bool = True,
     ) -> DeltaTable:
         """One commit onto `table` (None: create it); `where` says which rows are overwritten. Raises
         DeltaError when another process was faster, and DiskFull."""
@@ -238,10 +244,11 @@ class Delta:
                 # One data file a commit keeps the order of rows.
                 target_file_size=_ONE_FILE,
                 writer_properties=WriterProperties(compression="SNAPPY", max_row_group_size=_ROWS_TOGETHER),
-                # deltalake rebases a commit that lost a race: right for appends, but two overwrites of a
+                # deltalake rebases a commit that lost a race: right for most appends, but two overwrites of a
                 # table without files would both stay. So no retries there; ours reads the table again.
                 commit_properties=CommitProperties(
-                    custom_metadata=dict(metadata or {}), max_commit_retries=0 if overwrite else None
+                    custom_metadata=dict(metadata or {}),
+                    max_commit_retries=None if rebase and not overwrite else 0,
                 ),
             )
         return table if table is not None else DeltaTable(file_system.uri(self.folder))
@@ -272,16 +279,16 @@ class Delta:
                 table.repair()
         return damaged
 
-    def retry(self, attempt: Callable[[], T]) -> T:
+    def retry(self, attempt: Callable[[], T], attempts: int = ATTEMPTS) -> T:
         """`attempt()`, again after a pause when another process committed first. Raises Outrun at the
         end."""
-        for left in reversed(range(ATTEMPTS)):
+        for left in reversed(range(attempts)):
             try:
                 return attempt()
             except DeltaError as error:
                 if not left:
                     raise Outrun(f"{self.what} cannot be written: {self.folder}: {error}") from error
-                time.sleep(random.uniform(0.01, 0.1) * (ATTEMPTS - left))
+                time.sleep(random.uniform(0.01, 0.1) * min(attempts - left, ATTEMPTS))
             except OSError as error:
                 raise StoreError(f"{self.what} cannot be written: {self.folder}: {error}") from error
         raise AssertionError("unreachable")

@@ -23,6 +23,8 @@ from store.schema import conform
 COMPUTED_AT = "computed_at"
 """Hidden column: when a row was appended. Of two rows with one key the older is the result."""
 
+MANY = 64
+"""How often an append is tried: it comes after those of others, each of which is one more try."""
 COMPACT_ABOVE = 8
 COMPACT_DURING = 64
 FULL = 1 << 22
@@ -110,7 +112,7 @@ class Memo:
         `compute` gets at most `chunk` rows and returns `key` and the results, one row a key, in any order;
         each chunk is appended at once, so a killed run loses at most one. It is not called when nothing is
         missing, so it may load its model when first called. `progress` is called after each chunk. Two
-        processes may compute at the same time; both then work, and the older row wins.
+        processes may compute at the same time; both then work, and the older row is kept.
 
         With `partial`, `compute` may leave keys out: the result then lacks them, and they are asked for
         again next time.
@@ -118,19 +120,20 @@ class Memo:
         Raises ValueError for bad requests, ComputeError naming the keys when `compute` breaks its promise,
         UnstorableColumn for results no table can hold, CorruptTable.
         """
+        appending = _Appending(self)
         found, missing = self._missing(requests, chunk)
-        table, started, answered = None, time.monotonic(), 0
+        started, answered = time.monotonic(), 0
         for offset in range(0, missing.height, chunk):
             part = missing.slice(offset, chunk)
             rows = self._checked(part, compute(part), partial)
             answered += rows.height
             if rows.height:
-                table = self._append(rows, table)
+                appending.append(rows)
             if progress:
                 done = min(offset + chunk, missing.height)
                 progress(Progress(done, missing.height, time.monotonic() - started))
-            if _is_power(offset // chunk + 1) and self.compact():
-                table = None
+            if _is_power(offset // chunk + 1):
+                appending.compact()
         if missing.height:
             self.compact()
         return self._result(found, missing, answered)
@@ -149,28 +152,28 @@ class Memo:
         `answer` gets all missing rows at once and yields a mapping of `key` and the results for each, in any
         order; they are appended `chunk` by `chunk`. When it raises, what it had given is appended first.
         """
+        appending = _Appending(self)
         found, missing = self._missing(requests, chunk)
         if missing.is_empty():
             return self._result(found, missing, 0)
         started, chunks = time.monotonic(), 0
-        table: DeltaTable | None = None
         left = set(missing["key"])
         gathered: list[Mapping[str, Any]] = []
 
         def append() -> None:
-            nonlocal chunks, table
+            nonlocal chunks
             rows = pl.DataFrame(gathered, schema_overrides=self.schema, infer_schema_length=None)
             gathered.clear()
             rows = self._typed(rows)
             self._refuse("returned rows nobody asked for:", set(rows["key"]) - left)
             self._refuse("returned several rows for", rows.filter(pl.col("key").is_duplicated())["key"])
-            table = self._append(rows, table)
+            appending.append(rows)
             chunks += 1
             left.difference_update(rows["key"])
             if progress:
                 progress(Progress(missing.height - len(left), missing.height, time.monotonic() - started))
-            if _is_power(chunks) and self.compact():
-                table = None
+            if _is_power(chunks):
+                appending.compact()
 
         with closing(answer(missing)) as stream:  # type: ignore[type-var]
             try:
@@ -347,18 +350,6 @@ class Memo:
             rows = conform(rows, {"key": pl.String(), **self.schema}, what)
         return rows
 
-    def _append(self, rows: pl.DataFrame, table: DeltaTable | None) -> DeltaTable:
-        now = pl.lit(datetime.now(UTC), dtype=pl.Datetime("us", "UTC")).alias(COMPUTED_AT)
-        rows, current = rows.with_columns(now), [table]
-
-        def attempt() -> DeltaTable:
-            if current[0] is None:
-                current[0] = self._delta.open()
-            opened, current[0] = current[0], None
-            return self._delta.append(rows, opened)
-
-        return self._delta.retry(attempt)
-
     def _compact(self, table: DeltaTable) -> bool:
         """One file in the place of many small ones, sorted by key, each key once. An ordinary overwrite: of
         two at once, or where rows were appended meanwhile, the commit that comes second fails, and an append
@@ -374,6 +365,50 @@ class Memo:
         except DeltaError:
             return False
         return True
+
+
+class _Appending:
+    """Appends what one look-up found missing, chunk by chunk; begun before that look-up. Each key is there
+    once: as soon as another process is seen to write too, what it wrote is looked up before each chunk.
+    """
+
+    def __init__(self, memo: Memo) -> None:
+        self._memo, self._delta = memo, memo._delta
+        self._table = memo._delta.open()
+        self._alone = True
+
+    def append(self, rows: pl.DataFrame) -> None:
+        """`rows`, but for those of which others wrote the keys meanwhile."""
+        now = pl.lit(datetime.now(UTC), dtype=pl.Datetime("us", "UTC")).alias(COMPUTED_AT)
+        rows = rows.with_columns(now)
+
+        def attempt() -> None:
+            mine = rows
+            if not self._alone:
+                self._table = self._delta.open()
+                known = self._memo._rows(rows["key"]).select("key")
+                mine = rows.join(known, on="key", how="anti", maintain_order="left")
+            if mine.height:
+                self._commit(lambda table: self._delta.append(mine, table, rebase=False))
+
+        self._delta.retry(attempt, MANY)
+
+    def compact(self) -> None:
+        """Like `Memo.compact`."""
+        if self._table is not None and len(self._delta.files(self._table)) > COMPACT_ABOVE:
+            self._commit(self._compacted)
+
+    def _compacted(self, table: DeltaTable | None) -> DeltaTable | None:
+        if table is not None:
+            self._memo._compact(table)
+        return table
+
+    def _commit(self, commit: Callable[[DeltaTable | None], DeltaTable | None]) -> None:
+        """One commit at most, by us; alone is who sees no other one."""
+        before = -1 if self._table is None else self._table.version()
+        alone, self._alone = self._alone, False
+        self._table = commit(self._table)
+        self._alone = alone and self._table is not None and self._table.version() <= before + 1
 
 
 def _small(files: Sequence[DataFile]) -> list[str]:

@@ -23,6 +23,16 @@ asked = pl.DataFrame({"key": keys})
 known.get_or_stream(asked, lambda rows: ({"key": key, "by": who} for key in rows["key"]), chunk=2)
 """
 
+SAME = """
+import sys
+import polars as pl
+from store import Store
+
+asked = pl.DataFrame({"key": [str(n) for n in range(int(sys.argv[3]))]})
+answers = lambda rows: ({"key": key, "by": sys.argv[2]} for key in rows["key"])
+Store(sys.argv[1]).memo("m").get_or_stream(asked, answers, chunk=2)
+"""
+
 STAGE = """
 import sys
 import polars as pl
@@ -59,6 +69,13 @@ def test_a_memo_that_all_of_them_compact(tmp_path):
     assert rows.height == rows["key"].n_unique() == WRITERS * KEYS
     assert (rows["key"].str.head(1) == rows["by"]).all()
     assert len(memo._delta.files(memo._delta.open())) < WRITERS * KEYS // 2, "it was compacted"
+
+
+@pytest.mark.timeout(300)
+def test_what_all_of_them_ask_at_once_is_there_once(tmp_path):
+    written(tmp_path, SAME, KEYS)
+    rows = rows_in_files(Store(tmp_path).memo("m")._delta)
+    assert rows.height == rows["key"].n_unique() == KEYS
 
 
 @pytest.mark.timeout(300)
