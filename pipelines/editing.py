@@ -79,7 +79,11 @@ class FaceEditor:
         Raises NoFace where there is none, or where no action unit is read in it.
         """
         square = central(picture.size) if whole else self._square(picture)
-        (aus,) = self.read([cut(picture, square)])
+        part = cut(picture, square)
+        (aus,) = self.read([part])
+        if not whole and all(value is None for value in aus):
+            # what found the face also reads it, where the labeller knows no such pictures
+            (aus,) = (reading.intensities for reading in _mediapipe().estimate([part]))
         if all(value is None for value in aus):
             raise NoFace(f"{self.reader.name} reads no action unit in it")
         return Face(square, tuple(0.0 if value is None else float(value) for value in aus))
@@ -122,15 +126,14 @@ class FaceEditor:
 
     def shown(self, picture: Image.Image, face: Face, target: Sequence[float]) -> Image.Image:
         """`picture` with its `face` showing the twelve intensities `target`."""
-        ((made, _),) = self._editor.edit([cut(picture, face.square)], [face.aus], [target])
-        return laid_back(picture, made, face.square)
+        part = cut(picture, face.square)
+        ((made, _),) = self._editor.edit([part], [face.aus], [target])
+        return laid_back(picture, with_detail(part, made), face.square)
 
     @cached_property
     def reader(self) -> Any:
         """Who reads action units here: the labeller, unless that answers in an environment of its own."""
-        from inference import abilities
-
-        return self._labeller or abilities.build("action_units", {"provider": "mediapipe"})
+        return self._labeller or _mediapipe()
 
     @cached_property
     def _labeller(self) -> Any:
@@ -167,6 +170,12 @@ class FaceEditor:
         if side is None:
             return central(picture.size)
         return picture_files.Region(x, y, side, side)
+
+
+def _mediapipe() -> Any:
+    from inference import abilities
+
+    return abilities.build("action_units", {"provider": "mediapipe"})
 
 
 def in_home(store: Store, profile: Profile) -> list[dict[str, Any]]:
@@ -216,6 +225,24 @@ def central(size: tuple[int, int]) -> picture_files.Region:
 def cut(picture: Image.Image, square: picture_files.Region) -> Image.Image:
     """That part of `picture`."""
     return picture.crop((square.x, square.y, square.x + square.width, square.y + square.height))
+
+
+def with_detail(part: Image.Image, made: Image.Image) -> Image.Image:
+    """`part` changed as `made` changes it: what `made`, which may be smaller, differs by from `part` at its
+    size is enlarged and added. So what is not changed stays as sharp as it was."""
+    import numpy as np
+    from PIL import Image
+
+    from inference import images
+
+    seen = np.asarray(images.resized(part, made.width), dtype=np.float32)
+    difference = np.asarray(made, dtype=np.float32) - seen
+    enlarged = [
+        np.asarray(Image.fromarray(channel).resize(part.size, Image.Resampling.BICUBIC))
+        for channel in np.moveaxis(difference, 2, 0)
+    ]
+    changed = np.asarray(part.convert("RGB"), dtype=np.float32) + np.stack(enlarged, axis=2)
+    return Image.fromarray(changed.round().clip(0, 255).astype(np.uint8))
 
 
 def laid_back(picture: Image.Image, made: Image.Image, square: picture_files.Region) -> Image.Image:

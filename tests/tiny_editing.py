@@ -1,5 +1,7 @@
 """Pictures with action units for editing methods, and jobs on them."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,25 @@ def make_job(method: str, dataset: Path, output: Path, **settings) -> TrainingJo
     train = {"method": method, "size": SIZE, "channels": 4, "batch_size": 4, "generator_every": 2}
     train |= {"steps": 6, "log_every": 1, "checkpoint_every": 2, "validate_every": 3, "sample_every": 0}
     return TrainingJob(train=train | settings, dataset=str(dataset), output=str(output), device="cpu")
+
+
+def train_until_killed(job: str, steps: int) -> None:
+    """Train `job`, as JSON, in this process, and kill it in the middle of its optimisers' step `steps`."""
+    import torch
+
+    from training import loop
+
+    torch.set_num_threads(1)
+    step, taken = torch.optim.Adam.step, []
+
+    def stop(optimiser, *arguments):
+        taken.append(optimiser)
+        if len(taken) == steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(optimiser, *arguments)
+
+    torch.optim.Adam.step = stop
+    loop.train(TrainingJob.model_validate_json(job))
 
 
 def training_set(pictures: int = 6) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import facs
+from inference import images
 from inference.abilities import unmeasured
 from methods.editing.editor import Material, Unchanging
 from methods.unedited import UneditedTrain
@@ -13,7 +14,7 @@ from picture_files import Region
 from pipelines import editing, profiles
 from pipelines.command import app
 from pipelines.drawing import NothingTrained
-from pipelines.editing import Face, FaceEditor, NoFace, central, cut, laid_back
+from pipelines.editing import Face, FaceEditor, NoFace, central, cut, laid_back, with_detail
 from store import Store
 
 
@@ -77,10 +78,30 @@ def test_what_is_not_asked_for_stays_as_it_is_read(faces):
         made.edit(picture, {"AU12": 1}, transform="absolute", face=face)
 
 
+def test_a_face_that_the_labeller_cannot_read_is_read_by_what_found_it(faces, monkeypatch):
+    made, _ = faces
+    smile = facs.parse({"AU12": 2})
+    monkeypatch.setattr(FaceEditor, "_square", lambda *_: Region(10, 10, 50, 50))
+    monkeypatch.setattr(editing, "_mediapipe", lambda: Reader(smile))
+    reads(faces[0], (None,) * 12, facs.parse({"AU4": 1}))
+    assert made.look(photograph()) == Face(Region(10, 10, 50, 50), smile)
+    assert made.look(photograph()).aus == facs.parse({"AU4": 1})
+
+
 def test_a_picture_in_which_nothing_is_read_has_no_face(faces):
     reads(faces[0], (None,) * 12)
     with pytest.raises(NoFace, match="a reader reads no action unit"):
         faces[0].look(photograph(), whole=True)
+
+
+def test_what_an_editor_does_not_change_stays_sharp():
+    """At a tenth of the size: no change is none, and what is added everywhere is added to every pixel."""
+    part = photograph(120, 120)
+    small = images.resized(part, 12)
+    assert np.array_equal(np.asarray(with_detail(part, small)), np.asarray(part))
+    brighter = Image.fromarray(np.asarray(small) + np.uint8(20))
+    expected = np.asarray(part).astype(int) + 20
+    assert np.array_equal(np.asarray(with_detail(part, brighter)), expected.clip(max=255))
 
 
 def test_what_is_laid_back_fills_its_square_and_leaves_the_rest():
