@@ -220,7 +220,9 @@ RAW: Columns = {
 }
 PROMPT: Columns = {
     "sample_id": _key("Kind, prompt, AUs and noise of the picture."),
-    "kind": _text("The part of the protocol.", known=("individual", "combination", "no_au", "base")),
+    "kind": _text(
+        "The part of the protocol.", known=("individual", "combination", "beyond", "no_au", "base")
+    ),
     "prompt_index": _count("Number of the prompt in the protocol."),
     "prompt": _text("The prompt itself."),
     "prompt_source": _text("Who wrote it.", known=("paper", "ours", "training caption")),

@@ -108,6 +108,41 @@ def guidance_curves(curves: Mapping[str, pl.DataFrame]) -> bytes:
         return _png(figure)
 
 
+def fronts(curves: Mapping[str, pl.DataFrame]) -> bytes:
+    """AU error, prompted and all, against CLIP-I: a line an experiment over its guidance scales, each written
+    beside its point; a ring around the scale chosen. Left and up is better.
+
+    `curves` holds a frame of `guidance.curve` an experiment. Raises ValueError if none was measured.
+    """
+    drawn = {name: curve.drop_nulls(["au_mse_all", "clip_i"]) for name, curve in curves.items()}
+    drawn = {name: curve.sort("guidance") for name, curve in drawn.items() if curve.height}
+    if not drawn:
+        raise ValueError("no front to draw: guidance was measured for no experiment")
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.6, 3.6), layout="constrained")
+        panels = figure.subplots(1, 2, sharey=True)
+        for panel, (column, label) in zip(
+            panels, {"au_mse_prompted": "AU-MSE prompted", "au_mse_all": "AU-MSE all"}.items(), strict=True
+        ):
+            for i, (experiment, curve) in enumerate(drawn.items()):
+                style: dict[str, Any] = {"color": _colour(i), "linewidth": 1.4, "markersize": 3.5}
+                panel.plot(curve[column], curve["clip_i"], "o-", label=experiment, **style)
+                best = curve.filter("chosen")
+                panel.scatter(best[column], best["clip_i"], s=75, facecolors="none", edgecolors=_colour(i))
+                for error, cosine, scale in curve.select(column, "clip_i", "guidance").iter_rows():
+                    place: dict[str, Any] = {
+                        "textcoords": "offset points",
+                        "fontsize": 7,
+                        "color": _colour(i),
+                    }
+                    panel.annotate(f"{scale:g}", (error, cosine), (4, 4), **place)
+            panel.set_xlabel(f"{label} (less is better)")
+            panel.margins(0.12)
+        panels[0].set_ylabel("CLIP-I (more is better)")
+        _legend_above(figure, panels[0])
+        return _png(figure)
+
+
 def per_au_bars(per_au: pl.DataFrame, metric: str = "au_mse_prompted", label: str | None = None) -> bytes:
     """One bar an AU and experiment with its 95 % interval. `per_au` is a frame of `tables.per_au`."""
     experiments = per_au["experiment"].unique(maintain_order=True).to_list()

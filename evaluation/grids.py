@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import io
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import polars as pl
@@ -57,6 +58,50 @@ def intensity_sweeps(
         cells.append(shown + [locate(files[i]) if i in files else None for i in (1.0, 2.0, 3.0, 4.0, 5.0)])
     rows = [f"AU{au} {facs.NAMES[au]}" for au in facs.ACTION_UNITS]
     return image_grid(cells, rows, [str(i) for i in range(6)], cell=cell)
+
+
+def beyond_the_scale(generated: pl.DataFrame, locate: Callable[[str], Path], cell: int = 84) -> bytes:
+    """One AU a column, of one noise: from above below 0, not asked for, at 5, and above 5.
+
+    `generated` as in `au_grid`, with samples of kind "beyond".
+    """
+    beyond = generated.filter(kind="beyond")
+    index = pl.col("prompt_index").is_in(beyond["prompt_index"].unique().to_list())
+    at_most = generated.filter(index, pl.max_horizontal(facs.COLUMNS) == facs.MAXIMUM, kind="individual")
+    asked = pl.concat([beyond, at_most]).with_columns(value=pl.sum_horizontal(facs.COLUMNS))
+    partners = dict(generated.filter(kind="no_au").select("sample_id", "file").iter_rows())
+    files = {(au, value): file for au, value, file in asked.select("prompted", "value", "file").iter_rows()}
+    files |= {(au, 0.0): partners.get(of) for au, of in at_most.select("prompted", "partner_id").iter_rows()}
+    values = sorted({value for _, value in files})
+    named = [[files.get((str(au), value)) for au in facs.ACTION_UNITS] for value in values]
+    cells = [[None if file is None else locate(file) for file in row] for row in named]
+    rows = [f"{value:g}" if value else "no AU" for value in values]
+    return image_grid(cells, rows, [au_label(au) for au in facs.ACTION_UNITS], cell=cell)
+
+
+def methods(
+    generated: Mapping[str, pl.DataFrame],
+    locate: Callable[[str], Path],
+    sample_ids: Sequence[str],
+    cell: int = 84,
+) -> bytes:
+    """The same samples by every experiment: a row each, below the first one's no-AU partners; a column a
+    sample. As in the paper's figures, prompt and noise of a column are one, only the method differs.
+
+    `generated` holds a frame an experiment, as `au_grid` takes it. What an experiment lacks leaves an empty
+    place. Raises ValueError for a sample that none of them has.
+    """
+    rows = {name: {row["sample_id"]: row for row in frame.to_dicts()} for name, frame in generated.items()}
+    first = next(iter(rows.values()))
+    labels, partners = [], []
+    for sample_id in sample_ids:
+        asked = next((found[sample_id] for found in rows.values() if sample_id in found), None)
+        if asked is None:
+            raise ValueError(f"no experiment has a picture of sample {sample_id}")
+        labels.append(_request_label(asked))
+        partners.append(_path(first.get(asked["partner_id"]), locate))
+    cells = [[_path(found.get(sample_id), locate) for sample_id in sample_ids] for found in rows.values()]
+    return image_grid([partners, *cells], [f"no AU, {next(iter(rows))}", *rows], labels, cell=cell)
 
 
 def image_grid(
@@ -119,6 +164,19 @@ def _thumbnail(picture: Picture, cell: int) -> Image.Image:
     return picture.convert("RGB").resize(
         (cell, cell), Image.Resampling.LANCZOS if smaller else Image.Resampling.BICUBIC
     )
+
+
+def _path(row: Mapping[str, Any] | None, locate: Callable[[str], Path]) -> Path | None:
+    return None if row is None or row["file"] is None else locate(row["file"])
+
+
+def _request_label(row: Mapping[str, Any]) -> str:
+    """What is asked for: one AU by its name, several by their numbers and intensities."""
+    asked = {au: row[name] for au, name in zip(facs.ACTION_UNITS, facs.COLUMNS, strict=True) if row[name]}
+    if len(asked) == 1:
+        (au,) = asked
+        return au_label(au)
+    return "\n".join(f"AU{au} = {value:g}" for au, value in asked.items())
 
 
 def au_label(au: int) -> str:

@@ -22,6 +22,8 @@ from store.hashing import hash_frame
 
 FOLDER = Path(__file__).parent / "protocols"
 INTENSITIES = (1, 2, 3, 4, 5)
+BEYOND = (-3.0, 7.0)
+"""Intensities outside of the scale; the paper shows that both mean something to its method."""
 COMBINATIONS_PER_PROMPT = 50
 VALIDATION_INTENSITIES = (2, 4)
 DRAWN = "training caption"
@@ -31,7 +33,7 @@ _VALIDATION_INDEX = 100  # validation prompts count from here: no index, and so 
 SCHEMA = pl.Schema(
     {
         "sample_id": pl.String,
-        "kind": pl.String,  # individual | combination | validation | no_au | base
+        "kind": pl.String,  # individual | combination | validation | beyond | no_au | base
         "prompt_index": pl.Int64,
         "prompt": pl.String,
         "prompt_source": pl.String,  # paper | ours | training caption
@@ -152,6 +154,25 @@ def no_au_samples(protocol: pl.DataFrame) -> pl.DataFrame:
         .select(list(SCHEMA))
         .sort("sample_id")
     )
+
+
+def beyond_samples(protocol: pl.DataFrame) -> pl.DataFrame:
+    """Each AU of the first prompt of `protocol` alone at BEYOND, outside of the scale of labels: shown, and
+    counted in no measure. Kind "beyond"; noise and partner are those of the AU's sweep."""
+    sweeps = protocol.filter(pl.col("prompt_index") == pl.col("prompt_index").min(), kind="individual")
+    one = sweeps.filter(pl.max_horizontal(facs.COLUMNS) == facs.MAXIMUM)
+    moved = [
+        one.with_columns(
+            *[
+                pl.when(pl.col(column) > 0).then(value).otherwise(0.0).alias(column)
+                for column in facs.COLUMNS
+            ],
+            sample_id=pl.col("sample_id").str.replace(r"^individual/(.*)/\d+$", f"beyond/${{1}}/{value:+g}"),
+            kind=pl.lit("beyond"),
+        )
+        for value in BEYOND
+    ]
+    return pl.concat(moved).select(list(SCHEMA)).sort("sample_id")
 
 
 def base_samples(protocol: pl.DataFrame) -> pl.DataFrame:

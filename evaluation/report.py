@@ -35,6 +35,8 @@ _PER_AU = {
     "monotone_share": "monotone sweeps",
     "wins_over_neighbour": "wins over its neighbour",
 }
+SHOWN_COMBINATIONS = 10
+"""Of a prompt's combinations; those known from the paper come first."""
 _BESIDE = (
     "au_mse_prompted",
     "au_mse_prompted_ratio",
@@ -78,6 +80,8 @@ class ReportData:
     """`seeds.over_seeds`."""
     guidance: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """A `guidance.curve` an experiment."""
+    others: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    """The same of experiments that are only shown among the fronts."""
     generated: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """Protocol columns and `file`, an experiment; individual and no-AU samples."""
     locate: Callable[[str], Path] = Path
@@ -150,6 +154,7 @@ def render(data: ReportData) -> str:
         control=_control(data),
         per_au=_per_au(data),
         pictures=_pictures(data),
+        methods=_methods(data),
         counts=counts.rows(named=True),
         funnel=[Picture(figures.funnel(counts), "Bars: samples kept and dropped by each stage")]
         if counts.height
@@ -275,7 +280,19 @@ def _guidance(data: ReportData) -> dict:
         "Measured on the validation prompts; a ring marks the scale that was chosen.",
     )
     rows = [{"experiment": name, **row} for name, curve in tried.items() for row in curve.to_dicts()]
-    return {"chart": chart, "rows": rows}
+    return {"chart": chart, "front": _front({**tried, **data.others}), "rows": rows}
+
+
+def _front(curves: Mapping[str, pl.DataFrame]) -> Picture | None:
+    """AU error against CLIP-I; None where CLIP-I was measured for no candidate."""
+    if not any(curve["clip_i"].count() for curve in curves.values()):
+        return None
+    return Picture(
+        figures.fronts(curves),
+        "Lines: AU error against CLIP-I over guidance for each experiment",
+        "Numbers are guidance scales, a ring marks the one that was chosen. One experiment is better than "
+        "another where its line lies left of and above the other’s.",
+    )
 
 
 def _control(data: ReportData) -> list[Picture]:
@@ -357,8 +374,37 @@ def _pictures(data: ReportData) -> list[dict]:
             for index in (data.sweep_prompts if number == 0 else ())
             if generated.filter(kind="individual", prompt_index=index).height
         ]
+        if number == 0 and not generated.filter(kind="beyond").is_empty():
+            sweeps.append(
+                Picture(
+                    grids.beyond_the_scale(generated, data.locate),
+                    f"Faces by {experiment}: each AU below 0, at 0 and 5, and above 5",
+                    "Beyond the scale of the labels, one noise a column; no measure counts these.",
+                )
+            )
         groups.append({"experiment": experiment, "grid": grid, "sweeps": sweeps})
     return groups
+
+
+def _methods(data: ReportData) -> list[Picture]:
+    """Every experiment on the same prompts and noise: each AU alone, and combinations."""
+    if len(data.generated) < 2:
+        return []
+    first = next(iter(data.generated.values()))
+    alone = first.filter(pl.max_horizontal(facs.COLUMNS) == facs.MAXIMUM, kind="individual")
+    together = first.filter(kind="combination").sort("sample_id")
+    found = []
+    for index in data.sweep_prompts:
+        for part, count, what in (
+            (alone, len(facs.ACTION_UNITS), "each action unit alone at 5"),
+            (together, SHOWN_COMBINATIONS, "combinations of action units"),
+        ):
+            ids = part.filter(prompt_index=index)["sample_id"].head(count).to_list()
+            if ids:
+                shown = grids.methods(data.generated, data.locate, ids)
+                caption = f"“{_prompt(first, index)}”: {what}, the same noise in each column."
+                found.append(Picture(shown, f"Faces: {what} by every experiment, prompt {index}", caption))
+    return found
 
 
 def _prompt(generated: pl.DataFrame, index: int) -> str:

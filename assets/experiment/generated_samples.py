@@ -38,7 +38,7 @@ def build(
                 "partners and the base's.",
             )
         ],
-        code_version="1",
+        code_version="2",
         partitions_def=experiments,
         kinds={"torch", "huggingface"},
         pool="gpu",
@@ -51,23 +51,24 @@ def build(
         store: dg.ResourceParam[Store],
         profile: dg.ResourceParam[Profile],
     ) -> dg.MaterializeResult:
-        """A picture for every sample of the protocol, every no-AU partner, and what the untouched base makes
-        of the same prompt and noise; `file` names it.
+        """A picture for every sample of the protocol, every no-AU partner, AUs beyond the scale on one
+        prompt, and what the untouched base makes of the same prompt and noise; `file` names it.
         """
         from evaluation import guidance, protocol
 
         scale = guidance.chosen(guidance_curve)
         samples = protocol_samples(profile, training_set)
-        own = pl.concat([samples, protocol.no_au_samples(samples)])
+        beside = protocol.no_au_samples(samples), protocol.beyond_samples(samples)
+        own = pl.concat([samples, *beside])
         drawn = draw(context, store, profile, trained_model.row(0, named=True), own, scale)
         experiment = profile.experiments[context.partition_key]
         text_scale = experiment.sample.text_guidance_at(scale)
         base = draw_base(context, store, profile, experiment, protocol.base_samples(samples), text_scale)
         frames = [
-            made.frame.with_columns(guidance=pl.lit(float(at)))
+            made.frame.with_columns(experiment=pl.lit(context.partition_key), guidance=pl.lit(float(at)))
             for made, at in [(drawn, scale), (base, text_scale)]
         ]
-        table = pl.concat(frames).with_columns(experiment=pl.lit(context.partition_key))
+        table = pl.concat(frames)
         shown = pictures.spread(table.filter(kind="individual"))
         paths = store.located(shown)["path"].to_list()
         titles = [f"AU{row['prompted']}={sum(row[c] for c in facs.COLUMNS):g}" for row in shown.to_dicts()]

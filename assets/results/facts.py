@@ -4,7 +4,7 @@ commits and rows of the tables say. The profile may be newer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import polars as pl
@@ -50,6 +50,25 @@ def gathered(
     found["Who answered, and its fingerprint"] = {name: who for name, who in fingerprints.items() if who}
     found["Table versions"] = {name: store.version(name) for name in (*stages.FUNNEL, "latents")}
     return {heading: facts for heading, facts in found.items() if facts}
+
+
+def other_curves(store: Store, experiments: Collection[str]) -> dict[str, pl.DataFrame]:
+    """The guidance curves of the home's other experiments, as far as they were measured like those of
+    `experiments`: by the same judge, on the same validation samples, at whatever scales."""
+
+    def measured(name: str) -> tuple[object, object]:
+        settings = _settings(store, f"guidance_curve/{name}")
+        evaluation = dict(settings.get("evaluation") or {})
+        return settings.get("judge"), {**evaluation, "guidance_candidates": None}
+
+    own = [measured(name) for name in experiments if store.version(f"guidance_curve/{name}") is not None]
+    names = [table.partition("/")[2] for table in store.stages("guidance_curve")]
+    curves = {
+        name: store.read(f"guidance_curve/{name}")
+        for name in names
+        if name not in experiments and measured(name) in own
+    }
+    return {name: curve for name, curve in curves.items() if curve["samples"].count()}
 
 
 WHO = ["model", "fingerprint"]

@@ -80,6 +80,7 @@ def results(
             comparisons=comparisons,
             over_seeds=over_seeds,
             guidance=by_experiment(guidance_curve, profile.experiments),
+            others=facts.other_curves(store, profile.experiments),
             generated=by_experiment(generated_samples, profile.experiments),
             locate=store.files("generated").path,
             stages={

@@ -93,7 +93,7 @@ def test_one_command_ends_with_results_and_report(undisturbed):
     assert scores.group_by("judge", "kind").len().sort("judge", "kind").rows() == [
         (judge, kind, count)
         for judge in ("labeller", "second")
-        for kind, count in (("combination", 50), ("individual", 60), ("no_au", 12))
+        for kind, count in (("beyond", 24), ("combination", 50), ("individual", 60), ("no_au", 12))
     ]
     results = Store(home).read("results")
     assert set(results["experiment"]) == {"fineface", "sd"}

@@ -53,3 +53,20 @@ def test_facts_are_those_of_the_tables(tmp_path):
     assert answered["captions"] == "reader (f00d)" and answered["judge: labeller"] == "estimator (beef)"
     assert found["Table versions"]["training_set"] == 0
     assert "/" not in str({name: rows for name, rows in found.items() if name != "Table versions"})
+
+
+def test_fronts_show_the_homes_other_experiments_that_were_measured_alike(tmp_path):
+    store = Store(tmp_path / "home")
+    curve = pl.DataFrame({"guidance": [3.0], "clip_i": [0.9], "samples": [60]})
+    alike = {"judge": {"provider": "net"}, "evaluation": {"steps": 6, "guidance_candidates": [3, 4]}}
+    scales = {**alike, "evaluation": {"steps": 6, "guidance_candidates": [3]}}
+    for name, settings, table in (
+        ("own", alike, curve),
+        ("before", scales, curve),
+        ("by_another_judge", {**alike, "judge": {"provider": "other"}}, curve),
+        ("fewer_steps", {**alike, "evaluation": {"steps": 2}}, curve),
+        ("untried", alike, curve.with_columns(samples=pl.lit(None, pl.Int64))),
+    ):
+        store.write(f"guidance_curve/{name}", table, {"settings": settings})
+    assert list(facts.other_curves(store, ["own"])) == ["before"]
+    assert facts.other_curves(store, ["unmade"]) == {}

@@ -213,3 +213,16 @@ def test_the_combinations_have_not_changed():
 def test_an_unknown_protocol_is_named():
     with pytest.raises(ValueError, match=r"'papr'.*miniature, paper"):
         protocol.build("papr")
+
+
+def test_beyond_the_scale_is_one_prompt_and_shares_noise_and_partner_with_the_sweeps():
+    whole = tiny_protocol.build()
+    beyond = protocol.beyond_samples(whole)
+    assert beyond.schema == protocol.SCHEMA and beyond.height == 24 and set(beyond["prompt_index"]) == {0}
+    assert not set(beyond["sample_id"]) & set(whole["sample_id"])
+    row = beyond.filter(sample_id="beyond/00/au12/-3").row(0, named=True)
+    five = whole.filter(sample_id="individual/00/au12/5").row(0, named=True)
+    assert row["au12"] == -3 and sum(row[column] != 0 for column in facs.COLUMNS) == 1
+    assert (row["seed"], row["partner_id"], row["prompted"]) == (five["seed"], five["partner_id"], "12")
+    assert set(beyond.select(pl.sum_horizontal(facs.COLUMNS)).to_series()) == set(protocol.BEYOND)
+    assert set(beyond["partner_id"]) <= set(protocol.no_au_samples(whole)["sample_id"])

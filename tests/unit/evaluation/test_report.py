@@ -95,6 +95,7 @@ GUIDANCE = guidance.curve(
 
 CHARTS = {
     "guidance": lambda: figures.guidance_curves({"fineface": GUIDANCE, "sd": GUIDANCE}),
+    "fronts": lambda: figures.fronts({"fineface": GUIDANCE, "sd": GUIDANCE}),
     "gains": lambda: figures.gains(RESULTS),
     "per_au": lambda: figures.per_au_bars(tables.per_au(AU_SCORES)),
     "leakage": lambda: figures.leakage_heatmap(np.where(np.eye(12) > 0, 0.8, np.nan)),
@@ -140,6 +141,42 @@ def test_a_sweep_runs_from_the_partner_to_five(generated):
     picture = np.asarray(opened(grids.intensity_sweeps(frame, folder.joinpath, 1, cell=20)))
     places = [np.argwhere((picture == colour(1, 12, i)).all(axis=2)).mean(axis=0) for i in range(6)]
     assert [tuple(p - places[0]) for p in places] == [(0.0, 23.0 * i) for i in range(6)]
+
+
+def test_methods_stand_below_each_other_and_below_the_partner(generated):
+    frame, folder = generated
+    other = frame.filter(pl.col("sample_id") != "individual/01/au26/5")
+    ids = ["individual/01/au12/5", "individual/01/au26/5"]
+    picture = np.asarray(opened(grids.methods({"a": frame, "b": other}, folder.joinpath, ids, cell=20)))
+    places = np.argwhere((picture == colour(1, 12, 5)).all(axis=2))
+    assert len(places) == 2 * 20 * 20, "by both experiments"
+    assert (picture == colour(1, 12, 0)).all(axis=2).sum() == 20 * 20, "their partner once, of the first"
+    assert (picture == colour(1, 26, 5)).all(axis=2).sum() == 20 * 20, "the other lacks it"
+    with pytest.raises(ValueError, match="sample nothing"):
+        grids.methods({"a": frame}, folder.joinpath, ["nothing"])
+
+
+def test_beyond_the_scale_runs_from_below_zero_to_above_five(generated, tmp_path):
+    frame, folder = generated
+    beyond = protocol.beyond_samples(PROTOCOL).with_columns(
+        file=pl.col("sample_id").str.replace_all("/", "-") + ".png"
+    )
+    for row in beyond.to_dicts():
+        Image.new("RGB", (8, 8), (200, 7, int(10 * sum(row[c] for c in facs.COLUMNS)) + 50)).save(
+            folder / row["file"]
+        )
+    picture = np.asarray(opened(grids.beyond_the_scale(pl.concat([frame, beyond]), folder.joinpath, cell=20)))
+    below, above = ((200, 7, 10 * value + 50) for value in (-3, 7))
+    heights = [
+        np.argwhere((picture == shade).all(axis=2))[:, 0].mean()
+        for shade in (below, colour(0, 12, 0), colour(0, 12, 5), above)
+    ]
+    assert np.diff(heights).tolist() == [23.0, 23.0, 23.0]
+
+
+def test_fronts_need_a_measured_candidate():
+    with pytest.raises(ValueError, match="no front"):
+        figures.fronts({"sd": guidance.untried(7.5)})
 
 
 def test_missing_pictures_leave_a_place(generated):
@@ -220,9 +257,10 @@ def page(generated, tmp_path_factory):
         guidance={"fineface": GUIDANCE, "sd": guidance.untried(7.5)},
         floors=["sd"],
         notice="A small world: <script>alert(1)</script>",
-        generated={"fineface": frame},
+        generated={"fineface": frame, "sd": frame},
         locate=folder.joinpath,
         sweep_prompts=(0, 14),
+        others={"twelve_tokens": GUIDANCE},
         stages=STAGES,
         corrections=CORRECTIONS,
         losses={"fineface": pl.DataFrame({"step": [1, 2], "loss": [0.5, 0.4]}), "sd": pl.DataFrame()},
@@ -259,9 +297,9 @@ def test_what_is_wider_than_a_telephone_scrolls_by_itself(page):
 
 def test_every_picture_says_what_it_shows(page):
     images = Page(page).images
-    assert (
-        len(images) == 11
-    )  # guidance, gains, bars, curves, two leakages, grid, one sweep (14 has no pictures), funnel, …
+    # guidance, fronts, gains, bars, curves, two leakages, side by side, two grids, one sweep (14 has no
+    # pictures), funnel, …
+    assert len(images) == 14
     assert all(len(image["alt"]) > 20 for image in images)
 
 
@@ -334,6 +372,14 @@ def test_the_curve_of_guidance_and_its_rule_are_told(page):
     assert guidance.RULE in text and "faces lost" in text
     assert re.search(r'fineface</th><td>5</td>.*<td class="text">chosen', page)
     assert "<td>7.5</td>" not in page, "a scale that was taken unseen has no curve"
+
+
+def test_experiments_stand_side_by_side_and_have_fronts(page):
+    told = [image["alt"] for image in Page(page).images]
+    assert "Lines: AU error against CLIP-I over guidance for each experiment" in told
+    assert [alt for alt in told if "by every experiment" in alt] == [
+        "Faces: each action unit alone at 5 by every experiment, prompt 0"
+    ], "there are no combinations, and no prompt 14"
 
 
 def test_prompts_stand_with_their_source(page):
