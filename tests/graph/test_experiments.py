@@ -63,10 +63,8 @@ def test_the_base_is_drawn_at_the_guidance_of_the_text(compared):
     """It is told no AUs. The model is the one that guides both alike."""
     _, store = compared
     drawn = store.read("generated_samples/apart")
-    assert set(drawn.select("kind", "guidance").unique().rows()) == {
-        *(("individual", 3.0), ("combination", 3.0), ("no_au", 3.0)),
-        ("base", 2.0),
-    }
+    guided = dict(drawn.select("kind", "guidance").unique().iter_rows())
+    assert guided.pop("base") == 2.0 and set(guided.values()) == {3.0}
     models = [store.read(f"trained_model/{name}")["model_hash"].item() for name in ("apart", "fineface")]
     assert models[0] == models[1]
     pictures = [
