@@ -80,30 +80,34 @@ class Store:
         """Makes `frame` the latest version of `stage`, whole; the version.
 
         `metadata` (run id, profile …) and `lineage` (what the content comes of: code, settings, versions
-        read) go into the commit; values that are not strings become JSON. Unchanged content (schema, order of
-        rows, values) of unchanged lineage writes nothing and returns the current version, whose commit keeps
-        the metadata of the run that first wrote it. Unchanged content of another lineage is a version of the
-        same data files. Unsigned integers are stored wider, categories as strings, arrays as lists. Raises
-        UnstorableColumn, CorruptTable, and StoreError when another process keeps committing.
+        read) go into the commit; values that are not strings become JSON. Where the columns are those that
+        there are, they keep their order. Unchanged content (schema, order of rows, values) of unchanged
+        lineage writes nothing and returns the current version, whose commit keeps the metadata of the run
+        that first wrote it. Unchanged content of another lineage is a version of the same data files.
+        Unsigned integers are stored wider, categories as strings, arrays as lists. Raises UnstorableColumn,
+        CorruptTable, and StoreError when another process keeps committing.
         """
         delta = self.delta(stage)
         frame = storable(frame, delta.what)
         decides = {name: _text(value) for name, value in (lineage or {}).items()}
         entries = {name: _text(value) for name, value in (metadata or {}).items()} | decides
-        entries |= {_CONTENT_HASH: hash_frame(frame), _ROWS: str(frame.height)}
-        tagged = {_PREFIX + name: value for name, value in entries.items()}
 
         def attempt() -> int:
             table = delta.open()
+            columns = frame.columns if table is None else delta.schema(table).names()
+            # Where nothing but the order of columns differs, deltalake keeps the one that there is.
+            ordered = frame.select(columns) if set(columns) == set(frame.columns) else frame
+            content = {_CONTENT_HASH: hash_frame(ordered), _ROWS: str(ordered.height)}
+            tagged = {_PREFIX + name: value for name, value in (entries | content).items()}
             if table is not None:
                 commits = delta.history(table, limit=1)
                 known = commits[0] if commits else {}
-                same = known.get(_PREFIX + _CONTENT_HASH) == entries[_CONTENT_HASH]
+                same = known.get(_PREFIX + _CONTENT_HASH) == content[_CONTENT_HASH]
                 if same and delta.intact(table) and self._sound(delta, table):
                     if all(known.get(_PREFIX + name) == value for name, value in decides.items()):
                         return table.version()
                     return delta.note(table, tagged)
-            return delta.write(frame, table, overwrite=True, metadata=tagged).version()
+            return delta.write(ordered, table, overwrite=True, metadata=tagged).version()
 
         return delta.retry(attempt)
 

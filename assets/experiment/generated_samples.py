@@ -65,10 +65,10 @@ def build(
         text_scale = experiment.sample.text_guidance_at(scale)
         base = draw_base(context, store, profile, experiment, protocol.base_samples(samples), text_scale)
         frames = [
-            made.frame.with_columns(guidance=pl.lit(float(at)))
+            made.frame.with_columns(experiment=pl.lit(context.partition_key), guidance=pl.lit(float(at)))
             for made, at in [(drawn, scale), (base, text_scale)]
         ]
-        table = pl.concat(frames).with_columns(experiment=pl.lit(context.partition_key))
+        table = pl.concat(frames)
         shown = pictures.spread(table.filter(kind="individual"))
         paths = store.located(shown)["path"].to_list()
         titles = [f"AU{row['prompted']}={sum(row[c] for c in facs.COLUMNS):g}" for row in shown.to_dicts()]

@@ -38,6 +38,18 @@ def test_many_rows_keep_their_order(store):
     assert_frame_equal(store.read("big"), given)
 
 
+def test_columns_in_another_order_are_read_back_sound(store):
+    """deltalake keeps the order that there is where nothing else differs, also from what it is handed."""
+    given = frame(1, 2)
+    store.write("resolution", given)
+    assert store.write("resolution", given.select("value", "sample_id")) == 0, "the same content"
+    store.write("resolution", frame(3, 4).select("value", "sample_id"))
+    assert_frame_equal(store.read("resolution"), frame(3, 4))
+    more = frame(5).select("value", pl.lit("x").alias("note"), "sample_id")
+    store.write("resolution", more)
+    assert_frame_equal(store.read("resolution"), more)
+
+
 def test_every_version_stays_readable_with_its_metadata(store):
     versions = [
         store.write("captions", frame(*range(n)), {"run_id": f"run{n}", "upstream": {"raw_disfa": n}})
