@@ -335,22 +335,30 @@ def training_curves(losses: Mapping[str, pl.DataFrame], window: int = 50) -> byt
 
 def edit_fronts(fronts: pl.DataFrame) -> bytes:
     """AU error over all twelve against CLIP-I to the source: a line an editor over the strengths of its edits
-    (`edits.fronts`), a point alone where strength changes nothing."""
+    (`edits.fronts`), the largest marked; a point alone where strength changes nothing."""
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(4.8, 3.6), layout="constrained")
+        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
         panel = figure.subplots()
         for i, ((editor,), part) in enumerate(fronts.group_by("editor", maintain_order=True)):
-            part = part.drop_nulls()
+            part = part.drop_nulls().sort("strength")
             panel.plot(
-                part["au_mse_all"], part["clip_i"], "o-", color=_colour(i), linewidth=1.4, label=editor
+                part["au_mse_all"],
+                part["clip_i"],
+                "os"[i // len(COLOURS) % 2] + "-",
+                color=_colour(i),
+                linewidth=1.4,
+                label=editor,
             )
-            for error, cosine, strength in part.select("au_mse_all", "clip_i", "strength").iter_rows():
+            for error, cosine, strength in (
+                part.select("au_mse_all", "clip_i", "strength").tail(1).iter_rows()
+            ):
                 panel.annotate(
                     f"×{strength:g}", (error, cosine), (4, 4), textcoords="offset points", fontsize=7
                 )
         panel.set_xlabel("AU-MSE, all twelve (less is better)")
         panel.set_ylabel("CLIP-I to the source (more is better)")
-        _legend_above(figure, panel)
+        if panel.lines:
+            figure.legend(loc="outside right upper", frameon=False)
         return _png(figure)
 
 

@@ -23,7 +23,7 @@ def raw_folders(monkeypatch, tmp_path):
 
 
 def test_the_profiles_of_the_project_load(tmp_path, raw_folders):
-    assert profiles.names() == ["miniature", "paper", "portraits"]
+    assert profiles.names() == ["editing", "miniature", "paper", "portraits"]
     loaded = {name: profiles.load(name, tmp_path) for name in profiles.names()}
     assert loaded["miniature"].raw.affectnet == tmp_path / "raw" / "affectnet"
     assert loaded["miniature"].raw.folder is None
@@ -33,6 +33,7 @@ def test_the_profiles_of_the_project_load(tmp_path, raw_folders):
     assert loaded["portraits"].photorealism.by == "the tester"
     assert loaded["portraits"].captions.provider == "sidecar"
     assert loaded["portraits"].base == loaded["paper"].base
+    assert loaded["editing"].editing == loaded["paper"].editing and loaded["editing"].split.test == 0.02
 
 
 def test_miniature_and_paper_say_the_same_keys():
