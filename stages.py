@@ -35,6 +35,7 @@ class Group(StrEnum):
     RESULTS = "results"
     ANNOTATORS = "annotators"
     EDITING = "editing"
+    HELD_OUT = "held_out"
 
 
 @dataclass(frozen=True)
@@ -257,6 +258,23 @@ EDIT: Columns = {
     "file_kind": _text("The kind of stored files that the edit is one of."),
     "file": _text("The edit's name in the store."),
     **MODEL,
+}
+
+COMPARED: Columns = {
+    "first": _key("The experiment."),
+    "second": _key("The one it is compared with."),
+    "judge": _key("Who measured: labeller, second, clip, or identity."),
+    "kind": _key("The part of the protocol."),
+    "metric": _key("Which measure; evaluation.md defines them."),
+    "first_value": _number("The experiment's value."),
+    "second_value": _number("The other's."),
+    "difference": _number("The first less the second."),
+    "low": _number("Lower end of its 95 % interval over prompts."),
+    "high": _number("Upper end."),
+    "prompts": _count("Prompts that are exchanged."),
+    "p": _number("Of the paired permutation test.", low=0, high=1),
+    "p_holm": _number("After Holm's correction over the table.", low=0, high=1),
+    "better": _text("Who is better, where the difference stands.", null=True),
 }
 
 STAGES: tuple[Stage, ...] = (
@@ -760,25 +778,33 @@ STAGES: tuple[Stage, ...] = (
         chain=False,
     ),
     Stage(
+        "openings",
+        Group.HELD_OUT,
+        "When the held-out prompts were opened; rows are only added.",
+        {
+            "protocol": _text("Hash of the samples that were opened."),
+            "prompts": _count("How many prompts."),
+            "experiments": dy.List(dy.String(nullable=True), description="Who was to be measured."),
+            "author": _text("Who opened them."),
+            "time": dy.Datetime(time_zone="UTC", time_unit="us", description="When."),
+            "reason": _text("Why."),
+        },
+        chain=False,
+        by_people=True,
+    ),
+    Stage(
+        "held_out_comparisons",
+        Group.HELD_OUT,
+        "Each experiment beside its rival on the held-out prompts.",
+        COMPARED,
+        reads=("base", "evaluation", "experiments", "identity", "judges", "rivals"),
+        chain=False,
+    ),
+    Stage(
         "comparisons",
         Group.RESULTS,
         "Each experiment beside its rival: which differences stand.",
-        {
-            "first": _key("The experiment."),
-            "second": _key("The one it is compared with."),
-            "judge": _key("Who measured: labeller, second, clip, or identity."),
-            "kind": _key("The part of the protocol."),
-            "metric": _key("Which measure; evaluation.md defines them."),
-            "first_value": _number("The experiment's value."),
-            "second_value": _number("The other's."),
-            "difference": _number("The first less the second."),
-            "low": _number("Lower end of its 95 % interval over prompts."),
-            "high": _number("Upper end."),
-            "prompts": _count("Prompts that are exchanged."),
-            "p": _number("Of the paired permutation test.", low=0, high=1),
-            "p_holm": _number("After Holm's correction over the table.", low=0, high=1),
-            "better": _text("Who is better, where the difference stands.", null=True),
-        },
+        COMPARED,
         reads=("experiments", "judges", "rivals"),
         chain=False,
     ),

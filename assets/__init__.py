@@ -25,11 +25,11 @@ def load(experiments: dg.StaticPartitionsDefinition) -> Loaded:
 
     A stage of an experiment has one partition an experiment, so its module has a function `build` instead.
     """
-    from assets import annotators, data_set, editing, experiment, gate, results
+    from assets import annotators, data_set, editing, experiment, gate, held_out, results
     from assets.editing import trained_editors
 
     data = _modules(data_set)
-    compared = [*_modules(results), *_modules(annotators), *_modules(editing)]
+    compared = [*_modules(results), *_modules(annotators), *_modules(editing), *_modules(held_out)]
     data_checks = dg.load_asset_checks_from_modules(data)
     data_assets = _assets(data)
     gates = gate.blocking([*data_checks, *data_assets])

@@ -36,9 +36,14 @@ def fingerprints(profile: Profile, stages: Collection[str]) -> dict[str, str]:
     found = {
         f"{name} {dict(section)}": abilities.build(name, section).fingerprint for name, section in chosen
     }
-    if not {"latents", "class_images", "trained_model", "guidance_curve", "generated_samples"}.isdisjoint(
-        stages
-    ):
+    if not {
+        "latents",
+        "class_images",
+        "trained_model",
+        "guidance_curve",
+        "generated_samples",
+        "held_out_comparisons",
+    }.isdisjoint(stages):
         found["base"] = base_content(profile.base.model, profile.base.revision)
     return found
 
@@ -179,6 +184,11 @@ def _identity(profile: Profile) -> Iterator[Asked]:
         yield "identity", profile.identity.chosen
 
 
+def _witnesses(profile: Profile) -> Iterator[Asked]:
+    yield from _judge_and_embedder(profile)
+    yield from _identity(profile)
+
+
 def _outlines_and_embedder(profile: Profile) -> Iterator[Asked]:
     yield "faces", {"provider": "mediapipe", "model": profile.framing.model}
     yield from _embedder(profile)
@@ -199,6 +209,7 @@ ASKED: dict[str, Callable[[Profile], Iterator[Asked]]] = {
     "edit_fidelity": _outlines_and_embedder,
     "clip_scores": _embedder,
     "identity_scores": _identity,
+    "held_out_comparisons": _witnesses,
     "realism_scores": _embedder,
 }
 """Whom each stage asks besides the base."""
@@ -251,10 +262,14 @@ def _renderings(profile: Profile, store: Store, stages: Collection[str]) -> Iter
         yield disk("rendered pictures", store.home, size)
 
 
-def _guidance(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
-    """What draws the validation samples, and what measures them."""
-    yield from _base(profile, store, stages)
-    yield from _providers("guidance_curve")(profile, store, stages)
+def _drawn_and_measured(stage: str) -> Needs:
+    """What draws the samples of a stage of their own, and what measures them."""
+
+    def needs(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+        yield from _base(profile, store, stages)
+        yield from _providers(stage)(profile, store, stages)
+
+    return needs
 
 
 def _generated(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
@@ -293,7 +308,8 @@ STAGES: dict[str, Needs] = {
     "latents": _base,
     "class_images": _base,
     "trained_model": _training,
-    "guidance_curve": _guidance,
+    "guidance_curve": _drawn_and_measured("guidance_curve"),
+    "held_out_comparisons": _drawn_and_measured("held_out_comparisons"),
     "generated_samples": _generated,
     "trained_editors": _editors,
 }

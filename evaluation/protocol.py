@@ -28,6 +28,10 @@ COMBINATIONS_PER_PROMPT = 50
 VALIDATION_INTENSITIES = (2, 4)
 DRAWN = "training caption"
 """The source of a prompt that was drawn."""
+HELD_OUT_PROMPTS = 50
+"""Of the second set of prompts, which is opened once, at the end."""
+HELD_OUT_COMBINATIONS = 10
+_HELD_OUT_INDEX = 200  # likewise
 _VALIDATION_INDEX = 100  # validation prompts count from here: no index, and so no seed, is shared with the 15
 
 SCHEMA = pl.Schema(
@@ -198,6 +202,49 @@ def validation_samples(name: str, count: int | None = None) -> pl.DataFrame:
             sample_id = f"validation/{index}/au{au:02d}/{intensity}"
             said = (prompt, "ours")
             rows.append(_row(sample_id, "validation", index, said, {au: intensity}, au, asked.seed))
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("sample_id")
+
+
+def held_out_samples(
+    name: str,
+    captions: Iterable[str],
+    others: Iterable[str] = (),
+    count: int | None = None,
+    held_out: int = HELD_OUT_PROMPTS,
+) -> pl.DataFrame:
+    """The samples of `held_out` further prompts, each with the twelve AUs alone, one intensity each, and ten
+    of the combinations: 1100 for 50 prompts, all intensities and combinations alike often. In SCHEMA, sorted
+    by id.
+
+    Prompts are captions that neither `build(name, captions, count)` nor `validation_samples` uses, drawn by
+    hash: first those that only stand in `others`, of pictures that nothing was trained on. No seed is shared
+    either. Raises ValueError if there are too few.
+    """
+    captions, asked = list(captions), prompts(name)
+    used = with_captions(asked, captions, count)
+    taken = set(map(_wording, used.texts + used.validation_texts))
+    trained = set(map(_wording, captions))
+    distinct = {_wording(text): " ".join(text.split()) for text in sorted([*captions, *others])}
+    free = sorted(
+        distinct.keys() - taken - {""},
+        key=lambda wording: (wording in trained, hash_of(asked.seed, "held out", wording)),
+    )
+    if len(free) < held_out:
+        raise ValueError(
+            f"{held_out} held-out prompts are asked for, only {len(free)} captions are used by nobody"
+        )
+    vectors, rows = combinations(), []
+    for offset, wording in enumerate(free[:held_out]):
+        index, prompt = _HELD_OUT_INDEX + offset, (distinct[wording], DRAWN)
+        for position, au in enumerate(facs.ACTION_UNITS):
+            intensity = INTENSITIES[(offset + position) % len(INTENSITIES)]
+            sample_id = f"held_out/individual/{index}/au{au:02d}/{intensity}"
+            rows.append(_row(sample_id, "individual", index, prompt, {au: intensity}, au, asked.seed))
+        for turn in range(HELD_OUT_COMBINATIONS):
+            k = (offset * HELD_OUT_COMBINATIONS + turn) % len(vectors)
+            noise = facs.ACTION_UNITS[k % len(facs.ACTION_UNITS)]
+            sample_id = f"held_out/combination/{index}/{k:02d}"
+            rows.append(_row(sample_id, "combination", index, prompt, vectors[k], noise, asked.seed))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("sample_id")
 
 

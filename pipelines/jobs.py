@@ -45,5 +45,12 @@ editing = dg.define_asset_job(
     tags=ON_A_GPU,
 )
 
+held_out = dg.define_asset_job(
+    "held_out",
+    dg.AssetSelection.groups("held_out"),
+    description="Compare the experiments on the held-out prompts; begun by `fineface held-out` only.",
+    tags=ON_A_GPU,
+)
+
 PHASES = (data_set, experiment, comparison)
-ALL = (*PHASES, annotators, editing)
+ALL = (*PHASES, annotators, editing, held_out)

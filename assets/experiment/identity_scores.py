@@ -32,25 +32,31 @@ def build(
         """How far apart the faces of every sample and its no-AU partner are, and whether they are one
         person's. Empty where the profile names nobody who knows faces.
         """
-        from evaluation import partners
-
         own = generated_samples.filter(pl.col("kind") != "base")
-        if profile.identity is None:
-            empty = own.clear().with_columns(
-                pl.lit(None, kind).alias(name) for name, kind in DESCRIBED.items()
-            )
-            return stage.result(empty, needed=False)
-        question = questions.identities(profile.identity.chosen)
-        images = own.select("file_kind", "file", content())
-        found = calls.ask(context, store, question, images, profile)
-        described = own.hstack(calls.readable(found.frame).select("descriptor", "model", "fingerprint"))
-        table = partners.identities(described).drop("descriptor")
+        table, made, reused = describe(context, store, profile, own)
         return stage.result(
             table,
-            model_calls=found.asked,
-            reused=found.reused,
-            without_face=described["descriptor"].null_count(),
+            model_calls=made,
+            reused=reused,
+            needed=profile.identity is not None,
             same_person=table["same_person"].mean(),
         )
 
     return [identity_scores]
+
+
+def describe(
+    context: dg.AssetExecutionContext, store: Store, profile: Profile, samples: pl.DataFrame
+) -> tuple[pl.DataFrame, int, int]:
+    """Whether those of `samples` (with `file`) that have a partner still show its face; no rows where the
+    profile names nobody who knows faces. Calls, reused.
+    """
+    from evaluation import partners
+
+    if profile.identity is None:
+        columns = [pl.lit(None, kind).alias(name) for name, kind in DESCRIBED.items()]
+        return samples.clear().with_columns(columns), 0, 0
+    images = samples.select("file_kind", "file", content())
+    found = calls.ask(context, store, questions.identities(profile.identity.chosen), images, profile)
+    described = samples.hstack(calls.readable(found.frame).select("descriptor", "model", "fingerprint"))
+    return partners.identities(described).drop("descriptor"), found.asked, found.reused

@@ -15,6 +15,7 @@ from pipelines.command import (
     environment,
     export,
     forget,
+    held_out,
     impact,
     inspect,
     label,
@@ -58,6 +59,7 @@ app = typer.Typer(
 )
 app.command(rich_help_panel=WORK)(run.run)
 app.command(rich_help_panel=WORK)(draw.draw)
+app.command("held-out", rich_help_panel=WORK)(held_out.held_out)
 app.command(rich_help_panel=WORK)(edit.edit)
 app.command(rich_help_panel=WORK)(export.export)
 app.command(rich_help_panel=WORK)(label.label)

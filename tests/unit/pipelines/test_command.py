@@ -30,7 +30,10 @@ def test_help_names_every_command():
     ("arguments", "message"),
     [
         (["run", "--profile", "miniatur"], "no profile 'miniatur'; did you mean 'miniature'?"),
-        (["run", "--profile", "zzz"], "no profile 'zzz': neither a file nor one of miniature, paper"),
+        (
+            ["run", "--profile", "zzz"],
+            "no profile 'zzz': neither a file nor one of editing, miniature, paper",
+        ),
         (["run", "--select", "captons"], "no stage or group 'captons'; did you mean 'captions'?"),
         (["run", "--select", "captions, latnets+"], "no stage or group 'latnets'; did you mean 'latents'?"),
         (["run", "--select", "zzz"], "no stage or group 'zzz'; there are "),

@@ -20,6 +20,8 @@ STAGES = [
     "resolution",
     "overrides",
     "forgotten",
+    "openings",
+    "held_out_comparisons",
     "acceptances",
     "photorealism",
     "annotator_audit",
@@ -135,7 +137,7 @@ def test_every_stage_has_a_code_version(graph):
     for stage in STAGES:
         node = graph.get(dg.AssetKey(stage))
         assert node.code_version and node.description
-        assert node.group_name in ("data_set", "experiment", "results", "annotators", "editing")
+        assert node.group_name in ("data_set", "experiment", "results", "annotators", "editing", "held_out")
         assert (node.freshness_policy is not None) == (node.group_name == "data_set")
 
 

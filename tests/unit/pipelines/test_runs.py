@@ -42,6 +42,7 @@ def names(keys):
         ("captions", {"captions"}),
         ("raw_disfa, captions", {"raw_disfa", "captions"}),
         ("results", {"results"}),
+        ("held_out_comparisons", {"held_out_comparisons"}),
         (
             "latents+",
             {

@@ -1,0 +1,1 @@
+"""The second set of prompts, which is opened once: no part of a run of everything."""
