@@ -131,13 +131,14 @@ def _decoded(path: Path, files: Files) -> Video:
         index = {entry.pos + _AVI_HEAD: entry.timestamp for entry in stream.index_entries} if is_avi else {}
         timed = not is_avi or (len(index) > 1 and not stream.codec_context.has_b_frames)
         frames = _frames(_packets(container, stream, index, damage, stamps), damage, stamps)
+        size: tuple[int, int] | None = None
         while batch := list(islice(frames, BATCH)):
+            size = size or batch[0].size
             names += pool.map(lambda image: files.put(*_encoded(image)), batch)
         numbers = _numbers(stamps, stream, timed, damage)
     video.names = dict(zip(numbers, names, strict=False))
-    if video.names:
-        with Image.open(files.path(names[0])) as first:
-            video.width, video.height = first.size
+    if video.names and size is not None:
+        video.width, video.height = size
     video.problem = _account(len(video.names), video.expected, damage)
     return video
 

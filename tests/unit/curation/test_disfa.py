@@ -107,6 +107,24 @@ def test_a_decoding_that_was_cut_short_starts_again_and_a_lost_frame_is_made_aga
     assert [path.suffix for path in (tmp_path / "index").iterdir()] == [".json"]
 
 
+def test_frames_that_are_stored_but_not_on_this_machine_are_not_asked_for(tmp_path):
+    """In a bucket another machine may have put the same frames there."""
+    frames_put = []
+
+    class Elsewhere(Files):
+        def put(self, data: bytes, suffix: str = "") -> str:
+            frames_put.append(data)
+            return f"{len(frames_put):032x}{suffix}"
+
+    path = film(tmp_path, frames=3)
+    (content,) = hash_files([path])
+    found = decoder.decode(
+        path, content, hash_files, Elsewhere(tmp_path / "none", "frames"), tmp_path / "index"
+    )
+    assert len(found.names) == len(frames_put) == 3 and found.problem is None
+    assert found.width and found.height
+
+
 def test_labels_without_a_frame_and_frames_without_a_label_are_reported(raw):
     film(raw, frames=7)
     film(raw, "SN004", frames=2)
