@@ -74,4 +74,5 @@ def test_upstream_is_what_the_store_was_asked_for(world, tmp_path, asked, monkey
     assert set(json.loads(store.history("trained_model/fineface")[0]["metadata"]["upstream"])) == {
         "training_set",
         "latents",
+        "class_images/fineface",
     }
