@@ -215,6 +215,8 @@ ASKED: dict[str, Callable[[Profile], Iterator[Asked]]] = {
     "annotator_audit": _audited,
     "edit_scores": _judge,
     "edit_fidelity": _outlines_and_embedder,
+    "edit_identity": _identity,
+    "edit_realism": _embedder,
     "clip_scores": _embedder,
     "identity_scores": _identity,
     "held_out_comparisons": _witnesses,

@@ -24,9 +24,12 @@ CLIP = "clip"
 """Who measures what CLIP measures, where the estimators of AUs are the other judges."""
 IDENTITY = "identity"
 """Who says whether a face is the same person's."""
+PIXELS = "pixels"
+"""What is compared where nobody is asked."""
 WITNESSES: dict[str, str] = {
     **dict.fromkeys((*partners.CLIP_METRICS, *realism.METRICS), CLIP),
     **dict.fromkeys(partners.IDENTITY_METRICS, IDENTITY),
+    **dict.fromkeys(partners.PIXEL_METRICS, PIXELS),
 }
 """Who measures what no judge of AUs does, by measure."""
 METHOD = "Table 1", "FineFace"
@@ -119,6 +122,11 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "identity_distance": Definition(
         "identity distance", -1, "Mean distance of those descriptors, where both have a face."
+    ),
+    "outside_l1": Definition(
+        "L1 outside the face",
+        -1,
+        "Mean absolute difference of the pixels of an edit and its source, 0-1, outside the source's face.",
     ),
     "control_and_clip_i": Definition(
         "control and CLIP-I",

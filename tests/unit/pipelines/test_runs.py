@@ -87,6 +87,7 @@ def test_selections(built, select, wanted):
 def test_no_selection_is_everything_but_the_audit_of_annotators_and_the_editors(built):
     everything = built.resolve_asset_graph().get_all_asset_keys()
     editing = {"trained_editors", "edited_samples", "edit_scores", "edit_fidelity", "edit_results"}
+    editing |= {"edit_identity", "edit_realism"}
     assert names(everything - runs.selected(built, None)) == {"annotator_audit", *editing}
     assert names(runs.selected(built, "annotators")) == {"annotator_audit"}
     assert names(runs.selected(built, "editing")) == editing
