@@ -175,7 +175,8 @@ def test_what_comes_from_data_is_no_command_to_the_terminal():
 
 @pytest.fixture
 def measured_home(tmp_path):
-    """A home with the scores of two experiments, made by the profile `miniature`."""
+    """A home with the scores of two experiments, made by the profile `miniature`, and of two editors."""
+    import tiny_editing
     import tiny_protocol
 
     import facs
@@ -191,7 +192,18 @@ def measured_home(tmp_path):
         )
         store.write(f"au_scores/{name}", read, {"profile": "miniature"})
         store.write(f"clip_scores/{name}", plain.with_columns(clip_i=pl.lit(gain)), {"profile": "miniature"})
+    edits = tiny_editing.measured_edits(2, {"ganimation": (0.5, 0.9), "unedited": (0.0, 1.0)})
+    for stage, table in zip(("edit_scores", "edit_fidelity"), edits, strict=False):
+        store.write(stage, table)
     return tmp_path
+
+
+def test_compare_puts_editors_beside_each_other(measured_home):
+    done = runner.invoke(app, ["compare", "ganimation", "unedited", "--home", str(measured_home)])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(
+        "ganimation beside unedited: 120 individual, 100 combination and 2 transferred"
+    )
 
 
 def test_compare_prints_one_page(measured_home):
@@ -220,6 +232,7 @@ def test_compare_prints_one_page(measured_home):
             ],
         ),
         (["sd", "sd"], ["'sd' is compared with itself"]),
+        (["sd", "ganimation"], ["'ganimation' is an editor of given faces", "ganimation, unedited"]),
     ],
 )
 def test_compare_says_what_makes_results_that_are_not_there(measured_home, arguments, messages):
