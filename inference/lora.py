@@ -12,6 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from peft import LoraConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import nn
@@ -35,6 +36,15 @@ def add(unet: UNet2DConditionModel, rank: int, alpha: float) -> None:
 def parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:
     """The parameters of the LoRA by names that do not change."""
     return {name: parameter for name, parameter in unet.named_parameters() if f".{NAME}." in name}
+
+
+def leave_casts_to_autocast(unet: UNet2DConditionModel) -> None:
+    """Let the LoRA layers of `unet`, which is only run under autocast from now on, take their inputs as they
+    come. peft makes them float32, as its weights are, and autocast then makes them what they were: two passes
+    over the activations of each layer, and two back, for the same numbers."""
+    for layer in unet.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.cast_input_dtype_enabled = False
 
 
 def save(unet: UNet2DConditionModel, folder: Path, rank: int, alpha: float) -> None:

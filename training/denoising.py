@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 import methods.registry
-from inference import devices, texts
+from inference import devices, lora, texts
 from inference.generation import base_content, base_folder
 from inference.pipeline import FineFacePipeline
 from inference.texts import Texts
@@ -161,6 +161,8 @@ def _prepare(
     for parameter in pipe.unet.parameters():
         if not parameter.requires_grad:
             parameter.data = parameter.data.to(devices.dtype(settings.precision))
+    if settings.mixed_precision != "no":
+        lora.leave_casts_to_autocast(pipe.unet)
     if settings.gradient_checkpointing:
         pipe.unet.enable_gradient_checkpointing()
     pipe.unet.train()

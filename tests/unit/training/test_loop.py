@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from diffusers import DDPMScheduler
+from peft.tuners.lora import layer as peft_layer
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_diffusion import make_unet
@@ -38,6 +39,7 @@ def finished(home):
     every = {"log_every": 2, "checkpoint_every": 3, "validate_every": 3}
     job = make_job(home / "base", home / "data", home / "finished", steps=7, **every)
     loop.train(changed(job, sample_every=4))
+    AcceleratorState._reset_state(reset_partial_state=True)
     return job, home / "finished"
 
 
@@ -176,6 +178,25 @@ def test_half_precision_trains_float32_parameters(finished, tmp_path):
     for name in ("adapter", "pytorch_lora_weights"):
         tensors = load_file(tmp_path / f"model/{name}.safetensors")
         assert {t.dtype for t in tensors.values()} == {torch.float32}
+
+
+def test_casts_that_autocast_undoes_are_left_out_and_change_no_bit(finished, tmp_path, monkeypatch):
+    sparing = changed(finished[0], output=str(tmp_path / "sparing"), precision="bfloat16", steps=3)
+    said = []
+    cast = peft_layer.Linear._cast_input_dtype
+
+    def spy(layer, x, dtype):
+        taken = cast(layer, x, dtype)
+        said.append((x.dtype, taken.dtype))
+        return taken
+
+    with monkeypatch.context() as patch:
+        patch.setattr(peft_layer.Linear, "_cast_input_dtype", spy)
+        loop.train(sparing)
+    assert said and all(given == taken for given, taken in said)
+    monkeypatch.setattr("inference.lora.leave_casts_to_autocast", lambda unet: None)
+    loop.train(changed(sparing, output=str(tmp_path / "casting")))
+    assert adapter_bytes(tmp_path / "sparing") == adapter_bytes(tmp_path / "casting")
 
 
 def test_losses_go_to_tensorboard_on_request_with_those_before_a_stop(finished, tmp_path, monkeypatch):
