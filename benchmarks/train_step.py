@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
+import psutil
 import torch
 import typer
 
@@ -107,11 +108,14 @@ def measure(path: Path, plain: Mapping[str, Any], turns: int, steps: int) -> dic
             each.turn(steps)  # what is loaded, compiled and chosen at first use
         counted = {"ours": processes * ours.operations(), "plain": theirs.operations()}
         paces: dict[str, list[float]] = {"ours": [], "plain": []}
+        costs: dict[str, list[float]] = {"ours": [], "plain": []}
         peaks = []
         for _ in range(turns):
             peaks.append(_matrix_product(chosen, job.loop.mixed_precision))
             for name, each in (("ours", ours), ("plain", theirs)):
-                paces[name].append(steps * batch / each.turn(steps))
+                seconds, used = each.turn(steps)
+                paces[name].append(steps * batch / seconds)
+                costs[name].append(used / steps / batch)
     finally:
         for each in (ours, theirs):
             each.end()
@@ -127,6 +131,9 @@ def measure(path: Path, plain: Mapping[str, Any], turns: int, steps: int) -> dic
         "plain": plain,
         "images_a_second": {name: round(pace, 2) for name, pace in middle.items()},
         "times_as_fast": round(statistics.median(ratios), 2),
+        "processor_milliseconds_an_image": {
+            name: round(1e3 * statistics.median(found), 1) for name, found in costs.items()
+        },
         "each_turn": [round(ratio, 2) for ratio in ratios],
         "gflop_an_image": {name: round(count / batch / 1e9, 2) for name, count in counted.items()},
         "tflops": {"reached": round(reached / 1e12, 3), "peak": round(statistics.median(peaks) / 1e12, 3)},
@@ -148,11 +155,11 @@ class Side:
         ]
         self._wait()
 
-    def turn(self, steps: int) -> float:
-        """Let it take so many steps; the seconds they took."""
-        began = time.perf_counter()
+    def turn(self, steps: int) -> tuple[float, float]:
+        """Let it take so many steps; the seconds they took, by the clock and of its processors' time."""
+        began, used = time.perf_counter(), self._used()
         self._say(steps=steps, counts=False)
-        return time.perf_counter() - began
+        return time.perf_counter() - began, self._used() - used
 
     def operations(self) -> int:
         """Floating-point operations of one step, in the first process."""
@@ -163,6 +170,12 @@ class Side:
         for process in (self._first, *self._others):
             process.kill()
             process.communicate()
+
+    def _used(self) -> float:
+        """Processor time of it all, so far."""
+        own = [psutil.Process(process.pid) for process in (self._first, *self._others)]
+        times = [one.cpu_times() for each in own for one in (each, *each.children(recursive=True))]
+        return sum(spent.user + spent.system for spent in times)
 
     def _say(self, **order: Any) -> dict[str, Any]:
         assert self._first.stdin is not None
