@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -125,22 +126,20 @@ def test_inspect_tells_what_is_there_and_what_a_run_would_do(tmp_path):
 
 def test_results_of_another_run_are_not_shown_as_this_ones(tmp_path, monkeypatch):
     """Only what `results` wrote in this run is printed; else one line says from when the others are."""
-    import polars as pl
-
     from evaluation import tables
     from pipelines.command.run import _results
     from store import Store
 
-    said = []
+    said, profile = [], SimpleNamespace(paper={}, experiments={})
     monkeypatch.setattr("pipelines.command.run.say", said.append)
-    monkeypatch.setattr(tables, "text", lambda table, paper: f"{table.height} numbers")
-    _results(tmp_path, {}, now=True)
+    monkeypatch.setattr(tables, "text", lambda table, paper, over_seeds: f"{table.height} numbers")
+    _results(tmp_path, profile, now=True)
     assert said == [], "there are none"
-    Store(tmp_path).write("results", pl.DataFrame({"value": [1.0]}))
-    _results(tmp_path, {}, now=False)
+    Store(tmp_path).write("results", tables.RESULTS.to_frame(eager=True))
+    _results(tmp_path, profile, now=False)
     assert "stand as they were: this run did not make them" in said[0] and "numbers" not in said[0]
-    _results(tmp_path, {}, now=True)
-    assert said[1] == "\n1 numbers"
+    _results(tmp_path, profile, now=True)
+    assert said[1] == "\n0 numbers"
 
 
 def test_repair_forgets_damaged_answers_and_sets_damaged_tables_aside(tmp_path):
