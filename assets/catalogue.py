@@ -19,6 +19,7 @@ APP = "FINEFACE_APP"
 USUAL_PLACE = "http://127.0.0.1:7860"
 _CARRIED = {*stages.SAMPLE, *stages.PICTURE, *stages.SIZE, *stages.SUBJECT, *stages.BOX, *stages.LABELS}
 _CARRIED |= {*stages.PROMPT} - {"experiment", "guidance"}
+_CARRIED |= {*stages.EDIT} - {*stages.MODEL}
 """Columns that are handed on as they are, from the first table that a stage reads."""
 
 _SEEN, _DRAWN = "content_hash", "file"
@@ -63,6 +64,23 @@ MADE_OF: Mapping[str, Mapping[str, Sequence[str]]] = {
     "clip_scores": dict.fromkeys(("clip_i", "clip_i_base", "clip_t"), (f"generated_samples.{_DRAWN}",)),
     "identity_scores": dict.fromkeys(("identity_distance", "same_person"), (f"generated_samples.{_DRAWN}",)),
     "realism_scores": {"value": (f"generated_samples.{_DRAWN}", f"training_set.{_SEEN}")},
+    "edited_samples": {
+        **{f"source_{column}": (f"training_set.{column}",) for column in facs.COLUMNS},
+        "source_id": ("training_set.sample_id",),
+        "source_kind": ("training_set.file_kind",),
+        "source_file": ("training_set.file",),
+        "source_hash": (f"training_set.{_SEEN}",),
+        **dict.fromkeys((_DRAWN, "kept"), ("trained_editors.model_hash", f"training_set.{_SEEN}")),
+    },
+    "edit_scores": {f"measured_{column}": (f"edited_samples.{_DRAWN}",) for column in facs.COLUMNS},
+    "edit_fidelity": dict.fromkeys(
+        ("clip_i", "l1", "outside_l1", "outside_psnr"),
+        (f"edited_samples.{_DRAWN}", "edited_samples.source_hash"),
+    ),
+    "edit_identity": dict.fromkeys(
+        ("identity_distance", "same_person"), (f"edited_samples.{_DRAWN}", "edited_samples.source_hash")
+    ),
+    "edit_realism": {"value": (f"edited_samples.{_DRAWN}", f"training_set.{_SEEN}")},
 }
 """Of columns that are not handed on as they are, the columns that they were made of, as "stage.column"."""
 

@@ -4,20 +4,28 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from inference.needs import Need, disk, package
+from settings.base import identity
 from settings.experiment import LoopSettings, TrainSettings
 from settings.profile import Profile, RayEngine, SidecarCaptions, VouchedPhotorealism
-from store import Store, file_system
+from store import Store, StoreError, file_system
+from store.hashing import fingerprint
 
 NOT_SET = "${"
 """How a path begins whose environment variable is not set; that is a need of its own."""
-SAMPLES = 1650
+SAMPLES, PROMPTS = 1650, 15
 """Of the protocol (paper), for a forecast."""
+BESIDE = 180 + 24 + 180
+"""Pictures beside those of an experiment: the partners without AUs, those beyond the scale, the base's."""
+TRIED = 2 * 60
+"""Pictures that one guidance scale is tried with."""
 PNG_PIXEL_BYTES = 1.5
 """Of a generated picture, generously."""
 
@@ -207,6 +215,8 @@ ASKED: dict[str, Callable[[Profile], Iterator[Asked]]] = {
     "annotator_audit": _audited,
     "edit_scores": _judge,
     "edit_fidelity": _outlines_and_embedder,
+    "edit_identity": _identity,
+    "edit_realism": _embedder,
     "clip_scores": _embedder,
     "identity_scores": _identity,
     "held_out_comparisons": _witnesses,
@@ -226,6 +236,8 @@ def _training(profile: Profile, store: Store, stages: Collection[str]) -> Iterat
     """The base, what a training reports to, and latents that are this base's."""
     yield from _base(profile, store, stages)
     yield from _trackers(experiment.train for experiment in profile.experiments.values())
+    if steps := _untrained(profile, store):
+        yield Need(f"time for {_counted(steps)}{_pace(store, sum(steps))}")
     if "latents" in stages or store.version("latents") is None:
         return
     from inference.autoencoder import Autoencoder
@@ -276,9 +288,44 @@ def _generated(profile: Profile, store: Store, stages: Collection[str]) -> Itera
     """Base, and disk for the pictures."""
     yield from _base(profile, store, stages)
     missing = [name for name in profile.experiments if f"generated_samples/{name}" not in store.stages()]
-    pictures = 2 * SAMPLES * len(missing)  # each with its no-AU partner
-    size = int(pictures * profile.base.size**2 * PNG_PIXEL_BYTES)
-    yield disk("generated pictures", store.home, size)
+    if missing:
+        pictures = sum(_pictures(profile, name) for name in missing)
+        yield Need(f"time for about {pictures:,} pictures of {len(missing)} experiments")
+        yield disk("generated pictures", store.home, int(pictures * profile.base.size**2 * PNG_PIXEL_BYTES))
+
+
+def _untrained(profile: Profile, store: Store) -> list[int]:
+    """The steps of each training that is not there; experiments that differ in sampling alone share one."""
+    wanted = {}
+    for name, experiment in profile.experiments.items():
+        if isinstance(experiment.train, LoopSettings) and store.version(f"trained_model/{name}") is None:
+            wanted[fingerprint(**identity(experiment.train))] = experiment.train.steps
+    return list(wanted.values())
+
+
+def _counted(steps: list[int]) -> str:
+    each = f"{steps[0]:,}" if len(set(steps)) == 1 else f"{min(steps):,} to {max(steps):,}"
+    return f"{len(steps)} training{'s' * (len(steps) > 1)} of {each} steps"
+
+
+def _pace(store: Store, steps: int) -> str:
+    """How long so many steps take, by the trainings that the home has; nothing where it has none to go by."""
+    tables = [name for name in store.stages() if name.startswith("trained_model/")]
+    with suppress(StoreError, OSError, ValueError, LookupError, ZeroDivisionError):
+        folders = {folder for name in tables for folder in store.read(name)["folder"].drop_nulls()}
+        files = [file_system.read(store.home / Path(folder).parent / "result.json") for folder in folders]
+        results = [json.loads(file) for file in files]
+        each = sum(one["seconds"] for one in results) / sum(one["steps"] for one in results)
+        return f": {each * steps / 3600:,.1f} hours at the pace of those in this home"
+    return ""
+
+
+def _pictures(profile: Profile, name: str) -> int:
+    """About how many an experiment's pictures are, those that its guidance is chosen by among them."""
+    said, sample = profile.evaluation, profile.experiments[name].sample
+    share = (said.prompts or PROMPTS) / PROMPTS
+    tried = len(said.guidance_candidates) if sample.guidance is None else 1
+    return round((SAMPLES + BESIDE) * share) + TRIED * tried
 
 
 def _editors(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:

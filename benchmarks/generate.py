@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ sys.path.insert(0, str(PROJECT))
 
 import torch  # noqa: E402
 
+from benchmarks import random_base  # noqa: E402
 from evaluation import protocol  # noqa: E402
 from facs import COLUMNS  # noqa: E402
 from inference import devices  # noqa: E402
@@ -56,8 +56,9 @@ def main(
 ) -> None:
     """Measure, print and write the figures."""
     with tempfile.TemporaryDirectory(prefix="fineface-generate-") as made:
-        folder = _random_base(size, Path(made)) if size else base
-        figures = measure(folder, side, pictures, single, batch, steps, precision)
+        if size:
+            random_base.write_apart(size, Path(base := f"{made}/base"))
+        figures = measure(base, side, pictures, single, batch, steps, precision)
     text = json.dumps(figures, indent=2)
     print(text)
     if json_to is not None:
@@ -167,25 +168,6 @@ def _side(base: str | Path) -> int:
     root = base_folder(base)
     unet, vae = (json.loads((root / part / "config.json").read_text()) for part in ("unet", "vae"))
     return int(unet["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
-
-
-def _random_base(size: str, folder: Path) -> Path:
-    """A base of `size` with random weights, its VAE of Stable Diffusion's own size."""
-    from diffusers import AutoencoderKL
-
-    made = folder / "base"
-    subprocess.run(
-        [sys.executable, str(PROJECT / "benchmarks/train_step.py"), "make-base", size, made], check=True
-    )
-    vae = AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=2,
-        latent_channels=4,
-    )
-    vae.to(torch.bfloat16).save_pretrained(made / "vae")
-    return made
 
 
 if __name__ == "__main__":

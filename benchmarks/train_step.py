@@ -1,219 +1,305 @@
-"""A dry run of the training at the size of SD 2.1, with random weights and synthetic latents: seconds a step,
-peak memory, losses, and a kill in mid-training that a second start goes on from.
+"""A step of the training beside a plain implementation of the paper's step (`benchmarks.plain_training`):
+images a second of both in one run, and the share of what the machine's matrix products give that it reaches.
 
-    python benchmarks/train_step.py                                   # a GPU: the paper's batch and latents
-    python benchmarks/train_step.py --batch 1 --side 16 --steps 4     # a CPU: minutes, 8 GB of memory
-    python benchmarks/train_step.py --size tiny --batch 2 --side 8    # does this program work?
+    python benchmarks/train_step.py                                        # the miniature's base and pictures
+    python benchmarks/train_step.py --size sd21 --batch 16 --precision bfloat16     # a GPU: SD 2.1's sizes
+    python benchmarks/train_step.py --size tiny --batch 2 --turns 1 --steps 1       # does this program work?
 
-The UNet has SD 2.1's own configuration (866 M parameters). The text encoder has its width (1,024) but two
-layers, and the VAE its latent channels: they take no part in a step.
+Each side is a program of its own, started as users start it; both take turns of a few steps, so that whoever
+else uses the machine slows both. The project's side is `training.loop` itself, from latents on disk.
 """
 
-import itertools
+from __future__ import annotations
+
 import json
 import os
-import shutil
-import signal
+import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import psutil
+import polars as pl
+import torch
 import typer
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
+from benchmarks import random_base  # noqa: E402
+from evaluation import protocol  # noqa: E402
 from facs import COLUMNS  # noqa: E402
+from inference import devices  # noqa: E402
+from inference.autoencoder import Autoencoder  # noqa: E402
 from inference.generation import base_content  # noqa: E402
-from training import progress  # noqa: E402
-from training.job import HELD_OUT_FILE, SAMPLES_FILE, TrainingJob  # noqa: E402
+from training.__main__ import environments, usual_processes  # noqa: E402
+from training.job import SAMPLES_FILE, TrainingJob  # noqa: E402
 
-SIZES: dict[str, dict[str, Any]] = {
-    "sd21": {
-        "block_out_channels": (320, 640, 1280, 1280),
-        "layers_per_block": 2,
-        "cross_attention_dim": 1024,
-        "attention_head_dim": (5, 10, 20, 20),
-    },
-    "tiny": {
-        "block_out_channels": (32, 32, 32, 32),
-        "layers_per_block": 1,
-        "cross_attention_dim": 96,
-        "attention_head_dim": 2,
-    },
-}
-MEMORY_EVERY = 0.05
+MINIATURE = PROJECT / "miniature" / "models" / "base"
+PICTURES = 256
+STEPS = 10**9
+"""Of the training that is measured: it is ended from outside."""
+PROBE = {"cpu": 1024, "cuda": 8192}
+"""Side of the matrices whose product shows what the machine gives."""
+PROBE_SECONDS = 0.5
 
 
 def main(
-    size: Annotated[str, typer.Option(help=f"Of the UNet: {', '.join(SIZES)}.")] = "sd21",
-    side: Annotated[int, typer.Option(help="Side of the latents; 64 is 512 px.")] = 64,
-    batch: Annotated[int, typer.Option(help="Samples a step.")] = 16,
-    steps: Annotated[int, typer.Option(help="Steps; killed in the middle, then gone on.")] = 20,
-    precision: Annotated[str, typer.Option(help="bfloat16 or float32.")] = "bfloat16",
-    checkpointing: Annotated[bool, typer.Option(help="Gradient checkpointing.")] = False,
-    processes: Annotated[int, typer.Option(help="Processes; 0: one a GPU.")] = 1,
-    folder: Annotated[Path | None, typer.Option(help="Where base and data lie. Default: temporary.")] = None,
+    base: Annotated[str, typer.Option(help="A folder or hub id.")] = str(MINIATURE),
+    size: Annotated[str, typer.Option(help=f"Instead, a random base: {', '.join(random_base.SIZES)}.")] = "",
+    side: Annotated[int, typer.Option(help="Pixels; 0: the base's own.")] = 0,
+    batch: Annotated[int, typer.Option(help="Samples a step.")] = 32,
+    rank: Annotated[int, typer.Option(help="Of the LoRA; the paper's is 32, the miniature's 16.")] = 16,
+    precision: Annotated[str, typer.Option(help="Of the project's side: float32 or bfloat16.")] = "float32",
+    processes: Annotated[int, typer.Option(help="Of the project's side; 0: as many as fit.")] = 0,
+    checkpointing: Annotated[
+        bool, typer.Option(help="Gradient checkpointing of the project's side.")
+    ] = False,
+    plain_fused: Annotated[bool, typer.Option(help="The plain side's attention is fused.")] = False,
+    plain_checkpointing: Annotated[
+        bool, typer.Option(help="The plain side's gradient checkpointing.")
+    ] = True,
+    plain_workers: Annotated[int, typer.Option(help="Processes that read the plain side's pictures.")] = 0,
+    turns: Annotated[int, typer.Option(help="Turns that each side takes.")] = 7,
+    steps: Annotated[int, typer.Option(help="Steps a turn.")] = 10,
+    device: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
     json_to: Annotated[Path | None, typer.Option("--json", help="Write the figures there too.")] = None,
 ) -> None:
     """Measure, print and write the figures."""
-    made = None if folder else tempfile.mkdtemp(prefix="fineface-train-step-")
-    place = (folder or Path(str(made))).absolute()
-    try:
-        base = place / f"base-{size}"
-        if not base.exists():
-            subprocess.run([sys.executable, __file__, "make-base", size, str(base)], check=True)
-        _write_data(place, side, samples=4 * batch)
-        train = {
-            "method": "fineface",
-            **{"steps": steps, "batch_size": batch, "precision": precision, "processes": processes},
-            **{
-                "log_every": 1,
-                "checkpoint_every": 1,
-                "validate_every": max(1, steps // 2),
-                "sample_every": 0,
-            },
-        }
-        job = TrainingJob(
-            train={**train, "gradient_checkpointing": checkpointing},
-            base=str(base),
-            base_content=base_content(base),
-            dataset=str(place),
-            output=str(place / "output"),
+    with tempfile.TemporaryDirectory(prefix="fineface-train-step-") as made:
+        place = Path(made)
+        if size:
+            random_base.write_apart(size, Path(base := str(place / "base")))
+        train = {"method": "fineface", "rank": rank, "batch_size": batch, "steps": STEPS}
+        train |= {"precision": precision, "processes": processes, "gradient_checkpointing": checkpointing}
+        job = TrainingJob.model_validate(
+            {
+                "train": train | {"checkpoint_every": STEPS, "validate_every": 0, "sample_every": 0},
+                **{"base": base, "base_content": base_content(base), "device": device},
+                **{"dataset": str(place), "output": str(place / "output")},
+            }
         )
-        shutil.rmtree(job.output, ignore_errors=True)
         job.write(place / "job.json")
-        first = _run(place, kill_after=max(1, steps // 2))
-        second = _run(place)
-        _report(job, first, second, json_to)
-    finally:
-        if made:
-            shutil.rmtree(made)
-
-
-def _run(place: Path, kill_after: int | None = None) -> dict[str, Any]:
-    """Run the training, killed after `kill_after` steps: its lines, seconds to the first, peak memory."""
-    command = [sys.executable, "-m", "training", str(place / "job.json")]
-    began, lines, first = time.monotonic(), [], None
-    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
-        peak, done = [0], threading.Event()
-        watch = threading.Thread(target=_watch, args=(process.pid, peak, done))
-        watch.start()
-        assert process.stdout is not None
-        for line in process.stdout:
-            first = first or time.monotonic() - began
-            lines.append(json.loads(line))
-            print(line, end="", flush=True)
-            if kill_after is not None and len(lines) > kill_after:
-                os.kill(process.pid, signal.SIGKILL)
-                break
-        code = process.wait()
-        done.set()
-        watch.join()
-    if code != (0 if kill_after is None else -signal.SIGKILL):
-        raise SystemExit(f"the training ended with code {code}")
-    return {"lines": lines, "start_seconds": first, "peak_bytes": peak[0]}
-
-
-def _watch(pid: int, peak: list[int], done: threading.Event) -> None:
-    """The largest resident size of the process and its children together, until `done`."""
-    while not done.wait(MEMORY_EVERY):
-        try:
-            parent = psutil.Process(pid)
-            found = [parent, *parent.children(recursive=True)]
-            peak[0] = max(peak[0], sum(one.memory_info().rss for one in found))
-        except psutil.NoSuchProcess:
-            return
-
-
-def _report(job: TrainingJob, first: dict, second: dict, json_to: Path | None) -> None:
-    lines = progress.read(job.output)
-    paces = [b["seconds"] - a["seconds"] for a, b in itertools.pairwise(lines)]
-    figures = {
-        "precision": job.loop.precision,
-        "batch_size": job.loop.batch_size,
-        "killed_after_step": first["lines"][-1]["step"],
-        "went_on_with_step": second["lines"][0]["step"],
-        "seconds_a_step": sorted(paces)[len(paces) // 2],
-        "start_seconds": round(second["start_seconds"], 1),
-        "peak_gb": round(max(first["peak_bytes"], second["peak_bytes"]) / 1e9, 2),
-        "losses": [line["loss"] for line in lines],
-        "held_out_losses": {n["step"]: n["held_out_loss"] for n in lines if "held_out_loss" in n},
-        **json.loads((Path(job.output) / "result.json").read_text()),
-    }
-    print(json.dumps(figures, indent=2))
+        write_samples(place, Path(base), side or _side(Path(base)), precision, device)
+        plain = {"fused": plain_fused, "checkpointing": plain_checkpointing, "workers": plain_workers}
+        figures = measure(place / "job.json", plain, turns, steps)
+    text = json.dumps(figures, indent=2)
+    print(text)
     if json_to is not None:
-        json_to.write_text(json.dumps(figures, indent=2) + "\n")
+        json_to.write_text(text + "\n")
 
 
-def _write_data(place: Path, side: int, samples: int) -> None:
-    """Random moments and labels: a table to train on, and one held out."""
-    import polars as pl
-    import torch
+def measure(path: Path, plain: Mapping[str, Any], turns: int, steps: int) -> dict[str, Any]:
+    """Images a second of both sides, their ratio, and what the project's side reaches of the peak."""
+    job = TrainingJob.read(path)
+    chosen, batch = devices.pick(job.device), job.loop.batch_size
+    processes = job.loop.processes or usual_processes(job)
+    Path(job.output).mkdir(exist_ok=True)
+    ours, theirs = (
+        Side(["ours", str(path)], environments(Path(job.output), processes)),
+        Side(["plain", str(path), json.dumps(plain)], [None]),
+    )
+    try:
+        for each in (ours, theirs):
+            each.turn(steps)  # what is loaded, compiled and chosen at first use
+        counted = {"ours": processes * ours.operations(), "plain": theirs.operations()}
+        paces: dict[str, list[float]] = {"ours": [], "plain": []}
+        peaks = []
+        for _ in range(turns):
+            peaks.append(_matrix_product(chosen, job.loop.mixed_precision))
+            for name, each in (("ours", ours), ("plain", theirs)):
+                paces[name].append(steps * batch / each.turn(steps))
+    finally:
+        for each in (ours, theirs):
+            each.end()
+    middle = {name: statistics.median(found) for name, found in paces.items()}
+    ratios = sorted(a / b for a, b in zip(paces["ours"], paces["plain"], strict=True))
+    reached = middle["ours"] / batch * counted["ours"]
+    return {
+        "base": job.base,
+        "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else str(chosen),
+        "batch": batch,
+        "processes": processes,
+        "mixed_precision": job.loop.mixed_precision,
+        "plain": plain,
+        "images_a_second": {name: round(pace, 2) for name, pace in middle.items()},
+        "times_as_fast": round(statistics.median(ratios), 2),
+        "each_turn": [round(ratio, 2) for ratio in ratios],
+        "gflop_an_image": {name: round(count / batch / 1e9, 2) for name, count in counted.items()},
+        "tflops": {"reached": round(reached / 1e12, 3), "peak": round(statistics.median(peaks) / 1e12, 3)},
+        "share_of_peak": round(reached / statistics.median(peaks), 3),
+    }
+
+
+class Side:
+    """One side's program: an argument list and the environments of its processes, None for this one's.
+
+    The first process takes turns as it is told (`_Turns`), the others follow it.
+    """
+
+    def __init__(self, arguments: list[str], environments: list[Any]):
+        command = [sys.executable, __file__, *arguments]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._first, *self._others = [
+            subprocess.Popen(command, cwd=PROJECT, env=environment, **pipes) for environment in environments
+        ]
+        self._wait()
+
+    def turn(self, steps: int) -> float:
+        """Let it take so many steps; the seconds they took."""
+        began = time.perf_counter()
+        self._say(steps=steps, counts=False)
+        return time.perf_counter() - began
+
+    def operations(self) -> int:
+        """Floating-point operations of one step, in the first process."""
+        return int(self._say(steps=1, counts=True)["operations"])
+
+    def end(self) -> None:
+        """Kill it: there is nothing to keep."""
+        for process in (self._first, *self._others):
+            process.kill()
+            process.communicate()
+
+    def _say(self, **order: Any) -> dict[str, Any]:
+        assert self._first.stdin is not None
+        self._first.stdin.write(json.dumps(order) + "\n")
+        self._first.stdin.flush()
+        return self._wait()
+
+    def _wait(self) -> dict[str, Any]:
+        assert self._first.stdout is not None
+        for line in self._first.stdout:
+            if "operations" in (said := json.loads(line)):
+                return said
+        raise SystemExit(f"{' '.join(map(str, self._first.args))} ended")  # type: ignore[arg-type]
+
+
+class _Turns:
+    """What a side calls once a step: it waits there until it is its turn."""
+
+    def __init__(self, device: torch.device):
+        self._device, self._left = device, 0
+        self._counter: Any = None
+
+    def __call__(self) -> bool:
+        """Never asks to stop."""
+        if self._left == 0:
+            if self._device.type == "cuda":
+                torch.cuda.synchronize()
+            counted = 0
+            if self._counter is not None:
+                self._counter.__exit__(None, None, None)
+                counted, self._counter = self._counter.get_total_flops(), None
+            print(json.dumps({"operations": counted}), flush=True)
+            order = json.loads(sys.stdin.readline())
+            self._left = order["steps"]
+            if order["counts"]:
+                self._counter = _counter()
+                self._counter.__enter__()
+        self._left -= 1
+        return False
+
+
+def _counter() -> Any:
+    """Counts multiplications and additions of matrix products, convolutions and attention."""
+    from torch.utils import flop_counter
+
+    aten = torch.ops.aten
+    fused = aten._scaled_dot_product_flash_attention_for_cpu  # torch knows the formulas of GPUs' alone
+    backward = aten._scaled_dot_product_flash_attention_for_cpu_backward
+    return flop_counter.FlopCounterMode(
+        display=False,
+        custom_mapping={
+            fused: lambda q, k, v, *_, **__: flop_counter.sdpa_flop_count(q, k, v),
+            backward: lambda g, q, k, v, *_, **__: flop_counter.sdpa_backward_flop_count(g, q, k, v),
+        },
+    )
+
+
+def _matrix_product(device: torch.device, mixed_precision: str) -> float:
+    """Operations a second of the product of two large matrices."""
+    side = PROBE[device.type]
+    dtype = torch.float32 if mixed_precision == "no" else torch.bfloat16
+    one, other = torch.randn(2, side, side, device=device).to(dtype)
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    one @ other
+    wait()
+    began, count = time.perf_counter(), 0
+    while (seconds := time.perf_counter() - began) < PROBE_SECONDS:
+        one @ other
+        wait()
+        count += 1
+    return 2 * side**3 * count / seconds
+
+
+def write_samples(place: Path, base: Path, side: int, precision: str, device: str) -> None:
+    """Random pictures, their latents and captions in `place`: one table for both sides."""
+    from PIL import Image
     from safetensors.torch import save_file
 
     generator = torch.Generator().manual_seed(0)
-    moments = torch.randn(samples, 8, side, side, generator=generator)
-    save_file({"moments": moments.half()}, place / "shard.safetensors")
-    aus = (torch.rand(samples, 12, generator=generator) * 6 - 1).clamp(0, 5)
-    table = pl.DataFrame(
+    noise = torch.randint(0, 256, (PICTURES, side // 8, side // 8, 3), generator=generator).to(torch.uint8)
+    pictures = [Image.fromarray(small.numpy()).resize((side, side)) for small in noise]
+    names = [f"{place}/{row:04d}.png" for row in range(PICTURES)]
+    for name, picture in zip(names, pictures, strict=True):
+        picture.save(name)
+    moments = Autoencoder(base, precision=precision, batch_size=4, device=device).encode(pictures)
+    save_file({"moments": torch.from_numpy(moments)}, place / "shard.safetensors")
+    aus = (torch.rand(PICTURES, 12, generator=generator) * 6 - 1).clamp(0, 5)
+    captions = protocol.prompts("paper").texts
+    pl.DataFrame(
         {
-            "sample_id": [f"made/{row:04d}" for row in range(samples)],
-            "caption": [f"a man {row % 7}" for row in range(samples)],
+            "sample_id": [f"made/{row:04d}" for row in range(PICTURES)],
+            "caption": [captions[row % len(captions)] for row in range(PICTURES)],
             **{column: aus[:, index].tolist() for index, column in enumerate(COLUMNS)},
             "file": "shard.safetensors",
-            "row": range(samples),
+            "row": range(PICTURES),
+            "picture": names,
         }
+    ).write_parquet(place / SAMPLES_FILE)
+
+
+def _side(base: Path) -> int:
+    """The pixels that the base was made for."""
+    unet, vae = (json.loads((base / part / "config.json").read_text()) for part in ("unet", "vae"))
+    return int(unet["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
+
+
+def _ours(path: str) -> None:
+    from training.loop import train
+
+    job = TrainingJob.read(path)
+    first = int(os.environ.get("RANK", 0)) == 0
+    train(job, _Turns(devices.pick(job.device)) if first else lambda: False)
+
+
+def _plain(path: str, options: str) -> None:
+    from benchmarks.plain_training import Options, train
+    from methods.fineface.settings import FineFaceTrain
+
+    job = TrainingJob.read(path)
+    assert isinstance(job.train, FineFaceTrain) and job.base is not None
+    device, precision = devices.pick(job.device), job.train.mixed_precision
+    chosen = Options(
+        **json.loads(options),
+        mixed_precision="fp16" if device.type == "cuda" else precision,
+        cpu=device.type == "cpu",
     )
-    held_out = max(1, samples // 4)
-    table.head(samples - held_out).write_parquet(place / SAMPLES_FILE)
-    table.tail(held_out).write_parquet(place / HELD_OUT_FILE)
-
-
-def make_base(size: str, folder: Path) -> None:
-    """Write a random base of `size`, in bfloat16, into `folder`."""
-    import torch
-    from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-    torch.manual_seed(0)
-    sizes = SIZES[size]
-    letters = [*"abcdefghijklmnopqrstuvwxyz0123456789"]
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    width = sizes["cross_attention_dim"]
-    text = CLIPTextConfig(
-        vocab_size=len(tokens),
-        hidden_size=width,
-        intermediate_size=4 * width,
-        num_hidden_layers=2,
-        num_attention_heads=width // 32,
-        bos_token_id=len(tokens) - 2,
-        eos_token_id=len(tokens) - 1,
-        pad_token_id=len(tokens) - 1,
-    )
-    StableDiffusionPipeline(
-        vae=AutoencoderKL(latent_channels=4, block_out_channels=(8,), norm_num_groups=4),
-        text_encoder=CLIPTextModel(text),
-        tokenizer=CLIPTokenizer(
-            vocab={token: place for place, token in enumerate(tokens)}, merges=[], model_max_length=77
-        ),
-        unet=UNet2DConditionModel(**sizes, sample_size=64, use_linear_projection=True),
-        scheduler=DDPMScheduler(
-            beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False
-        ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).to(torch.bfloat16).save_pretrained(folder)
+    table = pl.read_parquet(Path(job.dataset) / SAMPLES_FILE)
+    train(Path(job.base), table, job.train, chosen, _Turns(device))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["make-base"]:  # in a process of its own: its memory is not the training's
-        make_base(sys.argv[2], Path(sys.argv[3]))
+    sides: dict[str, Callable[..., None]] = {"ours": _ours, "plain": _plain}
+    if sys.argv[1:2] and sys.argv[1] in sides:
+        sides[sys.argv[1]](*sys.argv[2:])
     else:
         typer.run(main)

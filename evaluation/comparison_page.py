@@ -1,18 +1,19 @@
-"""Two experiments on one page: which differences stand, each AU by itself, and who is better on what.
+"""Two experiments, or two editors, on one page: which differences stand, each AU by itself, and who is better
+on what.
 
 Tests live in `comparisons`; which tables are read is the caller's business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 import facs
-from evaluation import comparisons, partners, tables
+from evaluation import comparisons, edits, partners, tables
 from evaluation.tables import DEFINITIONS, WITNESSES, short
 
 
@@ -26,8 +27,8 @@ class Page:
 
     first: str
     second: str
-    guidance: tuple[float | None, float | None]
-    """What the pictures of each were drawn with; None where they differ."""
+    guidance: tuple[float | None, float | None] | None
+    """What the pictures of each were drawn with; None where they differ, and of editors."""
     judges: Mapping[str, str]
     """The model behind each judge."""
     samples: Mapping[str, int]
@@ -36,6 +37,8 @@ class Page:
     """`comparisons.compare` of the two."""
     aus: pl.DataFrame
     """`comparisons.compare_aus` of the two: a family of tests of its own."""
+    unit: str = "prompts"
+    """What is exchanged, in print."""
 
     @property
     def prompts(self) -> int:
@@ -61,7 +64,7 @@ class Page:
         return {
             "first": self.first,
             "second": self.second,
-            "guidance": list(self.guidance),
+            "guidance": None if self.guidance is None else list(self.guidance),
             "prompts": self.prompts,
             "samples": dict(self.samples),
             "judges": dict(self.judges),
@@ -79,9 +82,11 @@ def page(
     au_scores: Mapping[str, pl.DataFrame],
     clip_scores: Mapping[str, pl.DataFrame],
     identity_scores: Mapping[str, pl.DataFrame] | None = None,
+    kinds: Sequence[str] = tables.KINDS,
+    unit: str = "prompts",
 ) -> Page:
     """The page of two experiments; `au_scores` (with `judge`, `model`, `fingerprint`), `clip_scores` and,
-    where identity was measured, `identity_scores` hold a frame each.
+    where identity was measured, `identity_scores` hold a frame each. `unit` is what `prompt_index` numbers.
 
     Raises NotComparable where a judge, CLIP or who knows faces was another model for one than for the other,
     or where the two were given different samples.
@@ -98,35 +103,60 @@ def page(
         raise NotComparable(f"no judge measured both {first} and {second}")
     try:
         beside = {name: partners.joined(frame, seen.get(name)) for name, frame in clip_scores.items()}
-        differences = comparisons.compare(judged, beside, [(first, second)])
+        differences = comparisons.compare(judged, beside, [(first, second)], kinds)
         aus = comparisons.compare_aus(judged, first, second)
     except ValueError as error:
         raise NotComparable(str(error)) from None
     frames = next(iter(judged.values()))
-    shown = frames[first].filter(pl.col("kind").is_in(tables.KINDS))
+    shown = frames[first].filter(pl.col("kind").is_in(kinds))
+    drawn = all("guidance" in frames[name].columns for name in (first, second))
     return Page(
         first,
         second,
-        (_only(frames[first]["guidance"]), _only(frames[second]["guidance"])),
+        (_only(frames[first]["guidance"]), _only(frames[second]["guidance"])) if drawn else None,
         {judge: ", ".join(of[first]["model"].drop_nulls().unique().sort()) for judge, of in judged.items()},
-        {kind: count for kind in tables.KINDS if (count := shown.filter(kind=kind).height)},
+        {kind: count for kind in kinds if (count := shown.filter(kind=kind).height)},
         differences,
         aus,
+        unit,
     )
+
+
+def page_of_editors(
+    first: str,
+    second: str,
+    scores: pl.DataFrame,
+    fidelities: pl.DataFrame,
+    identities: pl.DataFrame | None = None,
+) -> Page:
+    """The page of two editors by their edits at strength 1; `scores` is an edit_scores, `fidelities` an
+    edit_fidelity, and `identities` an edit_identity table, where that was measured. Source pictures are what
+    is exchanged. Raises NotComparable.
+    """
+
+    def of(table: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        at_once = table.filter(strength=1.0).rename({"source_index": "prompt_index"})
+        return {name: part for name in (first, second) if (part := at_once.filter(editor=name)).height}
+
+    # how much changed at all is no merit, and PSNR says what L1 does
+    beside = fidelities.drop("l1", "outside_psnr", "kept")
+    known = None if identities is None else of(identities)
+    return page(first, second, of(scores), of(beside), known, edits.KINDS, "source pictures")
 
 
 def text(found: Page) -> str:
     """The page for a terminal."""
     first, second = found.first, found.second
-    counted = " and ".join(f"{count} {kind}" for kind, count in found.samples.items())
+    *most, last = (f"{count} {kind}" for kind, count in found.samples.items())
+    counted = f"{', '.join(most)} and {last}" if most else last
     judges = ", ".join(f"{judge} ({model})" if model else judge for judge, model in found.judges.items())
     drawn = [
         f"{name} at {'several scales' if scale is None else f'{scale:g}'}"
-        for name, scale in zip((first, second), found.guidance, strict=True)
+        for name, scale in zip((first, second), found.guidance or (), strict=False)
     ]
     blocks = [
-        f"{first} beside {second}: {counted} samples of {found.prompts} prompts\n"
-        f"judges: {judges}; guidance: {', '.join(drawn)}"
+        f"{first} beside {second}: {counted} samples of {found.prompts} {found.unit}\n"
+        f"judges: {judges}" + (f"; guidance: {', '.join(drawn)}" if drawn else "")
     ]
     for (kind,), part in found.differences.drop_nulls("difference").group_by("kind", maintain_order=True):
         heads = [str(kind), "judge", first, second, "difference, 95 % interval", "p, Holm", "better"]
@@ -172,7 +202,9 @@ def _aus(found: Page) -> str:
 def _verdict(found: Page) -> list[str]:
     tests = found.differences["p"].count()
     if tests * 2.0 ** (1 - found.prompts) >= comparisons.LEVEL:
-        return [f"{tests} tests of {found.prompts} prompts cannot show that a difference stands: draw more."]
+        return [
+            f"{tests} tests of {found.prompts} {found.unit} cannot show that a difference stands: take more."
+        ]
     lines = []
     for name in (found.first, found.second):
         better = found.better_on(name)

@@ -60,8 +60,10 @@ def compare(
     au_scores: Mapping[str, Mapping[str, pl.DataFrame]],
     partner_scores: Mapping[str, pl.DataFrame],
     pairs: Sequence[tuple[str, str]],
+    kinds: Sequence[str] = KINDS,
 ) -> pl.DataFrame:
-    """Every measure of both experiments of each pair, paired by sample: COMPARISONS, one family of tests.
+    """Every measure of both experiments of each pair in the samples of `kinds`, paired by sample:
+    COMPARISONS, one family of tests.
 
     `au_scores` holds, of each judge, one frame an experiment, `partner_scores` one an experiment: see
     `tables.results`. `difference` is the first experiment's value minus the second's, `low` and `high` its 95
@@ -71,7 +73,7 @@ def compare(
     """
     rows = []
     for first, second in pairs:
-        for kind in KINDS:
+        for kind in kinds:
             for judge, metric, a, b in _sums(au_scores, partner_scores, first, second, kind):
                 rows.append((first, second, judge, kind, metric, *_tested(a, b)))
     return _corrected(rows, COMPARISONS)

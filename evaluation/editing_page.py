@@ -48,11 +48,17 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
     )
     judges = page.results.filter(metric="au_mse_all")["judge"].unique(maintain_order=True).to_list()
-    fronts = {judge: figures.edit_fronts(edits.fronts(page.results, judge)) for judge in judges}
+    measured = edits.likenesses(page.results)
+    fronts = [
+        (judge, _encoded(figures.edit_fronts(edits.fronts(page.results, judge, name), name)))
+        for name in measured
+        for judge in judges
+    ]
     return environment.get_template(TEMPLATE).render(
         page=page,
         tables={kind: edits.table(page.results, kind) for kind in edits.KINDS},
-        fronts={judge: _encoded(png) for judge, png in fronts.items()},
+        fronts=fronts,
+        knows_faces="identity_distance" in measured,
         people={title: _encoded(png) for title, png in page.people.items()},
     )
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from evaluation import bootstrap, metrics, tables
+from evaluation import bootstrap, metrics, partners, realism, tables
 from evaluation.bootstrap import Sums
 
 RESULTS = pl.Schema(
@@ -26,14 +26,29 @@ RESULTS = pl.Schema(
         "n": pl.Int64,
     }
 )
+BY = ("editor", "kind", "strength")
+"""What a value is of."""
 AU_MEASURES: dict[str, Callable[[metrics.Scores], Sums]] = {
     name: metrics.AU_METRICS[name]
     for name in ("au_mse_prompted", "au_mse_all", "au_mse_unprompted", "face_failure_rate")
 }
-FIDELITY = ("clip_i", "l1", "outside_l1", "outside_psnr", "kept")
-"""Columns that `fidelity` and the embedder give: cosine of the CLIP embeddings of edit and source; mean
-absolute difference of all pixels and of those outside the face, 0-1; PSNR outside the face, dB; mean of the
-attention mask, the share of the source that is kept."""
+REALISM = pl.Schema(
+    {
+        "editor": pl.String,
+        "kind": pl.String,
+        "strength": pl.Float64,
+        "metric": pl.String,
+        "value": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "n": pl.Int64,
+        "real": pl.Int64,
+        "model": pl.String,
+        "fingerprint": pl.String,
+    }
+)
+FIDELITY = ("clip_i", *partners.PIXEL_METRICS)
+"""Columns of an edit_fidelity frame that are measures."""
 PSNR_MOST = 99.0
 """Of pictures that are equal there: the logarithm has no value."""
 
@@ -55,11 +70,34 @@ def fidelity(source: np.ndarray, edited: np.ndarray, face: np.ndarray | None) ->
     return found
 
 
-def results(scores: pl.DataFrame, fidelities: pl.DataFrame) -> pl.DataFrame:
+def realisms(embedded: pl.DataFrame, real: pl.DataFrame) -> pl.DataFrame:
+    """How far the edits of every editor, kind and strength as a whole lie from real pictures: REALISM.
+
+    `embedded` has the columns of edited_samples and `embedding`, `real` has `embedding`: see
+    `realism.measured`, whose prompts are source pictures here.
+    """
+    rows = []
+    groups = embedded.rename({"source_index": "prompt_index"}).group_by(BY, maintain_order=True)
+    for key, part in groups:
+        who = part.row(0, named=True)
+        for metric, estimate in realism.measured(part, real).items():
+            rows.append((*key, metric, *estimate, real.height, who["model"], who["fingerprint"]))
+    return pl.DataFrame(rows, schema=REALISM, orient="row").with_columns(
+        pl.col("value", "low", "high").fill_nan(None)
+    )
+
+
+def results(
+    scores: pl.DataFrame,
+    fidelities: pl.DataFrame,
+    identities: pl.DataFrame | None = None,
+    realism_scores: pl.DataFrame | None = None,
+) -> pl.DataFrame:
     """Every measure of every editor with its 95 % interval: RESULTS.
 
-    `scores` is an edit_scores table, `fidelities` an edit_fidelity table. The judge of what no judge measures
-    is "pixels", and "clip" that of clip_i.
+    `scores` is an edit_scores table, `fidelities` an edit_fidelity, `identities` an edit_identity and
+    `realism_scores` an edit_realism table; without the last two their measures are missing. Who measured what
+    no judge measures says `tables.WITNESSES`.
     """
     rows: list[tuple[object, ...]] = []
     for (editor, judge), measured in scores.group_by("editor", "judge", maintain_order=True):
@@ -68,29 +106,35 @@ def results(scores: pl.DataFrame, fidelities: pl.DataFrame) -> pl.DataFrame:
             as_scores = metrics.Scores.of(part.rename({"source_index": "prompt_index"}), read)
             for name, measure in AU_MEASURES.items():
                 rows.append((editor, judge, kind, strength, name, *bootstrap.mean(measure(as_scores))))
-    for (editor, kind, strength), part in fidelities.group_by(
-        "editor", "kind", "strength", maintain_order=True
-    ):
-        for name in FIDELITY:
-            judge = "clip" if name == "clip_i" else "pixels"
-            rows.append((editor, judge, kind, strength, name, *bootstrap.mean(_mean(part, name))))
-    return pl.DataFrame(rows, schema=RESULTS, orient="row").with_columns(
+    for beside, names in ((fidelities, FIDELITY), (identities, partners.IDENTITY_METRICS)):
+        if beside is None:
+            continue
+        of_sources = beside.rename({"source_index": "prompt_index"})
+        for (editor, kind, strength), part in of_sources.group_by(BY, maintain_order=True):
+            for name in names:
+                estimate = bootstrap.mean(partners.mean(part, name))
+                rows.append((editor, tables.WITNESSES[name], kind, strength, name, *estimate))
+    found = pl.DataFrame(rows, schema=RESULTS, orient="row").with_columns(
         pl.col("value", "low", "high").fill_nan(None)
     )
+    if realism_scores is None:
+        return found
+    as_whole = realism_scores.with_columns(judge=pl.lit(tables.CLIP))
+    return pl.concat([found, as_whole.select(*RESULTS)])
 
 
-def _mean(part: pl.DataFrame, column: str) -> Sums:
-    values = part[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    return Sums.of(values, ~np.isnan(values), part["source_index"].to_numpy())
+def likenesses(found: pl.DataFrame) -> list[str]:
+    """The measures of what is kept of the person that `found`, `results`, has: a front each."""
+    return [name for name in ("clip_i", "identity_distance") if name in found["metric"]]
 
 
-def fronts(found: pl.DataFrame, judge: str) -> pl.DataFrame:
-    """editor, strength, au_mse_all and clip_i of the individual edits, by editor and strength."""
-    individual = found.filter(pl.col("judge").is_in([judge, "clip"]), kind="individual")
-    wide = individual.filter(pl.col("metric").is_in(["au_mse_all", "clip_i"])).pivot(
+def fronts(found: pl.DataFrame, judge: str, likeness: str = "clip_i") -> pl.DataFrame:
+    """editor, strength, au_mse_all and `likeness` of the individual edits, by editor and strength."""
+    individual = found.filter(pl.col("judge").is_in([judge, tables.WITNESSES[likeness]]), kind="individual")
+    wide = individual.filter(pl.col("metric").is_in(["au_mse_all", likeness])).pivot(
         "metric", index=["editor", "strength"], values="value"
     )
-    return wide.select("editor", "strength", "au_mse_all", "clip_i").sort("editor", "strength")
+    return wide.select("editor", "strength", "au_mse_all", likeness).sort("editor", "strength")
 
 
 class Column(NamedTuple):
@@ -107,9 +151,13 @@ COLUMNS = (
     Column(None, "au_mse_prompted", "AU-MSE prompted"),
     Column(None, "au_mse_all", "AU-MSE all"),
     Column(None, "clip_i", "CLIP-I to source", 3),
+    Column(None, "identity_distance", "identity distance to source", 3),
+    Column(None, "same_person", "same person"),
     Column(None, "outside_l1", "L1 outside the face", 3),
     Column(None, "kept", "kept by the mask"),
     Column("unchanged", "l1", "L1 where no change is asked", 4),
+    Column(None, "kid", "KID", 3),
+    Column(None, "fid", "FID"),
 )
 KINDS = ("individual", "combination", "transferred")
 """Of edits that ask for a change, each a table of editors."""
@@ -140,8 +188,8 @@ def table(found: pl.DataFrame, kind: str) -> list[list[str]]:
 def _cell(row: Mapping[str, Any] | None, decimals: int) -> str:
     if row is None or row["value"] is None:
         return "–"
-    value, low, high = (f"{row[name]:.{decimals}f}" for name in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+    value, *ends = (f"{row[name]:.{decimals}f}" for name in ("value", "low", "high") if row[name] is not None)
+    return f"{value} [{', '.join(ends)}]" if ends else value
 
 
 def text(found: pl.DataFrame) -> str:

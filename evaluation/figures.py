@@ -333,9 +333,11 @@ def training_curves(losses: Mapping[str, pl.DataFrame], window: int = 50) -> byt
         return _png(figure)
 
 
-def edit_fronts(fronts: pl.DataFrame) -> bytes:
-    """AU error over all twelve against CLIP-I to the source: a line an editor over the strengths of its edits
-    (`edits.fronts`), the largest marked; a point alone where strength changes nothing."""
+def edit_fronts(fronts: pl.DataFrame, likeness: str = "clip_i") -> bytes:
+    """AU error over all twelve against `likeness` to the source, the better the higher: a line an editor over
+    the strengths of its edits (`edits.fronts`), the largest marked; a point alone where strength changes
+    nothing."""
+    better = DEFINITIONS[likeness].better
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
         panel = figure.subplots()
@@ -343,20 +345,19 @@ def edit_fronts(fronts: pl.DataFrame) -> bytes:
             part = part.drop_nulls().sort("strength")
             panel.plot(
                 part["au_mse_all"],
-                part["clip_i"],
+                part[likeness],
                 "os"[i // len(COLOURS) % 2] + "-",
                 color=_colour(i),
                 linewidth=1.4,
                 label=editor,
             )
-            for error, cosine, strength in (
-                part.select("au_mse_all", "clip_i", "strength").tail(1).iter_rows()
-            ):
-                panel.annotate(
-                    f"×{strength:g}", (error, cosine), (4, 4), textcoords="offset points", fontsize=7
-                )
+            for point in part.select("au_mse_all", likeness, "strength").tail(1).iter_rows():
+                panel.annotate(f"×{point[2]:g}", point[:2], (4, 4), textcoords="offset points", fontsize=7)
         panel.set_xlabel("AU-MSE, all twelve (less is better)")
-        panel.set_ylabel("CLIP-I to the source (more is better)")
+        panel.set_ylabel(
+            f"{DEFINITIONS[likeness].label} to the source ({'more' if better > 0 else 'less'} is better)"
+        )
+        panel.yaxis.set_inverted(better < 0)
         if panel.lines:
             figure.legend(loc="outside right upper", frameon=False)
         return _png(figure)

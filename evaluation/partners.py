@@ -1,5 +1,5 @@
-"""How a generated sample is measured beside another picture or text: CLIP's cosines, and whether it shows the
-same person. Definitions only; what was asked of action units is measured in `metrics`.
+"""How a picture is measured beside another one or a text: CLIP's cosines, whether it shows the same person,
+pixels. Definitions only; what was asked of action units is measured in `metrics`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,15 @@ IDENTITY_METRICS = ("identity_distance", "same_person")
 partner, and whether it is below SAME_PERSON."""
 SAME_PERSON = 0.6
 """Distance below which two descriptors of dlib's network are of one person: its authors' threshold."""
+PIXEL_METRICS = ("l1", "outside_l1", "outside_psnr", "kept")
+"""Columns of an edit_fidelity frame: mean absolute difference of all pixels of edit and source and of those
+outside the face, 0-1; PSNR outside the face, dB; mean of the attention mask, the share of the source that is
+kept."""
 RANGES = {
     **dict.fromkeys(CLIP_METRICS, (-1.0, 1.0)),
     "identity_distance": (0.0, np.inf),
-    "same_person": (0.0, 1.0),
+    **dict.fromkeys(("same_person", "l1", "outside_l1", "kept"), (0.0, 1.0)),
+    "outside_psnr": (-np.inf, np.inf),
 }
 
 
@@ -91,16 +96,19 @@ def identities(described: pl.DataFrame) -> pl.DataFrame:
     pairs = samples.join(partners, on="partner_id", how="left", maintain_order="left", validate="m:1")
     if (missing := pairs.filter(pl.col("_there").is_null())).height:
         raise ValueError(f"no-AU sample {missing['partner_id'][0]} was not described")
+    return samples.with_columns(faces(pairs["descriptor"], pairs["_of_partner"]))
+
+
+def faces(descriptors: pl.Series, partners: pl.Series) -> list[pl.Series]:
+    """IDENTITY_METRICS of two columns of descriptors, null where no face was found: see `identities`."""
     apart = [
         None if None in (own, other) else float(np.linalg.norm(np.subtract(own, other)))
-        for own, other in pairs.select("descriptor", "_of_partner").iter_rows()
+        for own, other in zip(descriptors.to_list(), partners.to_list(), strict=True)
     ]
     distance = pl.Series("identity_distance", apart, dtype=pl.Float64)
-    someone = pairs["_of_partner"].is_not_null()
     same = (distance < SAME_PERSON).fill_null(False).cast(pl.Float64)
-    return samples.with_columns(
-        distance, pl.select(pl.when(someone).then(same)).to_series().alias("same_person")
-    )
+    someone = pl.select(pl.when(partners.is_not_null()).then(same)).to_series()
+    return [distance, someone.alias("same_person")]
 
 
 def _rows(embeddings: pl.Series) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How far generated pictures as a whole lie from real ones, by any embedding: FID and KID.
+"""How far generated or edited pictures as a whole lie from real ones, by any embedding: FID and KID.
 
 Numbers in papers are of Inception's features; these are of the embedder that the profile has, and compare
 with nothing but each other.
@@ -35,10 +35,10 @@ SCORES = pl.Schema(
 )
 
 
-def reference(training_set: pl.DataFrame, count: int = REFERENCE) -> pl.DataFrame:
-    """The pictures of the training set's split "train" that stand for real ones, each once; which of them
+def reference(training_set: pl.DataFrame, count: int = REFERENCE, split: str = "train") -> pl.DataFrame:
+    """The pictures of one split of the training set that stand for real ones, each once; which of them
     nothing decides but their content."""
-    there = training_set.filter("keep", split="train").unique("content_hash", keep="first")
+    there = training_set.filter("keep", split=split).unique("content_hash", keep="first")
     order = pl.Series(
         "order", [hash_of("real", content) for content in there["content_hash"]], dtype=pl.Binary
     )
@@ -49,8 +49,10 @@ def measured(embedded: pl.DataFrame, real: pl.DataFrame) -> dict[str, Estimate]:
     """METRICS of two frames with `embedding`, rows of length 1; `embedded` also has `prompt_index`.
 
     Embeddings are taken at length √d, so that KID's kernel is (cosine + 1)^3 and FID of the usual size. FID
-    has no interval.
+    has no interval. Without real pictures both are NaN.
     """
+    if real.is_empty():
+        return dict.fromkeys(METRICS, Estimate(np.nan, np.nan, np.nan, embedded.height))
     x, y = (
         np.array(frame["embedding"].to_list(), np.float64).reshape(frame.height, -1)
         for frame in (embedded, real)

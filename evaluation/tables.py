@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,11 +24,16 @@ CLIP = "clip"
 """Who measures what CLIP measures, where the estimators of AUs are the other judges."""
 IDENTITY = "identity"
 """Who says whether a face is the same person's."""
+PIXELS = "pixels"
+"""What is compared where nobody is asked."""
 WITNESSES: dict[str, str] = {
     **dict.fromkeys((*partners.CLIP_METRICS, *realism.METRICS), CLIP),
     **dict.fromkeys(partners.IDENTITY_METRICS, IDENTITY),
+    **dict.fromkeys(partners.PIXEL_METRICS, PIXELS),
 }
 """Who measures what no judge of AUs does, by measure."""
+METHOD = "Table 1", "FineFace"
+"""The paper's own method: where its numbers stand. They are repeated in its other tables."""
 KEPT = {"clip_i": "control_and_clip_i", "same_person": "control_and_identity"}
 """What was kept of the no-AU partner, and its harmonic mean with control."""
 ABREAST = 4
@@ -117,6 +122,11 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "identity_distance": Definition(
         "identity distance", -1, "Mean distance of those descriptors, where both have a face."
+    ),
+    "outside_l1": Definition(
+        "L1 outside the face",
+        -1,
+        "Mean absolute difference of the pixels of an edit and its source, 0-1, outside the source's face.",
     ),
     "control_and_clip_i": Definition(
         "control and CLIP-I",
@@ -350,22 +360,37 @@ def paper() -> pl.DataFrame:
     return tidy.select("table", "experiment", kind.alias("kind"), metric.alias("metric"), "value")
 
 
-def beside_paper(results: pl.DataFrame, rows: Mapping[str, str] | None = None) -> pl.DataFrame:
+def beside_paper(
+    results: pl.DataFrame, rows: Mapping[str, str] | None = None, over_seeds: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """The four numbers of the paper's Tables 1-3 of every experiment, as text, beside its own: a row an
-    experiment, with the columns experiment, and of each number its name and "paper".
+    experiment in each table, with the columns table, experiment, and of each number its name and "paper".
 
     `results` are of `results`; the first judge counts. `rows` says which row of the paper's tables stands
-    beside an experiment; where none does, its columns are empty.
+    beside an experiment; the paper's own method stands in each table, those without a row come last, in
+    none. `over_seeds` is of `seeds`: the trainings of a group are one row, their mean and its interval.
     """
-    own = {(e, k, m): v for _, e, k, m, v in paper().iter_rows()}
-    first = results.filter(pl.col("judge").is_in([results["judge"].first(), *WITNESSES.values()]))
+    own = {(t, e, k, m): v for t, e, k, m, v in paper().iter_rows()}
+    judges = [results["judge"].first(), *WITNESSES.values()]
+    first = results.filter(pl.col("judge").is_in(judges))
     cells = {(r["experiment"], r["kind"], r["metric"]): r for r in first.iter_rows(named=True)}
-    lines = []
     kinds = [kind for kind in KINDS if kind in first["kind"]]
-    for experiment in first["experiment"].unique(maintain_order=True):
-        line = {"experiment": experiment}
+    trainings: dict[str, set[str]] = {}
+    if over_seeds is not None:
+        for r in over_seeds.filter(pl.col("judge").is_in(judges)).iter_rows(named=True):
+            trainings.setdefault(r["group"], set()).update(r["experiments"])
+            cells[r["group"], r["kind"], r["metric"]] = r | {"value": r["mean"], "n": r["seeds"]}
+    further = set().union(*trainings.values()) - trainings.keys()
+    lines = []
+    shown = [name for name in first["experiment"].unique(maintain_order=True) if name not in further]
+    for table, experiment in _places(shown, rows or {}):
+        times = f" × {len(trainings[experiment])}" if experiment in trainings else ""
+        line = {"table": table, "experiment": f"{experiment}{times}"}
+        quoted_row = (rows or {}).get(experiment, "")
         for kind, metric in itertools.product(kinds, ("au_mse_prompted", "clip_i")):
-            quoted = own.get(((rows or {}).get(experiment), kind, metric))
+            quoted = own.get(
+                (table, quoted_row, kind, metric), own.get((METHOD[0], quoted_row, kind, metric))
+            )
             name = f"{kind} {DEFINITIONS[metric].label}"
             line[name] = format_estimate(metric, cells.get((experiment, kind, metric)))
             line[f"paper{' ' * len(line)}"] = "" if quoted is None else short(quoted)
@@ -373,21 +398,37 @@ def beside_paper(results: pl.DataFrame, rows: Mapping[str, str] | None = None) -
     return pl.DataFrame(lines)
 
 
-def text(table: pl.DataFrame, rows: Mapping[str, str] | None = None) -> str:
-    """`results` as aligned lines for a terminal: `beside_paper`, then a block a judge and kind, a line a
-    metric, a column an experiment, so many of them beside each other as a line has room for.
+def _places(experiments: Sequence[str], rows: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Each table of the paper with each of `experiments` that stands in it, in the paper's order."""
+    order = paper().select("table", "experiment").unique(maintain_order=True)
+    for (table,), part in order.group_by("table", maintain_order=True):
+        named = [one for row in part["experiment"] for one in experiments if rows.get(one) == row]
+        method = [one for one in experiments if rows.get(one) == METHOD[1] and one not in named]
+        yield from ((str(table), one) for one in (named and [*named, *method]))
+    known = {*order["experiment"]}
+    yield from (("", one) for one in experiments if rows.get(one) not in known)
+
+
+def text(
+    table: pl.DataFrame, rows: Mapping[str, str] | None = None, over_seeds: pl.DataFrame | None = None
+) -> str:
+    """`results` as aligned lines for a terminal: the tables of `beside_paper`, then a block a judge and kind,
+    a line a metric, a column an experiment, so many of them beside each other as a line has room for.
 
     Lines of WITNESSES stand with the first judge's.
     """
-    first = beside_paper(table, rows)
-    blocks = [aligned([[name.rstrip() for name in first.columns], *map(list, first.iter_rows())])]
+    first = beside_paper(table, rows, over_seeds)
+    blocks = []
+    for (name,), part in first.group_by("table", maintain_order=True):
+        heading = [str(name) or "experiment", *(column.rstrip() for column in part.columns[2:])]
+        blocks.append(aligned([heading, *map(list, part.drop("table").iter_rows())]))
     judges = [name for name in table["judge"].unique(maintain_order=True) if name not in WITNESSES.values()]
     for judge, kind in itertools.product(judges, KINDS):
         who = [judge, *WITNESSES.values()] if judge == judges[0] else [judge]
         part = table.filter(pl.col("judge").is_in(who), kind=kind)
         experiments = part["experiment"].unique(maintain_order=True).to_list()
         found = {(r["experiment"], r["metric"]): r for r in part.iter_rows(named=True)}
-        heading = kind if judge == judges[0] else f"{kind}, judge: {judge}"
+        heading = [kind if judge == judges[0] else f"{kind}, judge: {judge}"]
         measured = [metric for metric in DEFINITIONS if metric in part["metric"].to_list()]
         for start in range(0, len(experiments), ABREAST):
             shown = experiments[start : start + ABREAST]
@@ -395,7 +436,7 @@ def text(table: pl.DataFrame, rows: Mapping[str, str] | None = None) -> str:
                 [DEFINITIONS[m].label, *(format_estimate(m, found.get((e, m))) for e in shown)]
                 for m in measured
             ]
-            blocks.append(aligned([[heading, *shown], *lines]))
+            blocks.append(aligned([[*heading, *shown], *lines]))
     return "\n\n".join(blocks)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from assets.needs import SAMPLES
+from assets.needs import PROMPTS, SAMPLES
 from curation import probing
 from curation.frames import RawDataError
 from curation.sources import listing
@@ -19,8 +19,6 @@ from stages import RENDERED, SOURCES, WEB
 from store import Store
 
 WHO = "content_hash"
-PROMPTS = 15
-"""Of the whole protocol."""
 DRAWN, SCORED = "generated_samples", ("generated_samples", "au_scores", "clip_scores")
 FRAMES = ("disfa",)
 RENDERING = f"raw_{RENDERED}"

@@ -62,6 +62,15 @@ def machine(object_store, tmp_path, monkeypatch) -> Iterator[Callable[[str], Pat
     objects._bucket.cache_clear()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def environment_of_this_module() -> Iterator[None]:
+    """A command called in this process leaves its options (profile, home, experiments) in the environment."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(autouse=True)
 def no_instance_of_another_test() -> Iterator[None]:
     """Dagster keeps the instance in use in a variable of the process, and leaves it set where an instance was

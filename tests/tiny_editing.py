@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from evaluation import edit_protocol
 from facs import COLUMNS
 from training.job import TrainingJob
 
@@ -77,3 +78,26 @@ def training_set(pictures: int = 6) -> pl.DataFrame:
         for place in range(pictures + 4)
     ]
     return pl.DataFrame(rows, schema_overrides={"au9": pl.Float64})
+
+
+def measured_edits(pictures: int, editors: dict[str, tuple[float, float]]) -> list[pl.DataFrame]:
+    """edit_scores, edit_fidelity and edit_identity of so many source pictures and of `editors`, each by the
+    share of what is asked for that it shows, and by the likeness of its edits to their sources."""
+    asked = edit_protocol.build(edit_protocol.sources(training_set(pictures + 1), pictures, 0), (0.5,))
+    asked = asked.rename({"file_kind": "source_kind", "file": "source_file", "content_hash": "source_hash"})
+    said = {"file_kind": "edited", "model": "net", "fingerprint": "f"}
+    asked = asked.with_columns(
+        **{name: pl.lit(value) for name, value in said.items()}, kept=pl.lit(None, pl.Float64)
+    )
+    scores, beside, faces = [], [], []
+    for name, (share, likeness) in editors.items():
+        file = pl.concat_str(
+            pl.lit(f"{name}/"), pl.col("sample_id").str.replace_all("/", "-"), pl.lit(".png")
+        )
+        one = asked.with_columns(editor=pl.lit(name), file=file)
+        hits = [(pl.col(c) * share * pl.col("strength")).alias(f"measured_{c}") for c in COLUMNS]
+        scores.append(one.with_columns(*hits, judge=pl.lit("labeller"), faces=pl.lit(1)))
+        told = {"clip_i": likeness, "l1": 0.2, "outside_l1": 0.1, "outside_psnr": 20.0}
+        beside.append(one.with_columns(**{metric: pl.lit(value) for metric, value in told.items()}))
+        faces.append(one.with_columns(identity_distance=1 - pl.lit(likeness), same_person=pl.lit(1.0)))
+    return [pl.concat(part) for part in (scores, beside, faces)]

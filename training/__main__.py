@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         with _lock(Path(job.output)) as lock:
             if _is_done(job):
                 return 0
-            return _launch(given.job, Path(job.output), job.loop.processes or _usual_processes(job), lock)
+            return _launch(given.job, Path(job.output), job.loop.processes or usual_processes(job), lock)
     except (JobError, DiskFull) as error:
         if int(os.environ.get("RANK", 0)) == 0:
             print(f"error: {error}", file=sys.stderr)
@@ -92,29 +92,14 @@ def _launched(job: TrainingJob) -> int:
 def _launch(path: Path, output: Path, processes: int, lock: int) -> int:
     """Start the processes and wait; the first that fails ends them all. They inherit the lock. SIGTERM is
     passed on to them, and they are waited for."""
-    threads = min(int(os.environ.get("OMP_NUM_THREADS", _cores())), _cores() // processes)
-    meeting = output.resolve() / MEETING_FILE
-    meeting.unlink(missing_ok=True)  # of a training that was killed
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(max(1, threads)),
-        "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEP_MEMORY),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
-    }
-    loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
-    for backend in ("GLOO", "NCCL") if loopback else ():
-        environment.setdefault(f"{backend}_SOCKET_IFNAME", loopback[0])
+    (output.resolve() / MEETING_FILE).unlink(missing_ok=True)  # of a training that was killed
     command = [sys.executable, "-m", "training", str(path), "--worker-of", str(os.getpid())]
     running: list[subprocess.Popen] = []
     asked_to_stop, patience_ends = threading.Event(), float("inf")
     signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())
     try:
-        for rank in range(processes):
-            own = {} if processes == 1 else _group(rank, processes, meeting)
-            options: dict[str, Any] = {
-                "env": environment | own,
-                "pass_fds": [lock],
-                "stdin": subprocess.DEVNULL,
-            }
+        for environment in environments(output, processes):
+            options: dict[str, Any] = {"env": environment, "pass_fds": [lock], "stdin": subprocess.DEVNULL}
             running.append(subprocess.Popen(command, **options))
         while time.monotonic() < patience_ends:
             codes = [process.poll() for process in running]
@@ -137,7 +122,24 @@ def _launch(path: Path, output: Path, processes: int, lock: int) -> int:
             process.kill()
         for process in running:
             process.wait()
-        meeting.unlink(missing_ok=True)
+        (output.resolve() / MEETING_FILE).unlink(missing_ok=True)
+
+
+def environments(output: Path, processes: int) -> list[dict[str, str]]:
+    """The environment of each of the processes that train together into `output` on this machine."""
+    threads = min(int(os.environ.get("OMP_NUM_THREADS", _cores())), _cores() // processes)
+    shared = os.environ | {
+        "OMP_NUM_THREADS": str(max(1, threads)),
+        "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", KEEP_MEMORY),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
+    }
+    loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
+    for backend in ("GLOO", "NCCL") if loopback else ():
+        shared.setdefault(f"{backend}_SOCKET_IFNAME", loopback[0])
+    if processes == 1:
+        return [shared]
+    meeting = output.resolve() / MEETING_FILE
+    return [shared | _group(rank, processes, meeting) for rank in range(processes)]
 
 
 def _group(rank: int, processes: int, meeting: Path) -> dict[str, str]:
@@ -179,7 +181,8 @@ def _is_done(job: TrainingJob) -> bool:
     return True
 
 
-def _usual_processes(job: TrainingJob) -> int:
+def usual_processes(job: TrainingJob) -> int:
+    """As many as fit: one a GPU, or a core each up to four, that share the batch evenly."""
     import torch
 
     if job.device != "cpu" and torch.cuda.is_available():

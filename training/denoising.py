@@ -113,7 +113,10 @@ def _load_base(job: TrainingJob) -> FineFacePipeline:
                 f"the base {job.base} has the content {found}, this training is for {job.base_content}: "
                 "its files changed, or the revision is another one; put back the base, or run the stage again"
             )
-        return FineFacePipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        # Text encoders come as they lie on disk unless they are told otherwise.
+        return FineFacePipeline.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+        )
     except (ModelNotFound, OSError) as error:
         raise JobError(f"the base {job.base} cannot be loaded: {error}") from error
 

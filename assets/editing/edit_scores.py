@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from assets import calls, stage
+from assets.editing import sheets
 from assets.editing.sheets import FILES
 from assets.experiment.scores import embed, measure_by_all
 from inference import images, questions
@@ -39,10 +40,7 @@ def edit_fidelity(
     from evaluation import edits
 
     edited = edited_samples.drop("model", "fingerprint")
-    source = edited.select(
-        "source_index", file_kind="source_kind", file="source_file", content_hash="source_hash"
-    )
-    sources = source.unique("source_index").sort("source_index")
+    sources = sheets.sources(edited)
     question = questions.outlines(profile.framing.model)
     outlines = calls.ask(context, store, question, sources, profile)
     seen = calls.ask(context, store, questions.embeddings(profile.evaluation.embedder), sources, profile)

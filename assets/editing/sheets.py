@@ -1,4 +1,4 @@
-"""Sheets of edits: an editor's of some people, and a person's by every editor."""
+"""Sheets of edits: an editor's of some people, and a person's by every editor; their source pictures."""
 
 import polars as pl
 
@@ -12,6 +12,14 @@ FILES = "edited"
 PEOPLE, INTENSITY, CELL = 6, 4.0, 72
 """On a sheet: people, the intensity of the AU of each column, pixels of a picture."""
 COLUMNS = ["source", "no change", *map(grids.au_label, facs.ACTION_UNITS)]
+
+
+def sources(table: pl.DataFrame) -> pl.DataFrame:
+    """The source pictures of `table`, edited_samples: source_index, file_kind, file, content_hash."""
+    source = table.select(
+        "source_index", file_kind="source_kind", file="source_file", content_hash="source_hash"
+    )
+    return source.unique("source_index").sort("source_index")
 
 
 def of_editor(store: Store, table: pl.DataFrame) -> bytes:

@@ -1,5 +1,7 @@
 """identity_scores: whether one experiment's samples still show the person of their no-AU partner."""
 
+from typing import Any
+
 import dagster as dg
 import polars as pl
 
@@ -9,9 +11,8 @@ from inference import questions
 from settings.profile import Profile
 from store import Store
 
-DESCRIBED = {
-    "identity_distance": pl.Float64,
-    "same_person": pl.Float64,
+DESCRIBED: dict[str, Any] = {
+    "descriptor": pl.List(pl.Float64),
     "model": pl.String,
     "fingerprint": pl.String,
 }
@@ -53,10 +54,21 @@ def describe(
     """
     from evaluation import partners
 
+    pictures = samples.with_columns(content())
+    described, made, reused = descriptors(context, store, profile, pictures)
+    return partners.identities(described).drop("content_hash", "descriptor"), made, reused
+
+
+def descriptors(
+    context: dg.AssetExecutionContext, store: Store, profile: Profile, pictures: pl.DataFrame
+) -> tuple[pl.DataFrame, int, int]:
+    """`pictures` (with `file_kind`, `file`, `content_hash`) and the `descriptor` of each face, null without
+    one, its model and fingerprint; no rows where the profile names nobody who knows faces. Calls, reused.
+    """
     if profile.identity is None:
         columns = [pl.lit(None, kind).alias(name) for name, kind in DESCRIBED.items()]
-        return samples.clear().with_columns(columns), 0, 0
-    images = samples.select("file_kind", "file", content())
+        return pictures.clear().with_columns(columns), 0, 0
+    images = pictures.select("file_kind", "file", "content_hash")
     found = calls.ask(context, store, questions.identities(profile.identity.chosen), images, profile)
-    described = samples.hstack(calls.readable(found.frame).select("descriptor", "model", "fingerprint"))
-    return partners.identities(described).drop("descriptor"), found.asked, found.reused
+    known = calls.readable(found.frame).select(*DESCRIBED)
+    return pictures.hstack(known), found.asked, found.reused

@@ -101,7 +101,7 @@ def results(
         through_the_recipe=recipe,
         report=dg.MetadataValue.path(path),
         report_in_the_app=dg.MetadataValue.url(catalogue.report()),
-        beside_the_paper=stage.markdown(tables.beside_paper(found, profile.paper)),
+        beside_the_paper=stage.markdown(tables.beside_paper(found, profile.paper, over_seeds)),
         results=stage.markdown(found),
         over_seeds=stage.markdown(over_seeds) if over_seeds.height else None,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ from pipelines.command.options import (
     load,
     say,
 )
+
+if TYPE_CHECKING:
+    from settings.profile import Profile
 
 
 def run(
@@ -65,7 +68,7 @@ def run(
             _edit_results(place)
         else:
             now = "results" in console.made or jobs.comparison.name in console.left
-            _results(place, settings.paper, now)
+            _results(place, settings, now)
     say(f"\n{console.total()}")
     if outcome.interrupted:
         fail(f"interrupted in {outcome.failed[-1]}. What was computed is kept; run again to go on.")
@@ -91,7 +94,7 @@ def _edit_results(home: Path) -> None:
     say(f"\npage: {file_system.address(home / 'editing.html')}")
 
 
-def _results(home: Path, paper: Mapping[str, str], now: bool) -> None:
+def _results(home: Path, profile: Profile, now: bool) -> None:
     """Print the results if this run made them, else say from when they are."""
     from store import Store, file_system
 
@@ -105,9 +108,12 @@ def _results(home: Path, paper: Mapping[str, str], now: bool) -> None:
             "(fineface run --select results)"
         )
         return
-    from evaluation import comparisons, tables
+    from evaluation import comparisons, seeds, tables
+    from settings.base import identity
 
-    say("\n" + tables.text(store.read("results"), paper))
+    found = store.read("results")
+    grouped = seeds.groups({name: identity(one) for name, one in profile.experiments.items()})
+    say("\n" + tables.text(found, profile.paper, seeds.over_seeds(found, grouped)))
     if store.version("comparisons") is not None:
         say("\n" + comparisons.text(store.read("comparisons")))
     report = home / "report.html"

@@ -22,7 +22,7 @@ def home(tmp_path_factory, world):
     folder = tmp_path_factory.mktemp("editing")
     raw = folder / "raw"
     raw.mkdir()
-    random, table = np.random.default_rng(0), training_set(4)
+    random, table = np.random.default_rng(0), training_set(6)
     for name in table["file"]:
         Image.fromarray(random.integers(0, 255, (40, 40, 3), np.uint8)).save(raw / name)
     hashes = [content_hash((raw / name).read_bytes()) for name in table["file"]]
@@ -74,9 +74,22 @@ def test_every_editor_is_trained_tried_and_measured(home):
     assert same.filter(metric="l1")["value"].item() == 0
     assert same.filter(metric="clip_i")["value"].item() > 0.9
     assert results.filter(editor="ganimation", metric="l1", **told)["value"].item() > 0
+    nobody = store.read("edit_identity")
+    assert nobody.is_empty() and {"identity_distance", "same_person"} <= set(nobody.columns)
+    realism = store.read("edit_realism")
+    assert realism.height == 3 * 5 * 2, "three editors, five kinds and strengths, KID and FID"
+    assert realism["real"].unique().to_list() == [3], "of five held-out photographs two are edited"
+    kid = results.filter(editor="ganimation", metric="kid", kind="individual", strength=1.0)
+    assert kid["low"].item() <= kid["value"].item() <= kid["high"].item() and kid["n"].item() == 120
     page = (place / "editing.html").read_text()
     assert page.count("<figure>") == 2 + 2, "a front a judge, a sheet a person"
-    for said in ("AU-MSE prompted (second)", '<th scope="row">relative_msf</th>', "picture 1"):
+    for said in (
+        "AU-MSE prompted (second)",
+        "<th>KID</th>",
+        "identity: {provider: dlib}",
+        '<th scope="row">relative_msf</th>',
+        "picture 1",
+    ):
         assert said in page
 
 

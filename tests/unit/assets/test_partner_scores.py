@@ -1,4 +1,4 @@
-"""identity_scores and realism_scores as stages: what is asked, what is kept, and when nobody is asked."""
+"""identity_scores, edit_identity, realism_scores as stages: what is asked and kept, and when nobody is."""
 
 from importlib.util import find_spec
 
@@ -7,12 +7,14 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from tiny_editing import training_set
 from tiny_protocol import build
 
 import facs
 import stages
+from assets.editing.edit_identity import edit_identity
 from assets.experiment import identity_scores, realism_scores
-from evaluation import protocol
+from evaluation import edit_protocol, protocol
 from inference import images
 from miniature.faces import draw_identity, draw_shot, render
 from pipelines import profiles
@@ -100,3 +102,32 @@ def test_pictures_are_compared_with_those_of_the_training_set(store, profile):
         (kind, metric) for kind in ("individual", "combination") for metric in ("kid", "fid")
     ]
     assert table["value"].is_finite().all() and set(table["real"]) == {4}, "the split train only"
+
+
+@installed
+def test_an_edit_keeps_the_face_of_its_source_or_does_not(store, profile):
+    """An edit changes nothing, one makes the second person the first, and one makes it nobody."""
+    known = profile.model_copy(update={"identity": Identity(provider="dlib")})
+    pictures = [face(0, [0.0] * 12), face(1, [0.0] * 12), Image.new("RGB", (64, 64))]
+    first, second, black = (store.files("edited").put(images.png(one), ".png") for one in pictures)
+    asked = edit_protocol.build(edit_protocol.sources(training_set(), 2, seed=0)).head(3)
+    edited = asked.drop("file", "file_kind", "content_hash").with_columns(
+        pl.Series("source_index", [0, 1, 1]),
+        pl.Series("source_file", [first, second, second]),
+        pl.Series("file", [first, first, black]),
+        pl.Series("source_hash", [name[:32] for name in (first, second, second)]),
+        source_kind=pl.lit("edited"),
+        file_kind=pl.lit("edited"),
+        editor=pl.lit("a"),
+        kept=pl.lit(None, pl.Float64),
+        model=pl.lit("m"),
+        fingerprint=pl.lit("f"),
+    )
+    made = edit_identity(dg.build_asset_context(), edited, store=store, profile=known)
+    assert not stages.named("edit_identity").complaints(made.value)
+    kept, another, nobody = made.value["identity_distance"]
+    assert kept == 0 and another > 0.1 and nobody is None
+    assert made.value["same_person"].to_list() == [1.0, float(another < 0.6), 0.0]
+    assert made.metadata["model_calls"] == 3, "of six pictures three are seen again"
+    unasked = edit_identity(dg.build_asset_context(), edited, store=store, profile=profile)
+    assert unasked.value.is_empty() and not stages.named("edit_identity").complaints(unasked.value)

@@ -1,4 +1,4 @@
-"""One page of two experiments: what it says is what was tested, and it refuses what cannot be compared."""
+"""One page of two experiments or editors: it says what was tested, and refuses what cannot be compared."""
 
 import json
 
@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import tiny_protocol
+from tiny_editing import measured_edits
 
 import facs
 from evaluation import comparison_page, comparisons
@@ -37,6 +38,7 @@ def cosines(value: float, **columns) -> pl.DataFrame:
 
 
 SCORES = {"good": scored(0.9, 0), "sd": scored(0.1, 1, guidance=3.0)}
+NEAR_AND_FAR = {"near": (0.9, 0.99), "far": (0.8, 0.7)}
 CLIP = {"good": cosines(0.8), "sd": cosines(0.9)}
 
 
@@ -131,3 +133,34 @@ def test_other_samples_and_no_judge_in_common_are_refused():
 def test_a_judge_of_only_one_is_left_out():
     one = {"good": SCORES["good"], "sd": SCORES["sd"].filter(judge="labeller")}
     assert set(comparison_page.page("good", "sd", one, CLIP).differences["judge"]) == {"labeller", "clip"}
+
+
+def test_editors_are_exchanged_source_picture_by_source_picture():
+    found = comparison_page.page_of_editors("near", "far", *measured_edits(12, NEAR_AND_FAR))
+    assert found.samples == {"individual": 12 * 60, "combination": 12 * 50, "transferred": 12}
+    said = comparison_page.text(found)
+    assert said.startswith(
+        "near beside far: 720 individual, 600 combination and 12 transferred samples of 12 source"
+    )
+    assert "guidance" not in said and found.as_plain()["guidance"] is None
+    row = found.differences.row(
+        by_predicate=(pl.col("metric") == "au_mse_prompted") & (pl.col("kind") == "individual"), named=True
+    )
+    # at strength 1 a tenth of what was asked for is missing, or a fifth: 11 / 100 and 44 / 100
+    assert row["first_value"] == pytest.approx(0.11) and row["difference"] == pytest.approx(-0.33)
+    assert row["p"] == pytest.approx(2 / 2**12) and row["better"] == "near"
+    assert {"clip_i", "identity_distance", "outside_l1"} <= {*found.differences["metric"]}
+    assert "L1 outside the face" in said.partition("No difference stands: ")[2]
+    assert "identity distance (individual, combination, transferred)" in said.partition("near is better: ")[2]
+
+
+def test_few_source_pictures_show_nothing_and_say_so():
+    scores, beside, _ = measured_edits(4, NEAR_AND_FAR)
+    found = comparison_page.page_of_editors("near", "far", scores, beside)
+    assert "of 4 source pictures cannot show that a difference stands" in comparison_page.text(found)
+    assert "same_person" not in found.differences["metric"]
+
+
+def test_an_editor_that_is_not_there_is_told():
+    with pytest.raises(comparison_page.NotComparable, match="no judge measured both near and nobody"):
+        comparison_page.page_of_editors("near", "nobody", *measured_edits(4, NEAR_AND_FAR))

@@ -85,6 +85,12 @@ def test_one_picture_has_no_distance():
     assert np.isnan(realism.kid(column(1), column(1, 2), np.zeros(1)).value)
 
 
+def test_without_real_pictures_nothing_is_measured():
+    made = pl.DataFrame({"embedding": [[1.0, 0.0], [0.0, 1.0]], "prompt_index": [0, 1]})
+    found = realism.measured(made, made.clear())
+    assert all(np.isnan(one.value) and one.n == 2 for one in found.values()) and set(found) == {"kid", "fid"}
+
+
 def test_what_is_measured_is_of_cosines():
     """Two perpendicular pictures, real ones equal to the first: (0 + 1)^3 + 8 - 2 × (8 + 1) / 2 = 0."""
     made = pl.DataFrame({"embedding": [[1.0, 0.0], [0.0, 1.0]], "prompt_index": [0, 1]})
@@ -110,3 +116,4 @@ def test_the_reference_is_drawn_by_content_alone():
     shuffled = realism.reference(table.sample(fraction=1, shuffle=True, seed=1), 3)
     assert shuffled["content_hash"].equals(drawn["content_hash"])
     assert sorted(realism.reference(table)["content_hash"]) == [*"abcd"], "each once, of the split train"
+    assert realism.reference(table, split="test")["content_hash"].to_list() == ["e"]

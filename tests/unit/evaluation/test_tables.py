@@ -10,7 +10,7 @@ import tiny_protocol
 
 import facs
 from curation import corrections
-from evaluation import partners, protocol, realism, tables, through_recipe
+from evaluation import partners, protocol, realism, seeds, tables, through_recipe
 from evaluation.metrics import MEASURED
 
 PROTOCOL = tiny_protocol.build()
@@ -52,7 +52,8 @@ def test_the_table_is_tidy(results):
     assert results.schema == tables.RESULTS
     assert not results.select("experiment", "kind", "metric").is_duplicated().any()
     identity = {*partners.IDENTITY_METRICS, "control_and_identity"}
-    assert set(results["metric"]) == set(tables.DEFINITIONS) - identity - set(realism.METRICS)
+    elsewhere = {*identity, *realism.METRICS, *partners.PIXEL_METRICS}
+    assert set(results["metric"]) == set(tables.DEFINITIONS) - elsewhere
     bounded = results.drop_nulls()
     assert (bounded["low"] <= bounded["value"] + 1e-9).all() and (
         bounded["value"] <= bounded["high"] + 1e-9
@@ -234,17 +235,41 @@ def test_the_papers_numbers():
 
 def test_the_text_is_aligned_and_small(results):
     text = tables.text(results, {"fineface": "FineFace", "sd": "SD"})
-    first, individual, *_ = text.split("\n\n")
+    first, others, individual, *_ = text.split("\n\n")
     lines = individual.splitlines()
     assert lines[0].split() == ["individual", "fineface", "raiser", "sd"]
     assert max(map(len, text.splitlines())) <= 170
     column = lines[0].index("sd")
     assert all(line[column - 2 : column] == "  " for line in lines[1:5])
     assert "12 of 12" in text
-    beside = {line.split()[0]: line for line in first.splitlines()}
+    beside = {line.split()[0]: line for line in (first + "\n" + others).splitlines()}
+    assert first.split()[:3] == ["Table", "1", "individual"] and others.startswith("experiment  ")
     assert beside["fineface"].endswith("0.83") and "4.71" in beside["fineface"]
     assert "6.98" in beside["sd"] and "0.71" in beside["sd"]
     assert not re.search(r"4\.71|6\.98", beside["raiser"]), "no row of the paper's is its own"
+
+
+def test_the_papers_tables_each_hold_its_method_and_trainings_of_one_are_one_row(results):
+    """In the paper's order; the mean over seeds has an interval of its own, by hand."""
+    one = results.filter(experiment="sd")
+    names = ["fineface", "fineface.seed1", "mlp", "sd", "db", "none", "mine"]
+    found = pl.concat([one.with_columns(experiment=pl.lit(name)) for name in names])
+    at = (pl.col("kind") == "individual") & (pl.col("metric") == "au_mse_prompted")
+    for name, value in {"fineface": 1.0, "fineface.seed1": 2.0}.items():
+        here = at & (pl.col("experiment") == name)
+        found = found.with_columns(value=pl.when(here).then(value).otherwise("value"))
+    rows = {"fineface": "FineFace", "fineface.seed1": "FineFace"}
+    rows |= {"mlp": "MLP", "sd": "SD", "db": "DB", "none": "none"}
+    over_seeds = seeds.over_seeds(found, {"fineface": ["fineface", "fineface.seed1"]})
+    table = tables.beside_paper(found, rows, over_seeds)
+    assert list(table.select("table", "experiment").iter_rows()) == [
+        *(("Table 1", "sd"), ("Table 1", "db"), ("Table 1", "fineface × 2")),
+        *(("Table 2", "none"), ("Table 2", "mlp"), ("Table 2", "fineface × 2")),
+        ("", "mine"),
+    ]
+    half = 12.706 * 0.5**0.5 / 2**0.5
+    ours, papers = table.filter(experiment="fineface × 2").row(1)[2:4]
+    assert ours == f"1.50 [{tables.short(1.5 - half)}, {tables.short(1.5 + half)}]" and papers == "4.71"
 
 
 def test_many_experiments_stand_below_each_other(results):

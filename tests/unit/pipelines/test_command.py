@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -125,22 +126,20 @@ def test_inspect_tells_what_is_there_and_what_a_run_would_do(tmp_path):
 
 def test_results_of_another_run_are_not_shown_as_this_ones(tmp_path, monkeypatch):
     """Only what `results` wrote in this run is printed; else one line says from when the others are."""
-    import polars as pl
-
     from evaluation import tables
     from pipelines.command.run import _results
     from store import Store
 
-    said = []
+    said, profile = [], SimpleNamespace(paper={}, experiments={})
     monkeypatch.setattr("pipelines.command.run.say", said.append)
-    monkeypatch.setattr(tables, "text", lambda table, paper: f"{table.height} numbers")
-    _results(tmp_path, {}, now=True)
+    monkeypatch.setattr(tables, "text", lambda table, paper, over_seeds: f"{table.height} numbers")
+    _results(tmp_path, profile, now=True)
     assert said == [], "there are none"
-    Store(tmp_path).write("results", pl.DataFrame({"value": [1.0]}))
-    _results(tmp_path, {}, now=False)
+    Store(tmp_path).write("results", tables.RESULTS.to_frame(eager=True))
+    _results(tmp_path, profile, now=False)
     assert "stand as they were: this run did not make them" in said[0] and "numbers" not in said[0]
-    _results(tmp_path, {}, now=True)
-    assert said[1] == "\n1 numbers"
+    _results(tmp_path, profile, now=True)
+    assert said[1] == "\n0 numbers"
 
 
 def test_repair_forgets_damaged_answers_and_sets_damaged_tables_aside(tmp_path):
@@ -176,7 +175,8 @@ def test_what_comes_from_data_is_no_command_to_the_terminal():
 
 @pytest.fixture
 def measured_home(tmp_path):
-    """A home with the scores of two experiments, made by the profile `miniature`."""
+    """A home with the scores of two experiments, made by the profile `miniature`, and of two editors."""
+    import tiny_editing
     import tiny_protocol
 
     import facs
@@ -192,7 +192,18 @@ def measured_home(tmp_path):
         )
         store.write(f"au_scores/{name}", read, {"profile": "miniature"})
         store.write(f"clip_scores/{name}", plain.with_columns(clip_i=pl.lit(gain)), {"profile": "miniature"})
+    edits = tiny_editing.measured_edits(2, {"ganimation": (0.5, 0.9), "unedited": (0.0, 1.0)})
+    for stage, table in zip(("edit_scores", "edit_fidelity"), edits, strict=False):
+        store.write(stage, table)
     return tmp_path
+
+
+def test_compare_puts_editors_beside_each_other(measured_home):
+    done = runner.invoke(app, ["compare", "ganimation", "unedited", "--home", str(measured_home)])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(
+        "ganimation beside unedited: 120 individual, 100 combination and 2 transferred"
+    )
 
 
 def test_compare_prints_one_page(measured_home):
@@ -221,6 +232,7 @@ def test_compare_prints_one_page(measured_home):
             ],
         ),
         (["sd", "sd"], ["'sd' is compared with itself"]),
+        (["sd", "ganimation"], ["'ganimation' is an editor of given faces", "ganimation, unedited"]),
     ],
 )
 def test_compare_says_what_makes_results_that_are_not_there(measured_home, arguments, messages):

@@ -48,6 +48,8 @@ STAGES = [
     "edited_samples",
     "edit_scores",
     "edit_fidelity",
+    "edit_identity",
+    "edit_realism",
     "edit_results",
 ]
 BY_EXPERIMENT = {
@@ -157,7 +159,8 @@ def test_all_that_runs_by_itself_is_off_until_switched_on(built):
 def test_accelerator_stages_share_a_pool(graph):
     holders = {stage for stage in STAGES if graph.get(dg.AssetKey(stage)).pools == {"gpu"}}
     readers = {"au_annotation", "disfa_readings", "annotator_agreement", "annotator_audit"}
-    editing = {"trained_editors", "edited_samples", "edit_scores", "edit_fidelity"}
+    editing = {"trained_editors", "edited_samples", "edit_scores"}
+    editing |= {"edit_fidelity", "edit_identity", "edit_realism"}
     drawn = {"captions", "latents", "held_out_comparisons"}
     assert holders == {"photorealism", *readers, *editing, *drawn, *BY_EXPERIMENT}
 

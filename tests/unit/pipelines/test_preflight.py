@@ -44,12 +44,12 @@ def bare_machine(monkeypatch, tmp_path):
 def checked(tmp_path, world):
     """The needs of a run on the tiny world, some sections of its profile changed."""
 
-    def check(select=None, experiments=(), home=None, **changes):
+    def check(select=None, experiment=(), home=None, **changes):
         content = yaml.safe_load(world.profile.read_text()) | changes
         path = tmp_path / "mine.yaml"
         path.write_text(yaml.safe_dump(content))
         home = home or tmp_path / "home"
-        return preflight.check(runs.plan(profiles.load(str(path), home), home, select, experiments))
+        return preflight.check(runs.plan(profiles.load(str(path), home), home, select, experiment))
 
     return check
 
@@ -161,6 +161,33 @@ def test_disk_is_added_up_over_all_stages(checked, monkeypatch):
     (what,) = [what for what in found if what.startswith("disk at ")]
     assert "DISFA's frames 50.0 GB, generated pictures " in what
     assert found[what] == "takes 50.0 GB, 20.0 GB are free"
+
+
+def test_check_says_how_much_is_trained_and_drawn(tmp_path):
+    """Of the paper's tables; what is trained already tells the pace of the rest."""
+    tables = ["--experiments", "table1,table2,table3", "--home", str(tmp_path / "home")]
+    told = runner.invoke(app, ["check", "--profile", "paper", *tables]).output
+    assert "time for 10 trainings of 20,000 steps   [trained_model]" in told
+    assert f"time for about {11 * 2394:,} pictures of 11 experiments   [generated_samples]" in told
+    assert "generated pictures 10.4 GB" in told
+
+    output = tmp_path / "home" / "files" / "adapters" / "key" / "output"
+    output.mkdir(parents=True)
+    (output / "result.json").write_text(json.dumps({"seconds": 36.0, "steps": 100}))
+    folder = str((output / "model").relative_to(tmp_path / "home"))
+    Store(tmp_path / "home").write("trained_model/fineface", pl.DataFrame({"folder": [folder]}))
+    told = runner.invoke(app, ["check", "--profile", "paper", *tables]).output
+    assert "time for 9 trainings of 20,000 steps: 18.0 hours at the pace of those in this home" in told
+    told = runner.invoke(app, ["check", "--profile", "paper", *tables, "--seeds", "3"]).output
+    assert "time for 29 trainings of 20,000 steps: " in told and "pictures of 31 experiments" in told
+
+
+def test_experiments_that_differ_in_sampling_share_their_training(checked):
+    fineface = {"train": {"method": "fineface", "steps": 5}}
+    other = fineface | {"sample": {"guidance": 2}}
+    sd = {"train": {"method": "sd"}}
+    found = [one.need.what for one in checked(experiments={"a": fineface, "b": other, "sd": sd})]
+    assert "time for 1 training of 5 steps" in found
 
 
 def test_frames_that_are_decoded_need_no_disk(world, tmp_path):

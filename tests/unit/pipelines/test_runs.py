@@ -87,6 +87,7 @@ def test_selections(built, select, wanted):
 def test_no_selection_is_everything_but_what_is_asked_for_by_name(built):
     everything = built.resolve_asset_graph().get_all_asset_keys()
     editing = {"trained_editors", "edited_samples", "edit_scores", "edit_fidelity", "edit_results"}
+    editing |= {"edit_identity", "edit_realism"}
     held_out = {"openings", "held_out_comparisons"}
     assert names(everything - runs.selected(built, None)) == {"annotator_audit", *held_out, *editing}
     assert names(runs.selected(built, "annotators")) == {"annotator_audit"}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from tiny_diffusion import POOLED, write_base, write_xl_base
 from tiny_training import hold_out, make_job, write_dataset
 
@@ -55,6 +56,12 @@ def test_each_kind_of_base_is_trained_and_drawn_with(kind, data, tmp_path):
     pictures = generator.generate(["a man"] * 2, [[0.0] * 12, smiling], [1, 1], 3.0)
     neutral, smile = (np.asarray(picture).astype(int) for picture in pictures)
     assert neutral.shape == (16, 16, 3) and (neutral != smile).any()
+
+
+def test_a_base_that_lies_in_half_precision_is_trained_in_float32(data, tmp_path):
+    base = write_base(tmp_path / "base")
+    StableDiffusionPipeline.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(base)
+    assert train(make_job(base, data, tmp_path / "out", steps=1))
 
 
 def test_training_tells_sdxl_what_drawing_does(xl):
