@@ -60,11 +60,17 @@ MADE_OF: Mapping[str, Mapping[str, Sequence[str]]] = {
         "subject": ("raw_disfa.subject", "raw_folder.subject", "raw_rendered.subject"),
     },
     "latents": dict.fromkeys(("file", "row"), (f"training_set.{_SEEN}",)),
+    "generated_samples": {
+        **dict.fromkeys(("sample_id", "file_kind", *facs.COLUMNS), ()),
+        "prompt": ("training_set.caption",),
+        _DRAWN: ("trained_model.model_hash",),
+    },
     "au_scores": {f"measured_{column}": (f"generated_samples.{_DRAWN}",) for column in facs.COLUMNS},
     "clip_scores": dict.fromkeys(("clip_i", "clip_i_base", "clip_t"), (f"generated_samples.{_DRAWN}",)),
     "identity_scores": dict.fromkeys(("identity_distance", "same_person"), (f"generated_samples.{_DRAWN}",)),
     "realism_scores": {"value": (f"generated_samples.{_DRAWN}", f"training_set.{_SEEN}")},
     "edited_samples": {
+        **dict.fromkeys(("sample_id", "file_kind"), ()),
         **{f"source_{column}": (f"training_set.{column}",) for column in facs.COLUMNS},
         "source_id": ("training_set.sample_id",),
         "source_kind": ("training_set.file_kind",),
@@ -82,7 +88,8 @@ MADE_OF: Mapping[str, Mapping[str, Sequence[str]]] = {
     ),
     "edit_realism": {"value": (f"edited_samples.{_DRAWN}", f"training_set.{_SEEN}")},
 }
-"""Of columns that are not handed on as they are, the columns that they were made of, as "stage.column"."""
+"""Of columns that are not handed on as they are, the columns that they were made of, as "stage.column"; none
+for the stage's own."""
 
 
 def owners(stage: stages.Stage) -> list[str]:
@@ -97,7 +104,7 @@ def columns(stage: str, names: Iterable[str], tables: Sequence[str]) -> dg.Table
     found = {}
     for name in names:
         sources = list(made.get(name, ()))
-        if not sources and name in _CARRIED:
+        if name not in made and name in _CARRIED:
             first = next((table for table in tables if name in stages.named(table).columns), None)
             sources = [f"{first}.{name}"] if first else []
         if sources:
@@ -111,6 +118,8 @@ def view(stage: stages.Stage, partition: str | None = None) -> str:
     place = _place()
     if stage.name == "trained_model":
         return f"{place}/?{urlencode({'experiment': partition})}" if partition else f"{place}/"
+    if stage.group == stages.Group.EDITING:
+        return f"{place}/edit"
     if stage.group in (stages.Group.EXPERIMENT, stages.Group.RESULTS):
         return f"{place}/results"
     if stage.name in stages.FUNNEL and stage.name != "training_set":

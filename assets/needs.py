@@ -335,12 +335,34 @@ def _editors(profile: Profile, store: Store, stages: Collection[str]) -> Iterato
         "editing: {editors: {relative_msf: {method: relative_msf, size: 64}}} in a profile (docs/editing.md)"
     )
     yield Need("editors to be trained", problem, how)
-    for name in {one.adapter for one in profile.editing.editors.values()} - {None}:
+    for editor, settings in profile.editing.editors.items():
+        name = settings.adapter
+        if name is None:
+            continue
         there = store.version(f"trained_model/{name}") is not None
         problem = "" if there or "trained_model" in stages else "it was never trained"
         how = f"fineface run --select +trained_model --experiment {name}"
-        yield Need(f"the experiment {name}, by whose model an editor edits", problem, how)
+        if problem and name not in profile.experiments:
+            problem = "the profile has no such experiment"
+            how = f"editing: {{editors: {{{editor}: null}}}} in the profile leaves the editor out"
+        yield Need(f"the experiment {name}, by whose model the editor {editor} edits", problem, how)
     yield from _trackers(profile.editing.editors.values())
+
+
+def _held_out_pictures(profile: Profile, store: Store, stages: Collection[str]) -> Iterator[Need]:
+    """Enough pictures to be edited, before hours of training: as far as is known of the training set."""
+    from evaluation import edit_protocol
+
+    problem = ""
+    if not profile.split.test:
+        problem = "split.test is 0: all are trained on, or watched"
+    elif "training_set" not in stages and store.version("training_set") is not None:
+        try:
+            edit_protocol.sources(store.read("training_set"), profile.editing.pictures, profile.editing.seed)
+        except ValueError as error:
+            problem = str(error)
+    how = "split: {test: 0.05} in the profile, then `fineface run --select training_set`"
+    yield Need("held-out photographs to be edited", problem, how)
 
 
 Needs = Callable[[Profile, Store, Collection[str]], Iterable[Need]]
@@ -359,5 +381,6 @@ STAGES: dict[str, Needs] = {
     "held_out_comparisons": _drawn_and_measured("held_out_comparisons"),
     "generated_samples": _generated,
     "trained_editors": _editors,
+    "edited_samples": _held_out_pictures,
 }
 """The stages that need more than the tables they read."""

@@ -87,8 +87,9 @@ def kid(generated: np.ndarray, real: np.ndarray, prompt: np.ndarray) -> Estimate
     """The squared maximum mean discrepancy of embeddings [M, d] and [N, d] under KID's kernel, unbiased: it
     may fall below 0, and is 0 on average for two samples of one distribution.
 
-    The interval resamples prompts (`prompt` [M]); of a prompt that is drawn twice no picture is paired with
-    itself. `n` counts the generated pictures. NaN with fewer than two of either. Raises ValueError as `fid`.
+    The interval resamples prompts (`prompt` [M]); of a prompt that is drawn twice the pictures of one time
+    are not paired with those of the other, which would make them more alike than pictures are. `n` counts the
+    generated pictures. NaN with fewer than two of either. Raises ValueError as `fid`.
     """
     x, y = _embeddings(generated, real)
     prompts, position = np.unique(prompt, return_inverse=True)
@@ -103,9 +104,12 @@ def kid(generated: np.ndarray, real: np.ndarray, prompt: np.ndarray) -> Estimate
     across = member.T @ _kernel(x, y).mean(axis=1)
     real_term = (others.sum() - np.trace(others)) / (len(y) * (len(y) - 1))
 
+    def paired(weights: np.ndarray, of: np.ndarray) -> np.ndarray:
+        apart = of - np.diag(np.diag(of))
+        return np.einsum("wp,pq,wq->w", weights, apart, weights) + weights @ np.diag(of)
+
     def of(weights: np.ndarray) -> np.ndarray:
-        counted = np.einsum("wp,pq,wq->w", weights, pairs, weights)
-        inside = np.einsum("wp,pq,wq->w", weights, within, weights)
+        counted, inside = paired(weights, pairs), paired(weights, within)
         with np.errstate(divide="ignore", invalid="ignore"):
             return inside / counted + real_term - 2 * (weights @ across) / (weights @ size)
 

@@ -44,11 +44,9 @@ class Dlib:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of both model files, dlib's version and code version. Loads no model."""
+        files = {name: hash_file(path) for name, path in self._files.items()}
         return fingerprint(
-            kind="dlib identity",
-            code=CODE_VERSION,
-            dlib=metadata.version("dlib-bin"),
-            **{name: hash_file(path) for name, path in self._files.items()},
+            kind="dlib identity", code=CODE_VERSION, dlib=metadata.version("dlib-bin"), **files
         )
 
     def needs(self) -> Iterator[Need]:

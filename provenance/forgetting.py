@@ -24,18 +24,29 @@ ADAPTERS, LATENTS, PAGES = (
     "latents",
     ("photorealism.html", "report.html", "editing.html"),
 )
+EDITED = "edited"
+"""The memo of edits, and the kind of stored files that they are."""
+HASH = 32
+"""Digits of the hash that the name of a stored picture begins with."""
 SAMPLES = ("samples.parquet", "held_out.parquet", "output/draws.parquet")
 _TEXTS = (".txt", ".json", ".jsonl", ".html", ".csv", ".log", ".yaml")
 
 
 @dataclass(frozen=True)
 class Traces:
-    """By what a sample is recognised in a home: ids, hashes of what was seen of it, files (kind, name)."""
+    """By what a sample is recognised in a home: ids, hashes of what was seen of it, files (kind, name), the
+    files that editors made of its face."""
 
     ids: tuple[str, ...]
     hashes: tuple[str, ...]
     files: tuple[tuple[str, str], ...]
     member: tuple[str, ...] = ()
+    edits: tuple[str, ...] = ()
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Hashes of all pictures of it that a model was asked about: an edit's name says its own."""
+        return (*self.hashes, *(name[:HASH] for name in self.edits))
 
     @property
     def needles(self) -> tuple[str, ...]:
@@ -126,13 +137,19 @@ def traces(store: Store, samples: list[str], rows: pl.DataFrame | None = None) -
     if "content_hash" in members.columns:
         keys = members.filter(pl.col("content_hash").is_in(sorted(hashes)))["key"]
         named = [key.rsplit("-", 5)[0] for key in keys]
-    return Traces(tuple(samples), tuple(sorted(hashes)), tuple(sorted(files)), tuple(named))
+    edited = store.memo(EDITED).read()
+    edits: list[str] = []
+    if "content_hash" in edited.columns:
+        edits = sorted(
+            edited.filter(pl.col("content_hash").is_in(sorted(hashes)))["file"].drop_nulls().unique()
+        )
+    return Traces(tuple(samples), tuple(sorted(hashes)), tuple(sorted(files)), tuple(named), tuple(edits))
 
 
 def erase(store: Store, found: Traces, done: Forgotten | None = None) -> None:
     """Remove the stored pictures of these samples, and what memos and the cache of hashes know of them."""
     done = done or Forgotten(found.ids)
-    for kind, name in found.files:
+    for kind, name in (*found.files, *((EDITED, name) for name in found.edits)):
         if not kind.startswith("raw_") and store.files(kind).remove(name.partition("#")[0]):
             done.files.append(f"{kind}/{name}")
     for above in ("memo", "cache"):
@@ -149,7 +166,7 @@ def _known(rows: pl.DataFrame, found: Traces) -> pl.Series:
     for name, kind in rows.schema.items():
         text = pl.col(name) if kind == pl.String else None
         if name == "content_hash":
-            which = which | pl.col(name).is_in(list(found.hashes))
+            which = which | pl.col(name).is_in(list(found.seen))
         elif text is not None:
             for needle in (*found.needles, *(found.hashes if name in ("key", "hash") else ())):
                 which = which | text.str.contains(needle, literal=True)
@@ -198,6 +215,8 @@ def _cleaned(frame: pl.DataFrame, found: Traces, renamed: dict[str, str]) -> pl.
     """A table without the rows of these samples, and without their names in other rows."""
     if "sample_id" in frame.columns:
         frame = frame.filter(~pl.col("sample_id").is_in(list(found.ids)).fill_null(False))
+    if "source_hash" in frame.columns:
+        frame = frame.filter(~pl.col("source_hash").is_in(list(found.hashes)).fill_null(False))
     if renamed and "file" in frame.columns:
         frame = frame.with_columns(pl.col("file").replace(renamed))
     texts = [name for name, kind in frame.schema.items() if kind == pl.String]

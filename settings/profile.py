@@ -294,7 +294,9 @@ class Editing(Settings):
     (docs/editing.md); no part of a run of everything."""
 
     editors: dict[str, EditorTrain] = Field(
-        {}, description="Named editors: the method of each, and its settings of training."
+        {},
+        description="Named editors: the method of each, and its settings of training; null: none, of an "
+        "inherited one or of all.",
     )
     pictures: int = Field(
         24,
@@ -308,6 +310,13 @@ class Editing(Settings):
         "of AU error against identity; 1 is always measured.",
     )
     batch_size: Annotated[int, OPERATIONAL] = Field(16, ge=1, description="Pictures edited at once.")
+
+    @field_validator("editors", mode="before")
+    @classmethod
+    def _there(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return {} if value is None else value
+        return {name: editor for name, editor in value.items() if editor is not None}
 
     @field_validator("editors")
     @classmethod

@@ -62,6 +62,26 @@ def machine(object_store, tmp_path, monkeypatch) -> Iterator[Callable[[str], Pat
     objects._bucket.cache_clear()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def environment_of_this_module() -> Iterator[None]:
+    """A command called in this process leaves its options (profile, home, experiments) in the environment."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def no_instance_of_another_test() -> Iterator[None]:
+    """Dagster keeps the instance in use in a variable of the process, and leaves it set where an instance was
+    entered a second time (a sensor does): whatever then loads definitions asks an instance that is gone.
+    """
+    from dagster._core.storage.defs_state.base import set_defs_state_storage
+
+    with set_defs_state_storage(None):
+        yield
+
+
 def pytest_runtest_setup(item):
     """Tests marked with an environment run where it is."""
     from inference import environments

@@ -186,12 +186,14 @@ def text_config(tokenizer: CLIPTokenizer, width: int = WIDTH, layers: int = 1, *
     )
 
 
-def make_vae() -> AutoencoderKL:
+def make_vae(halvings: int = 1) -> AutoencoderKL:
+    """Latents are the picture halved so often; Stable Diffusion's three times."""
+    levels = halvings + 1
     return AutoencoderKL(
         latent_channels=4,
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8,) * levels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
         norm_num_groups=4,
         sample_size=16,
         scaling_factor=0.5,

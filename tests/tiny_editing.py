@@ -92,7 +92,7 @@ def measured_edits(pictures: int, editors: dict[str, tuple[float, float]]) -> li
     scores, beside, faces = [], [], []
     for name, (share, likeness) in editors.items():
         file = pl.concat_str(
-            pl.lit(f"{name}/"), pl.col("sample_id").str.replace_all("/", "-"), pl.lit(".png")
+            pl.lit(f"{name}-"), pl.col("sample_id").str.replace_all("/", "-"), pl.lit(".png")
         )
         one = asked.with_columns(editor=pl.lit(name), file=file)
         hits = [(pl.col(c) * share * pl.col("strength")).alias(f"measured_{c}") for c in COLUMNS]

@@ -133,6 +133,8 @@ def _header(file: BinaryIO, path: Path, separator: bytes) -> tuple[list[str], in
 
 def _whole(content: bytes, header: list[str], name: str, line: int, cells: list[str]) -> pl.DataFrame | None:
     """The rows of lines that are all sound, as in nearly every block; None, or too few, for any others."""
+    if content.rstrip().endswith(b","):
+        return None  # polars overlooks an empty cell too many at the very end
     schema = {column: pl.Float64 if column in NUMBERS else pl.String for column in header}
     try:
         rows = pl.read_csv(content, has_header=False, schema=schema, quote_char=None)

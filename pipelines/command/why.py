@@ -1,4 +1,5 @@
-"""`fineface why`; the answer is found in `provenance.why`, its words in `provenance.story`."""
+"""`fineface why`; the answer is found in `provenance.why`, its words in `provenance.story`; an edit's in
+`provenance.edits`."""
 
 from __future__ import annotations
 
@@ -18,7 +19,11 @@ STYLES = {"kept": "bold", "told": "bold", "dropped": "bold red", "absent": "dim"
 
 def why(
     sample: Annotated[
-        str, typer.Argument(help="Its id, the path or name of its file, or the hash of its content.")
+        str,
+        typer.Argument(
+            help="Its id, the path or name of its file, or the hash of its content; also an edit's, whose id "
+            "is EDITOR/individual/003/au12/4."
+        ),
     ],
     au: Annotated[
         list[str] | None,
@@ -44,8 +49,11 @@ def why(
     as_json: Annotated[bool, typer.Option("--json", help="All of it, for machines.")] = False,
 ) -> None:
     """Where a sample's labels come from: file, verdicts, readings, every correction and what set its numbers,
-    the trainings that had it and what was measured of them."""
+    the trainings that had it and what was measured of them. Of an edit: source picture, request, the editor's
+    training, and what judges read."""
     import facs
+    from provenance import edits
+    from provenance.why import UnknownSample
     from provenance.why import why as ask
 
     try:
@@ -53,7 +61,19 @@ def why(
     except ValueError as error:
         fail(str(error))
     then = moment(existing(home), at)
-    trail = ask(then.store, sample, then, aus=aus, history=history)
+    try:
+        trail = ask(then.store, sample, then, aus=aus, history=history)
+    except UnknownSample:
+        if (edit := edits.why(then, sample)) is None:
+            raise
+        if aus or history or what_if is not None:
+            fail(f"{edit.edit} is an edit: --au, --history and --counterfactual are for samples")
+        if as_json:
+            say(edit.as_json())
+        else:
+            head(edit.edit, edits.verdict(edit), "edited")
+            paragraphs(edits.tell(edit))
+        return
     if what_if is not None:
         _what_if(then, trail, what_if, as_json)
     elif as_json:

@@ -11,7 +11,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import tiny_world
-from dagster._core.storage.defs_state.base import set_defs_state_storage
 
 from evaluation import figures, report
 from miniature import raw
@@ -86,8 +85,7 @@ def home(world, tmp_path_factory):
 def opened(home, monkeypatch):
     monkeypatch.setattr(figures, "_png", lambda figure: b"")  # they cost more than the models
     monkeypatch.setattr(report, "write", lambda path, data: file_system.write(path, data.subtitle))
-    # Dagster enters an instance a second time where a sensor looks in this process, and leaves it once
-    with set_defs_state_storage(None), runs.instance(home.place) as opened:
+    with runs.instance(home.place) as opened:
         yield opened
 
 

@@ -38,6 +38,15 @@ def test_a_label_is_made_of_reading_frame_and_word():
     }
 
 
+def test_a_column_of_the_same_name_may_be_another_thing():
+    read = ["trained_editors", "training_set"]
+    found = catalogue.columns("edited_samples", ["sample_id", "source_id", "file"], read)
+    of = {name: {str(d.column_name) for d in deps} for name, deps in found.deps_by_column.items()}
+    assert of == {"source_id": {"sample_id"}, "file": {"model_hash", "content_hash"}}, (
+        "edits have ids of their own"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "partition", "there"),
     [
@@ -47,6 +56,7 @@ def test_a_label_is_made_of_reading_frame_and_word():
         ("trained_model", "fineface", "/?experiment=fineface"),
         ("au_scores", "fineface", "/results"),
         ("results", None, "/results"),
+        ("edit_results", None, "/edit"),
     ],
 )
 def test_a_stage_links_to_the_apps_view_of_it(name, partition, there, monkeypatch):

@@ -140,8 +140,33 @@ def test_an_experiment_that_was_not_trained_is_told_beforehand(world, tmp_path):
     )
     profile = profiles.load(str(path), tmp_path)
     found = preflight.check(runs.plan(profile, tmp_path, "trained_editors"))
-    missing = [one.need.what for one in found if one.missing]
-    assert "the experiment fineface, by whose model an editor edits" in missing
+    missing = {one.need.what: one.need for one in found if one.missing}
+    wanted = "the experiment fineface, by whose model the editor adapter edits"
+    assert missing[wanted].how.endswith("--experiment fineface")
+    without = profile.model_copy(update={"experiments": {}})
+    found = {
+        one.need.what: one.need for one in preflight.check(runs.plan(without, tmp_path, "trained_editors"))
+    }
+    assert found[wanted].problem == "the profile has no such experiment"
+    assert "{adapter: null}" in found[wanted].how
+
+
+def test_too_few_held_out_photographs_are_told_before_anything_is_trained(world, tmp_path):
+    editing = {"pictures": 4, "editors": {"unedited": {"method": "unedited", "size": 32}}}
+    what = "held-out photographs to be edited"
+
+    def problem(select, **changes):
+        path = tiny_world.write_profile(
+            tmp_path / "p.yaml", world.models, world.raw, editing=editing, **changes
+        )
+        planned = runs.plan(profiles.load(str(path), tmp_path), tmp_path, select)
+        return next((one.need.problem for one in preflight.check(planned) if one.need.what == what), None)
+
+    assert problem("editing") == "", "nothing is known of a training set that is not there"
+    assert problem("trained_editors") is None
+    assert problem("editing", split={"test": 0}).startswith("split.test is 0")
+    Store(tmp_path).write("training_set", training_set(4))
+    assert "4 of the split “test” are asked for, it has 3" in problem("editing")
 
 
 def test_unread_action_units_are_trained_as_zero():

@@ -315,11 +315,13 @@ def test_results_of_two_judges_are_not_laid_side_by_side():
     same = pl.DataFrame({**rows, "fingerprint": ["1", "1", "2"]})
     other = pl.DataFrame({**rows, "fingerprint": ["3", "1", "2"]})
     beside = same.with_columns(judge=pl.lit("second"), fingerprint=pl.lit("4"))
-    assert every_experiment_has_the_same_judge(results, pl.concat([same, beside]), same).passed
-    assert every_experiment_has_the_same_judge(results, same, same).passed
-    found = every_experiment_has_the_same_judge(results, other, same)
+    assert every_experiment_has_the_same_judge(results, pl.concat([same, beside]), same, same, same).passed
+    assert every_experiment_has_the_same_judge(results, same, same, same, same).passed
+    found = every_experiment_has_the_same_judge(results, other, same, same, same)
     assert not found.passed and found.metadata["labeller"].value == "a (1), a (3)"
-    assert not every_experiment_has_the_same_judge(results, same, other).passed
+    for odd in range(3):
+        tables = [other if place == odd else same for place in range(3)]
+        assert not every_experiment_has_the_same_judge(results, same, *tables).passed
 
 
 def test_guidance_is_chosen_on_validation_prompts(profile, monkeypatch):

@@ -4,7 +4,7 @@ import os
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tiny_raw import AFFECTNET_HEADER, LANDMARKS, affectnet, affectnet_line, picture, write
 from told import TOLD, counts
@@ -172,6 +172,7 @@ ODD_CELLS += [{"expression": 8.5}, {"valence": -2}, *({"arousal": cell} for cell
     ),
     st.sampled_from(["\n", "\r\n", "\n\n"]),
 )
+@example([None, {"arousal": "0.5,"}], ["a.jpg", "b.jpg", ""], "\n")  # a cell too many at the very end
 def test_a_block_read_whole_gives_what_its_lines_give_one_by_one(tmp_path_factory, odd, names, end):
     lines = [affectnet_line(name, **(cells or {})) for name, cells in zip(names, odd, strict=False)]
     path = write(tmp_path_factory.mktemp("lists") / "training.csv", end.join(lines).encode("latin-1"))

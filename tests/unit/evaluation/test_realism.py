@@ -42,6 +42,18 @@ def test_kid_asks_for_no_order_and_whole_prompts_carry_its_interval(seed):
     assert one.value == pytest.approx(found.value) and one.low == pytest.approx(one.high)
 
 
+def test_pictures_of_one_prompt_are_alike_and_the_interval_lies_around_the_value_all_the_same():
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        prompt = np.repeat(np.arange(15), 12)
+        x = rng.normal(size=(15, 4))[prompt] + rng.normal(0, 0.2, (180, 4))
+        found.append(realism.kid(x, rng.normal(size=(100, 4)), prompt))
+    inside = [one.low < one.value < one.high for one in found]
+    middle = [(one.value - one.low) / (one.high - one.low) for one in found]
+    assert all(inside) and 0.3 < np.mean(middle) < 0.7
+
+
 def test_fid_by_hand():
     # means 1 and 5, variances 2 and 8: 16 + 2 + 8 - 2 × 4
     assert realism.fid(column(0, 2), column(3, 7)) == pytest.approx(18)

@@ -264,8 +264,9 @@ def test_the_published_sizes_are_a_profile(tmp_path, monkeypatch):
             pictures, aus = torch.zeros(2, 3, settings.size, settings.size), torch.zeros(2, 12)
             if settings.method != "lacgan":  # its regions are numbers
                 assert edits.generate(pictures, aus, aus).pictures.shape == pictures.shape
-            score, read = edits.critic(pictures)
-        assert score.shape == (2, 1, 2, 2) and read.shape == (2, 12)
+            if settings.method != "pattgan":  # and those that its critic begins with
+                score, read = edits.critic(pictures)
+                assert score.shape == (2, 1, 2, 2) and read.shape == (2, 12)
 
 
 @pytest.mark.parametrize("size", [16, 96])

@@ -1,11 +1,15 @@
 """Editing by a diffusion adapter: no change is none, change stays within the face, guidance adds to it."""
 
+import dataclasses
+import shutil
+
 import numpy as np
 import pytest
 import tiny_diffusion
 import torch
 from PIL import Image
 from tiny_adapter import CONFIG, shuffled
+from tiny_diffusion import make_vae
 
 from inference import adapter
 from methods.editing.editor import Material, editor
@@ -53,9 +57,9 @@ def make(material, outline=None, **settings):
     return made
 
 
-def pictures(count=2):
+def pictures(count=2, size=SIZE):
     random = np.random.default_rng(0)
-    return [Image.fromarray(random.integers(60, 190, (SIZE, SIZE, 3), np.uint8)) for _ in range(count)]
+    return [Image.fromarray(random.integers(60, 190, (size, size, 3), np.uint8)) for _ in range(count)]
 
 
 def changed(edited, source):
@@ -133,6 +137,17 @@ def test_the_fingerprint_follows_all_that_decides_an_edit(material):
     for settings in ({"steps": 5}, {"depth": 0.6}, {"guidance": 2.0}, {"prompt": "a man"}, {"reach": 1.5}):
         assert make(material, **settings).fingerprint != first
     assert make(material).fingerprint == first and make(material).name == "fineface_edit"
+
+
+def test_it_edits_at_the_published_size(material, tmp_path):
+    """512 px, latents of 64 × 64 as Stable Diffusion's, a narrow UNet: there and back in two steps."""
+    base = shutil.copytree(material.base.model, tmp_path / "base")
+    make_vae(halvings=3).save_pretrained(base / "vae")
+    large = dataclasses.replace(material, base=Base(model=str(base), size=512))
+    given = pictures(1, size=512)
+    made = make(large, FACE, size=512, steps=2, depth=1.0).edit(given, SOURCE[:1], TARGET[:1])
+    moved = changed(made, given)
+    assert moved.shape == (1, 512, 512) and moved[:, 250:260, 250:260].any() and not moved[:, :60].any()
 
 
 def test_without_a_trained_model_it_is_refused():

@@ -149,6 +149,16 @@ def test_single_keys_change_and_null_removes_an_experiment(tmp_path):
     assert found["fineface"].train.steps == 5 and found["fineface"].train.rank == 16
 
 
+def test_null_removes_an_editor_or_all_of_them(tmp_path):
+    mine = {"mine": {"method": "ganimation", "size": 64}, "pattgan": None}
+    path = write(tmp_path, "mine", extends="miniature", editing={"editors": mine})
+    found = profiles.load(path, tmp_path).editing
+    assert {"mine", "ganimation"} < set(found.editors) and "pattgan" not in found.editors
+    assert found.editors["mine"].steps > 1200, "the paper's, not those of the inherited editor of that method"
+    path = write(tmp_path, "none", extends="miniature", editing={"editors": None})
+    assert profiles.load(path, tmp_path).editing.editors == {}
+
+
 def test_another_method_starts_its_experiment_afresh(tmp_path):
     """Nothing of the old method is left, in training or in sampling."""
     below = write(

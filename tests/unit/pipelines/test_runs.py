@@ -84,11 +84,12 @@ def test_selections(built, select, wanted):
     assert found == wanted if select != "results" else found >= wanted
 
 
-def test_no_selection_is_everything_but_the_audit_of_annotators_and_the_editors(built):
+def test_no_selection_is_everything_but_what_is_asked_for_by_name(built):
     everything = built.resolve_asset_graph().get_all_asset_keys()
     editing = {"trained_editors", "edited_samples", "edit_scores", "edit_fidelity", "edit_results"}
     editing |= {"edit_identity", "edit_realism"}
-    assert names(everything - runs.selected(built, None)) == {"annotator_audit", *editing}
+    held_out = {"openings", "held_out_comparisons"}
+    assert names(everything - runs.selected(built, None)) == {"annotator_audit", *held_out, *editing}
     assert names(runs.selected(built, "annotators")) == {"annotator_audit"}
     assert names(runs.selected(built, "editing")) == editing
 

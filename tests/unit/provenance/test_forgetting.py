@@ -61,6 +61,35 @@ def home(audited, tmp_path):
     return store, sample, content
 
 
+def test_what_editors_made_of_a_face_goes_with_it(home):
+    store, sample, content = home
+    kept = "w" * 32
+    names = [store.files("edited").put(PIXELS + bytes([number]), ".png") for number in range(3)]
+    asked = pl.DataFrame(
+        {"key": ["1", "2", "3"], "file": names, "kept": 0.5, "content_hash": [content, content, kept]}
+    )
+    store.memo("edited").get_or_compute(asked.select("key"), lambda rows: asked, chunk=9)
+    read = asked.select("key", au12=pl.lit(1.0), content_hash=pl.col("file").str.head(32))
+    store.memo("action_units").get_or_compute(read.select("key"), lambda rows: read, chunk=9)
+    rows = pl.DataFrame(
+        {
+            "editor": "ganimation",
+            "sample_id": ["unchanged/000/same", "unchanged/001/same"],
+            "source_id": [sample, "affectnet/1/other.jpg"],
+            "source_hash": [content, kept],
+            "file": names[1:],
+        }
+    )
+    store.write("edited_samples", rows, {"run_id": "later", "upstream": {}})
+    done = forgetting.forget(store, [sample], "asked by letter", "Ada")
+    files = store.files("edited")
+    assert [files.has(name) for name in names] == [False, False, True]
+    assert done.answers["edited"] == 2 and done.answers["action_units"] == 2
+    assert store.read("edited_samples")["source_hash"].to_list() == [kept]
+    tombstone = store.read(forgotten.TABLE).row(0, named=True)
+    assert not {name[:32] for name in names} & {*tombstone["content_hashes"]}
+
+
 def everything(folder):
     """Every byte below a folder, tables and shards unpacked too."""
     for path in folder.rglob("*"):

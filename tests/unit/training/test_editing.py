@@ -1,6 +1,7 @@
 """Training an editing method: the loop is every training's, the data are pictures, the optimisers two."""
 
 import json
+import math
 import multiprocessing
 import signal
 
@@ -12,6 +13,7 @@ from PIL import Image
 from tiny_editing import SIZE, make_job, train_until_killed, write_pictures
 from tiny_training import changed
 
+import methods.registry
 from training import loop, progress
 from training.checkpoints import Checkpoints
 from training.job import JobError
@@ -29,6 +31,22 @@ def folder(tmp_path_factory):
 def own_accelerator():
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("size", "channels"), [(128, 8), (512, 2)])
+def test_two_steps_at_the_published_sizes(method, size, channels, folder, tmp_path):
+    """Forward, backward and both optimisers, at the papers' 128 px and at 512, of narrow nets; what is saved
+    edits a picture of that size."""
+    small = {} if method == "relative_msf" else {"residual_blocks": 1}
+    options = {"steps": 2, "batch_size": 1, "generator_every": 1, "checkpoint_every": 2, "validate_every": 0}
+    job = make_job(method, folder, tmp_path / "out", size=size, channels=channels, **options, **small)
+    assert loop.train(job)
+    assert [math.isfinite(line["loss"]) for line in progress.read(tmp_path / "out")] == [True, True]
+    edits = methods.registry.get(method).trained_model(job.train)
+    edits.load(tmp_path / "out" / "model")
+    (made,) = edits.edit(torch.zeros(1, 3, size, size), torch.zeros(1, 12), torch.full((1, 12), 5.0)).pictures
+    assert made.shape == (3, size, size) and made.isfinite().all() and made.abs().max() <= 1
 
 
 def left(folder):
