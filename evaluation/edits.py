@@ -74,13 +74,14 @@ def realisms(embedded: pl.DataFrame, real: pl.DataFrame) -> pl.DataFrame:
     """How far the edits of every editor, kind and strength as a whole lie from real pictures: REALISM.
 
     `embedded` has the columns of edited_samples and `embedding`, `real` has `embedding`: see
-    `realism.measured`, whose prompts are source pictures here.
+    `realism.measured`, whose prompts are source pictures here. Edits of one are no pairs of KID: sources that
+    nobody edits would else be far from real ones, the more edits each has.
     """
     rows = []
     groups = embedded.rename({"source_index": "prompt_index"}).group_by(BY, maintain_order=True)
     for key, part in groups:
         who = part.row(0, named=True)
-        for metric, estimate in realism.measured(part, real).items():
+        for metric, estimate in realism.measured(part, real, within=False).items():
             rows.append((*key, metric, *estimate, real.height, who["model"], who["fingerprint"]))
     return pl.DataFrame(rows, schema=REALISM, orient="row").with_columns(
         pl.col("value", "low", "high").fill_nan(None)

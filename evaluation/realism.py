@@ -45,11 +45,11 @@ def reference(training_set: pl.DataFrame, count: int = REFERENCE, split: str = "
     return there.with_columns(order).sort("order").head(count).select("file_kind", "file", "content_hash")
 
 
-def measured(embedded: pl.DataFrame, real: pl.DataFrame) -> dict[str, Estimate]:
+def measured(embedded: pl.DataFrame, real: pl.DataFrame, within: bool = True) -> dict[str, Estimate]:
     """METRICS of two frames with `embedding`, rows of length 1; `embedded` also has `prompt_index`.
 
     Embeddings are taken at length √d, so that KID's kernel is (cosine + 1)^3 and FID of the usual size. FID
-    has no interval. Without real pictures both are NaN.
+    has no interval. Without real pictures both are NaN. `within` is `kid`'s.
     """
     if real.is_empty():
         return dict.fromkeys(METRICS, Estimate(np.nan, np.nan, np.nan, embedded.height))
@@ -59,7 +59,7 @@ def measured(embedded: pl.DataFrame, real: pl.DataFrame) -> dict[str, Estimate]:
     )
     x, y = x * np.sqrt(x.shape[1]), y * np.sqrt(y.shape[1])
     return {
-        "kid": kid(x, y, embedded["prompt_index"].to_numpy()),
+        "kid": kid(x, y, embedded["prompt_index"].to_numpy(), within),
         "fid": Estimate(fid(x, y), np.nan, np.nan, len(x)),
     }
 
@@ -83,13 +83,16 @@ def fid(generated: np.ndarray, real: np.ndarray) -> float:
     return float(max(0.0, apart @ apart + np.trace(a) + np.trace(b) - 2 * cross))
 
 
-def kid(generated: np.ndarray, real: np.ndarray, prompt: np.ndarray) -> Estimate:
+def kid(generated: np.ndarray, real: np.ndarray, prompt: np.ndarray, within: bool = True) -> Estimate:
     """The squared maximum mean discrepancy of embeddings [M, d] and [N, d] under KID's kernel, unbiased: it
     may fall below 0, and is 0 on average for two samples of one distribution.
 
     The interval resamples prompts (`prompt` [M]); of a prompt that is drawn twice the pictures of one time
     are not paired with those of the other, which would make them more alike than pictures are. `n` counts the
     generated pictures. NaN with fewer than two of either. Raises ValueError as `fid`.
+
+    Without `within` no two pictures of one prompt are paired: where these are alike by construction, such as
+    edits of one source, it is then unbiased over what prompts are drawn from. NaN for a single prompt.
     """
     x, y = _embeddings(generated, real)
     prompts, position = np.unique(prompt, return_inverse=True)
@@ -99,8 +102,11 @@ def kid(generated: np.ndarray, real: np.ndarray, prompt: np.ndarray) -> Estimate
     size = member.sum(axis=0)
     own, others = _kernel(x, x), _kernel(y, y)
     np.fill_diagonal(own, 0.0)
-    within = member.T @ own @ member
+    alike = member.T @ own @ member
     pairs = np.outer(size, size) - np.diag(size)
+    if not within:
+        np.fill_diagonal(alike, 0.0)
+        np.fill_diagonal(pairs, 0.0)
     across = member.T @ _kernel(x, y).mean(axis=1)
     real_term = (others.sum() - np.trace(others)) / (len(y) * (len(y) - 1))
 
@@ -109,7 +115,7 @@ def kid(generated: np.ndarray, real: np.ndarray, prompt: np.ndarray) -> Estimate
         return np.einsum("wp,pq,wq->w", weights, apart, weights) + weights @ np.diag(of)
 
     def of(weights: np.ndarray) -> np.ndarray:
-        counted, inside = paired(weights, pairs), paired(weights, within)
+        counted, inside = paired(weights, pairs), paired(weights, alike)
         with np.errstate(divide="ignore", invalid="ignore"):
             return inside / counted + real_term - 2 * (weights @ across) / (weights @ size)
 

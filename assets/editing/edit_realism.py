@@ -11,7 +11,7 @@ from stages import RENDERED
 from store import Store
 
 
-@stage.asset(code_version="1", kinds={"huggingface"}, pool="gpu")
+@stage.asset(code_version="2", kinds={"huggingface"}, pool="gpu")
 def edit_realism(
     context: dg.AssetExecutionContext,
     edited_samples: pl.DataFrame,

@@ -30,6 +30,21 @@ def test_kid_is_unbiased_and_falls_below_zero():
     assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(200) and min(found) < 0
 
 
+def test_kid_of_many_edits_of_few_sources_is_that_of_the_sources():
+    """Each of twelve, thirty times: 0 on average without pairs of the same, far above it with them."""
+    rng = np.random.default_rng(0)
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(100):
+        x = rng.normal(size=(24, 4))
+        edits, source = np.repeat(x[:12], 30, axis=0), np.repeat(np.arange(12), 30)
+        alone = realism.kid(x[:12], x[12:], np.arange(12)).value
+        for within, values in found.items():
+            values.append(realism.kid(edits, x[12:], source, within).value)
+        assert found[False][-1] == pytest.approx(alone)
+    assert np.mean(found[True]) > 5 * abs(np.mean(found[False]))
+    assert np.isnan(realism.kid(x, x, np.zeros(24), within=False).value)
+
+
 @given(st.integers(0, 99))
 def test_kid_asks_for_no_order_and_whole_prompts_carry_its_interval(seed):
     rng = np.random.default_rng(seed)
