@@ -305,7 +305,7 @@ def _missing(trail: Trail, over: bool) -> Iterator[Paragraph]:
 
 
 def _training(one: Training) -> Paragraph:
-    title = f"trained_model of {', '.join(one.experiments)}"
+    title = f"{one.table} of {', '.join(one.experiments)}"
     when = f"{one.timestamp:%Y-%m-%d %H:%M:%S} UTC, from version {one.training_set} of {LAST}"
     lines = [f"{one.method}, {one.steps:,} steps, model {one.model_hash}"]
     if one.split == TRAINED_ON:

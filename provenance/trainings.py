@@ -12,6 +12,7 @@ from provenance.moments import Commit, Moment
 from store import Store, file_system
 
 MODELS, RESULTS, DRAWS, JOB = "trained_model", "results", "draws.parquet", "job.json"
+EDITORS, EDITED = "trained_editors", "edit_results"
 TRAINED_ON = "train"
 
 
@@ -29,7 +30,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Training:
-    """One trained model and the experiments that use it.
+    """One trained model and the experiments that use it, or the editor that it is, whose `table` says so.
 
     split: the part of the training set that the sample was in: of "train" it was trained on, of "validation"
     only its loss was watched. drawn: how often it was drawn, null where the training did not note it; it then
@@ -51,10 +52,12 @@ class Training:
     timestamp: datetime
     run_id: str | None
     scores: dict[str, tuple[Score, ...]]
+    table: str = MODELS
 
 
 def trainings(moment: Moment, sample_id: str) -> Iterable[Training]:
-    """Every training behind the experiments of this moment that had the sample; by the experiment's name."""
+    """Every training behind the experiments and editors of this moment that had the sample; by the
+    experiment's name, then as the profile names editors."""
     found: dict[str, list[tuple[str, dict[str, Any], Commit, str]]] = {}
     splits: dict[tuple[int | None, int | None], str | None] = {}
     for stage in experiments(moment.store, MODELS):
@@ -90,6 +93,40 @@ def trainings(moment: Moment, sample_id: str) -> Iterable[Training]:
             commit.run_id,
             {name: scores(moment, name) for name in names},
         )
+    yield from _editors(moment, sample_id)
+
+
+def _editors(moment: Moment, sample_id: str) -> Iterable[Training]:
+    """The trainings of editors that had the sample; who edits with an experiment's adapter has none."""
+    commit = moment.commit(EDITORS)
+    if commit is None or (used := commit.upstream.get("training_set")) is None:
+        return
+    if (split := _split(moment, sample_id, used, None)) is None:
+        return
+    settings = commit.settings.get("editing.editors", {})
+    for row in moment.at(EDITORS, commit.version, pl.col("folder").is_not_null()).to_dicts():
+        name, key = row["editor"], row["key"]
+        if "experiment" in settings.get(name, {}):
+            continue
+        drawn = _drawn(moment.store, key, sample_id) if split == TRAINED_ON else 0
+        least, most = _bounds(moment.store, key, row) if split == TRAINED_ON else (0, 0)
+        yield Training(
+            key,
+            (name,),
+            row["method"],
+            row["model_hash"],
+            row["steps"],
+            row["samples"],
+            split,
+            drawn,
+            least,
+            most,
+            used,
+            commit.timestamp,
+            commit.run_id,
+            {name: _scores(moment, EDITED, (pl.col("editor") == name) & (pl.col("strength") == 1))},
+            EDITORS,
+        )
 
 
 def experiments(store: Store, stage: str) -> list[str]:
@@ -99,7 +136,11 @@ def experiments(store: Store, stage: str) -> list[str]:
 
 def scores(moment: Moment, experiment: str) -> tuple[Score, ...]:
     """What was measured of an experiment, where there are results."""
-    rows = moment.where(RESULTS, pl.col("experiment") == experiment)
+    return _scores(moment, RESULTS, pl.col("experiment") == experiment)
+
+
+def _scores(moment: Moment, table: str, which: pl.Expr) -> tuple[Score, ...]:
+    rows = moment.where(table, which)
     if rows is None:
         return ()
     return tuple(

@@ -13,6 +13,7 @@ from pipelines.command import app
 from provenance import edits
 from provenance.moments import Moment
 from provenance.samples import UnknownSample
+from provenance.trainings import trainings
 from store import Store
 
 EDITORS = {"ganimation": (0.5, 0.9), "adapter": (1.0, 0.99), "unedited": (0.0, 1.0)}
@@ -38,9 +39,10 @@ def store(tmp_path):
         "steps": 7,
         "key": "k",
         "samples": 4,
+        "method": "fineface",
     }
     store.write("trained_model/fineface", pl.DataFrame([model]), {"upstream": {"training_set": 0}})
-    rows = [{"editor": name, "method": SETTINGS[name]["method"], **model} for name in EDITORS]
+    rows = [{"editor": name, **model, "method": SETTINGS[name]["method"]} for name in EDITORS]
     table = pl.DataFrame(rows).with_columns(
         pl.when(editor="unedited").then(None).otherwise("folder").alias("folder")
     )
@@ -84,6 +86,19 @@ def test_an_adapter_that_was_trained_on_the_source_is_told(store):
     assert "the source picture was held out from it (split test)" in held_out
     untrained = edits.why(Moment(store), "unedited/unchanged/000/same")
     assert untrained.origin.source_split is None and "nothing is trained" in _told(untrained)
+
+
+def test_a_sample_knows_the_editors_that_were_trained_on_it(store):
+    results = {"editor": "ganimation", "judge": "labeller", "kind": "individual", "strength": [0.5, 1.0]}
+    results |= {"metric": "au_mse_all", "value": [9.0, 0.5], "low": 0.4, "high": 0.6}
+    store.write("edit_results", pl.DataFrame(results))
+    by_adapter, found = trainings(Moment(store), "folder/5.png")
+    assert by_adapter.table == "trained_model" and by_adapter.training_set == 0
+    assert (found.table, found.experiments, found.split) == ("trained_editors", ("ganimation",), "train")
+    assert found.training_set == 1 and found.drawn is None, "which was not noted"
+    assert [one.value for one in found.scores["ganimation"]] == [0.5]
+    held_out = [one.table for one in trainings(Moment(store), "folder/1.png")]
+    assert held_out == ["trained_model"], "of the older version only"
 
 
 def test_what_was_measured_of_an_earlier_picture_is_not_told_of_this_one(store):
