@@ -194,11 +194,9 @@ def _sums(
             if parts[0].height and all(metric in part.columns for part in parts):
                 # A face that one of the two has lost is easy for neither
                 both = parts[0][metric].is_not_null() & parts[1][metric].is_not_null()
-                a, b = (
-                    partners.mean(part.with_columns(pl.when(both).then(metric).alias(metric)), metric)
-                    for part in parts
-                )
-                yield WITNESSES[metric], metric, a, b
+                shown = [part.with_columns(pl.when(both).then(metric).alias(metric)) for part in parts]
+                means = [partners.mean(part, metric) for part in shown]
+                yield WITNESSES[metric], metric, means[0], means[1]
 
 
 def _scores(frame: pl.DataFrame, kind: str) -> Scores:
