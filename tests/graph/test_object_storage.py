@@ -43,7 +43,7 @@ def test_a_training_goes_on_from_the_checkpoint_that_came_furthest_wherever_it_w
 
 @pytest.mark.graph
 def test_two_whole_runs_at_once_end_with_the_tables_of_a_local_home_and_again_no_model_is_asked(
-    world, machine, tmp_path
+    world, first_run, machine, tmp_path
 ):
     """One of them with raw data in the bucket; the third on a machine that has no copy of anything."""
     bucket = f"s3://bucket/{tmp_path.name}"
@@ -63,8 +63,8 @@ def test_two_whole_runs_at_once_end_with_the_tables_of_a_local_home_and_again_no
     home = machine("four") / "home"
     store = Store(home)
     assert all(store.version(stage) == 0 for stage in store.stages())
-    finished(tiny_world.start(world.profile, tmp_path / "local", log=subprocess.PIPE))
-    assert tables(home) == tables(tmp_path / "local")
+    _, local = first_run
+    assert tables(home) == tables(local)
     endpoint = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://").encode()
     for path in file_system.local(home).rglob("*"):
         content = path.read_bytes() if path.is_file() else b""

@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import tiny_world
-from tiny_world import tables
+from tiny_world import finished, tables
 
 import stages
 from miniature import raw
@@ -48,9 +48,10 @@ class Run:
 
 
 def run(profile, home, *options):
-    process = tiny_world.start(profile, home, *options, log=subprocess.PIPE)
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, output
+    return read(finished(tiny_world.start(profile, home, *options, log=subprocess.PIPE)))
+
+
+def read(output):
     calls = {}
     for stage, made, reused in STAGE.findall(output):
         before = calls.get(stage, (0, 0))
@@ -75,10 +76,10 @@ def kill_when(moment, profile, home):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(world, tmp_path_factory):
+def undisturbed(first_run):
     """A first run, and its home."""
-    home = tmp_path_factory.mktemp("undisturbed") / "home"
-    return run(world.profile, home), home
+    output, home = first_run
+    return read(output), home
 
 
 def test_one_command_ends_with_results_and_report(undisturbed):
