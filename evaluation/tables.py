@@ -180,7 +180,8 @@ DEFINITIONS: dict[str, Definition] = {
         "wins over its neighbour",
         1,
         "Share of samples in which the AU asked for rises more than its most confusable neighbour: the one "
-        "other AU that rises most when it is asked for, the same for all samples.",
+        "other AU that rises most when it is asked for, the same for all samples. It is found in these "
+        "samples, so the share is a little low.",
     ),
     "au_mse_prompted_change": Definition(
         "AU-MSE prompted, change",
