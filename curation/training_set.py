@@ -153,8 +153,9 @@ def of_tables(
 def limit_rendered(table: pl.DataFrame, share: float | None) -> pl.DataFrame:
     """Of the kept rows of each split at most `share` are rendered, these among them (None: all stay).
 
-    The first ones by sample id stay: whole people, each of whom shows every action unit equally often. So
-    more photographs let more stay, and put out none. Needs sample_id, source, split, keep and its reason.
+    The first ones by sample id stay: people, each of whom shows every action unit equally often; of the last
+    one perhaps a part. So more photographs let more stay, and put out none. Needs sample_id, source, split,
+    keep and its reason.
     """
     if share is None:
         return table

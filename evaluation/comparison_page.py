@@ -39,6 +39,8 @@ class Page:
     """`comparisons.compare_aus` of the two: a family of tests of its own."""
     unit: str = "prompts"
     """What is exchanged, in print."""
+    notes: Sequence[str] = ()
+    """What else a reader must know before believing it."""
 
     @property
     def prompts(self) -> int:
@@ -68,6 +70,7 @@ class Page:
             "prompts": self.prompts,
             "samples": dict(self.samples),
             "judges": dict(self.judges),
+            "notes": list(self.notes),
             "level": comparisons.LEVEL,
             "differences": self.differences.to_dicts(),
             "aus": self.aus.to_dicts(),
@@ -84,9 +87,11 @@ def page(
     identity_scores: Mapping[str, pl.DataFrame] | None = None,
     kinds: Sequence[str] = tables.KINDS,
     unit: str = "prompts",
+    notes: Sequence[str] = (),
 ) -> Page:
     """The page of two experiments; `au_scores` (with `judge`, `model`, `fingerprint`), `clip_scores` and,
-    where identity was measured, `identity_scores` hold a frame each. `unit` is what `prompt_index` numbers.
+    where identity was measured, `identity_scores` hold a frame each. `unit` is what `prompt_index` numbers;
+    `notes` are shown.
 
     Raises NotComparable where a judge, CLIP or who knows faces was another model for one than for the other,
     or where the two were given different samples.
@@ -98,7 +103,9 @@ def page(
             raise NotComparable(
                 f"{what} was one model for {first} and another for {second}: their numbers are not comparable"
             )
-    judged = {judge: frames for judge, frames in _by_judge(au_scores).items() if len(frames) == 2}
+    by_judge = _by_judge(au_scores)
+    judged = {judge: frames for judge, frames in by_judge.items() if len(frames) == 2}
+    alone = [f"{judge} measured only {', '.join(of)}" for judge, of in by_judge.items() if len(of) == 1]
     if not judged:
         raise NotComparable(f"no judge measured both {first} and {second}")
     try:
@@ -119,6 +126,7 @@ def page(
         differences,
         aus,
         unit,
+        [*notes, *alone],
     )
 
 
@@ -156,7 +164,9 @@ def text(found: Page) -> str:
     ]
     blocks = [
         f"{first} beside {second}: {counted} samples of {found.prompts} {found.unit}\n"
-        f"judges: {judges}" + (f"; guidance: {', '.join(drawn)}" if drawn else "")
+        f"judges: {judges}"
+        + (f"; guidance: {', '.join(drawn)}" if drawn else "")
+        + "".join(f"\nnote: {note}" for note in found.notes)
     ]
     for (kind,), part in found.differences.drop_nulls("difference").group_by("kind", maintain_order=True):
         heads = [str(kind), "judge", first, second, "difference, 95 % interval", "p, Holm", "better"]

@@ -192,12 +192,11 @@ def _sums(
             raise ValueError(metrics.DIFFERENT)
         for metric in partners.RANGES:
             if parts[0].height and all(metric in part.columns for part in parts):
-                yield (
-                    WITNESSES[metric],
-                    metric,
-                    partners.mean(parts[0], metric),
-                    partners.mean(parts[1], metric),
-                )
+                # A face that one of the two has lost is easy for neither
+                both = parts[0][metric].is_not_null() & parts[1][metric].is_not_null()
+                shown = [part.with_columns(pl.when(both).then(metric).alias(metric)) for part in parts]
+                means = [partners.mean(part, metric) for part in shown]
+                yield WITNESSES[metric], metric, means[0], means[1]
 
 
 def _scores(frame: pl.DataFrame, kind: str) -> Scores:

@@ -111,7 +111,16 @@ def training_captions(training_set: pl.DataFrame) -> list[str]:
 
     Not those of rendered pictures: with these and without, the prompts are the same.
     """
-    taken = training_set.filter("keep", pl.col("source") != RENDERED, split="train")
+    return _captions(training_set, pl.col("split") == "train")
+
+
+def other_captions(training_set: pl.DataFrame) -> list[str]:
+    """Those of the kept samples of the other splits, else as `training_captions`."""
+    return _captions(training_set, pl.col("split") != "train")
+
+
+def _captions(training_set: pl.DataFrame, wanted: pl.Expr) -> list[str]:
+    taken = training_set.filter("keep", wanted, pl.col("source") != RENDERED)
     return taken["caption"].drop_nulls().to_list()
 
 

@@ -13,6 +13,7 @@ from scipy import linalg
 from evaluation import bootstrap
 from evaluation.bootstrap import Estimate
 from evaluation.protocol import hash_of
+from stages import RENDERED
 
 DEGREE = 3
 """Of KID's polynomial kernel, (x·y / d + 1)^3 (Bińkowski et al. 2018)."""
@@ -37,8 +38,9 @@ SCORES = pl.Schema(
 
 def reference(training_set: pl.DataFrame, count: int = REFERENCE, split: str = "train") -> pl.DataFrame:
     """The pictures of one split of the training set that stand for real ones, each once; which of them
-    nothing decides but their content."""
-    there = training_set.filter("keep", split=split).unique("content_hash", keep="first")
+    nothing decides but their content. Rendered ones are none."""
+    there = training_set.filter("keep", pl.col("source") != RENDERED, split=split)
+    there = there.unique("content_hash", keep="first")
     order = pl.Series(
         "order", [hash_of("real", content) for content in there["content_hash"]], dtype=pl.Binary
     )

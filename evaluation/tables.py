@@ -37,7 +37,7 @@ METHOD = "Table 1", "FineFace"
 KEPT = {"clip_i": "control_and_clip_i", "same_person": "control_and_identity"}
 """What was kept of the no-AU partner, and its harmonic mean with control."""
 ABREAST = 4
-"""Experiments that a terminal's line has room for."""
+"""Experiments, or measures of editors, that a terminal's line has room for."""
 ORDERED = 0.7
 """From this rank correlation on an AU counts as following its prompt."""
 
@@ -180,7 +180,8 @@ DEFINITIONS: dict[str, Definition] = {
         "wins over its neighbour",
         1,
         "Share of samples in which the AU asked for rises more than its most confusable neighbour: the one "
-        "other AU that rises most when it is asked for, the same for all samples.",
+        "other AU that rises most when it is asked for, the same for all samples. It is found in these "
+        "samples, so the share is a little low.",
     ),
     "au_mse_prompted_change": Definition(
         "AU-MSE prompted, change",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,12 +80,14 @@ class FaceEditor:
         """
         square = central(picture.size) if whole else self._square(picture)
         part = cut(picture, square)
-        (aus,) = self.read([part])
+        (aus,), readers = self.read([part]), [self.reader.name]
         if not whole and all(value is None for value in aus):
             # what found the face also reads it, where the labeller knows no such pictures
-            (aus,) = (reading.intensities for reading in _mediapipe().estimate([part]))
+            other = _mediapipe()
+            (aus,) = (reading.intensities for reading in other.estimate([other.prepare(part)]))
+            readers.append(other.name)
         if all(value is None for value in aus):
-            raise NoFace(f"{self.reader.name} reads no action unit in it")
+            raise NoFace(f"{' and '.join(dict.fromkeys(readers))} reads no action unit in it")
         return Face(square, tuple(0.0 if value is None else float(value) for value in aus))
 
     def read(self, pictures: Sequence[Image.Image]) -> list[tuple[float | None, ...]]:
@@ -172,6 +174,7 @@ class FaceEditor:
         return picture_files.Region(x, y, side, side)
 
 
+@cache
 def _mediapipe() -> Any:
     from inference import abilities
 

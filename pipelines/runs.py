@@ -249,7 +249,10 @@ def selected(found: dg.Definitions, select: str | None) -> set[dg.AssetKey]:
     except Exception as error:  # the parser raises several kinds
         raise NothingSelected(f"cannot select {select!r}: {error}") from None
     opened = found.resolve_job_def(jobs.held_out.name).asset_layer.executable_asset_keys
-    keys = {key for key in keys if key not in opened or key.to_user_string() in select}  # only if it is named
+    named = {*re.findall(r"[\w/]+", re.sub(r"\bnot\s+\S+", "", select))}
+    keys = {key for key in keys if key not in opened or key.to_user_string() in named}  # only if it is named
+    if not keys and "held_out" in named:
+        raise NothingSelected(f"{select!r}: `fineface held-out --reason …` opens the held-out prompts")
     if not keys:
         raise NothingSelected(f"{select!r} selects nothing; there are {', '.join(stages)}")
     return set(keys)

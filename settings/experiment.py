@@ -74,6 +74,10 @@ class SampleSettings(Settings):
         """What the pipeline is called with besides; decides pictures."""
         return {}
 
+    def refuses(self, guidance: float) -> str | None:
+        """Why nothing can be drawn at that guidance; None if it can."""
+        return None
+
     def text_guidance_at(self, guidance: float) -> float:
         """Guidance of the text alone where `guidance` was chosen: that of the untouched base beside it."""
         return guidance

@@ -497,6 +497,12 @@ class Profile(Settings):
         for name, experiment in self.experiments.items():
             if experiment.against not in (None, *self.experiments):
                 raise ValueError(f"experiments.{name}.against: no experiment {experiment.against!r}")
+            if experiment.sample.guidance is None:
+                for scale in self.evaluation.guidance_candidates:
+                    if complaint := experiment.sample.refuses(scale):
+                        raise ValueError(
+                            f"evaluation.guidance_candidates: experiments.{name}.sample.{complaint}"
+                        )
         return self
 
     @property

@@ -59,9 +59,11 @@ class CaptionEmbeddings:
         return [part.to(self._precision or part.dtype) for part in said.parts()]
 
     def _in_files(self, made: Iterable[list[torch.Tensor]], folder: Path, size: int) -> list[torch.Tensor]:
-        """All that is `made`, written by the first process and mapped by all; pages are read when touched."""
-        writes, kinds = self._accelerator.is_main_process, self._encode([""])
-        paths = [folder / f"captions-{number}" for number in range(len(kinds))]
+        """All that is `made`, written by the first process of each machine and mapped by its others; pages
+        are read when touched. A machine maps its own files only: what another one unlinks is gone."""
+        writes, kinds = self._accelerator.is_local_main_process, self._encode([""])
+        machine = self._accelerator.process_index - self._accelerator.local_process_index
+        paths = [folder / f"captions-{machine}-{number}" for number in range(len(kinds))]
         if writes:
             with disk.room(folder, size, "the embeddings of the captions"):
                 _write(made, paths)

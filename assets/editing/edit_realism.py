@@ -7,7 +7,6 @@ from assets import calls, stage
 from assets.experiment.scores import embed
 from inference import questions
 from settings.profile import Profile
-from stages import RENDERED
 from store import Store
 
 
@@ -25,9 +24,7 @@ def edit_realism(
     from evaluation import edits, realism
 
     edited = edited_samples.drop("model", "fingerprint")
-    others = training_set.filter(
-        pl.col("source") != RENDERED, ~pl.col("content_hash").is_in(edited["source_hash"].implode())
-    )
+    others = training_set.filter(~pl.col("content_hash").is_in(edited["source_hash"].implode()))
     pictures = realism.reference(others, split="test")
     seen = calls.ask(context, store, questions.embeddings(profile.evaluation.embedder), pictures, profile)
     real = seen.frame.drop_nulls("embedding")

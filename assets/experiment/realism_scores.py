@@ -15,7 +15,7 @@ def build(
 ) -> list[dg.AssetsDefinition]:
     """The asset, with one partition an experiment."""
 
-    @stage.asset(code_version="1", partitions_def=experiments, kinds={"huggingface"}, pool="gpu")
+    @stage.asset(code_version="2", partitions_def=experiments, kinds={"huggingface"}, pool="gpu")
     def realism_scores(
         context: dg.AssetExecutionContext,
         generated_samples: pl.DataFrame,

@@ -66,13 +66,11 @@ def held_out_samples(profile: Profile, training_set: pl.DataFrame) -> pl.DataFra
     """The held-out samples of the profile's protocol; of its first prompts if the profile says so."""
     from evaluation import protocol
 
-    kept = stage.kept(training_set).drop_nulls("caption")
-    seen = kept["split"] == "train"
     count = min(protocol.HELD_OUT_PROMPTS, profile.evaluation.prompts or protocol.HELD_OUT_PROMPTS)
     return protocol.held_out_samples(
         profile.evaluation.protocol,
-        kept.filter(seen)["caption"],
-        kept.filter(~seen)["caption"],
+        protocol.training_captions(training_set),
+        protocol.other_captions(training_set),
         profile.evaluation.prompts,
         count,
     )

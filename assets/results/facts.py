@@ -11,6 +11,7 @@ import polars as pl
 
 import stages
 from exports.samples import ancestry, plain
+from provenance import lineage
 from store import Store
 
 Facts = dict[str, dict[str, object]]
@@ -53,22 +54,36 @@ def gathered(
 
 
 def other_curves(store: Store, experiments: Collection[str]) -> dict[str, pl.DataFrame]:
-    """The guidance curves of the home's other experiments, as far as they were measured like those of
-    `experiments`: by the same judge, on the same validation samples, at whatever scales."""
+    """The guidance curves of the home's other experiments, as far as they were trained and measured like
+    those of `experiments`: on the same training set, by the same judge, on the same validation samples, at
+    whatever scales."""
 
-    def measured(name: str) -> tuple[object, object]:
+    def measured(name: str) -> tuple[object, ...]:
         settings = _settings(store, f"guidance_curve/{name}")
         evaluation = dict(settings.get("evaluation") or {})
-        return settings.get("judge"), {**evaluation, "guidance_candidates": None}
+        return settings.get("judge"), {**evaluation, "guidance_candidates": None}, _trained_on(store, name)
 
     own = [measured(name) for name in experiments if store.version(f"guidance_curve/{name}") is not None]
     names = [table.partition("/")[2] for table in store.stages("guidance_curve")]
+    # By a store that keeps no account: they are shown beside the results, which are not made from them
+    apart = Store(store.home)
     curves = {
-        name: store.read(f"guidance_curve/{name}")
+        name: apart.read(f"guidance_curve/{name}")
         for name in names
         if name not in experiments and measured(name) in own
     }
     return {name: curve for name, curve in curves.items() if curve["samples"].count()}
+
+
+def _trained_on(store: Store, experiment: str) -> str | None:
+    """The content of the training set behind an experiment's guidance curve, as far as the commits say."""
+    curve = lineage.upstream(store.history(f"guidance_curve/{experiment}")[0]["metadata"])
+    model = f"trained_model/{experiment}"
+    if model not in curve:
+        return None
+    commits = {entry["version"]: entry["metadata"] for entry in store.history(model)}
+    read = lineage.upstream(commits.get(curve[model], {})).get("training_set")
+    return None if read is None else lineage.content(store, "training_set", read)
 
 
 WHO = ["model", "fingerprint"]

@@ -48,9 +48,15 @@ class FineFaceSample(SampleSettings):
 
     @model_validator(mode="after")
     def _guides(self) -> FineFaceSample:
-        if self.text_guidance is not None and self.guidance is not None and self.guidance <= 1:
-            raise ValueError(f"text_guidance: guidance, that of the AUs, is {self.guidance:g}, not above 1")
+        if self.guidance is not None and (complaint := self.refuses(self.guidance)):
+            raise ValueError(complaint)
         return self
+
+    def refuses(self, guidance: float) -> str | None:
+        """Why nothing can be drawn at that guidance of the AUs; None if it can."""
+        if self.text_guidance is None or guidance > 1:
+            return None
+        return f"text_guidance: guidance, that of the AUs, is {guidance:g}, not above 1"
 
     @property
     def arguments(self) -> dict[str, Any]:

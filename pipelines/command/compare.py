@@ -68,7 +68,17 @@ def _of_experiments(store: Store, first: str, second: str) -> Page:
         for name in (first, second)
         if store.version(f"identity_scores/{name}") is not None
     }
-    return comparison_page.page(first, second, scores, cosines, faces)
+    trained = [_behind(store, f"trained_model/{name}", "training_set") for name in (first, second)]
+    notes = ["they were trained on different training sets"] * (None not in trained and len({*trained}) == 2)
+    return comparison_page.page(first, second, scores, cosines, faces, notes=notes)
+
+
+def _behind(store: Store, table: str, parent: str) -> str | None:
+    """The content of `parent` that the latest version of `table` was made from, as its commit says."""
+    from provenance import lineage
+
+    read = lineage.upstream(store.history(table)[0]["metadata"]) if store.version(table) is not None else {}
+    return lineage.content(store, parent, read[parent]) if parent in read else None
 
 
 def _editors(store: Store) -> set[str]:
@@ -89,6 +99,14 @@ def _measured(store: Store, name: str) -> None:
 
     tables = ("au_scores", "clip_scores")
     if all(store.version(f"{table}/{name}") is not None for table in tables):
+        pictures = [_behind(store, f"{table}/{name}", f"generated_samples/{name}") for table in tables]
+        if store.version(f"identity_scores/{name}") is not None:
+            pictures.append(_behind(store, f"identity_scores/{name}", f"generated_samples/{name}"))
+        if len({*pictures} - {None}) > 1:
+            fail(
+                f"the scores of experiment {name!r} are of different pictures: a run was stopped among them\n"
+                f"`{_run(store, *_chosen(name))}` makes them of the same"
+            )
         return
     if name in (editors := _editors(store)):
         others = ", ".join(sorted(editors))

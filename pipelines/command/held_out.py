@@ -58,17 +58,25 @@ def held_out(
     if lacking:
         fail(f"no trained experiment {', '.join(lacking)} in {store.home}: `fineface run` comes first")
     samples = held_out_samples(settings, store.read("training_set"))
-    version, known = protocol.version(samples), before.filter(protocol=protocol.version(samples))
-    unfinished = known.height and not again and _unmeasured(store, version)
-    if known.height and not again and not unfinished:
+    version, names = protocol.version(samples), [*settings.experiments]
+    unfinished = None if again else _unmeasured(store, version)
+    if unfinished is not None and set(unfinished["experiments"]) != set(names):
         fail(
-            f"opened already: {_line(known.row(0, named=True))}. Seen twice they are no longer held out; "
+            f"begun and not ended: {_line(unfinished)}. --experiments {','.join(unfinished['experiments'])} "
+            f"goes on with it; --again opens them another time, for {', '.join(names)}, and is recorded"
+        )
+    if before.height and not again and unfinished is None:
+        # Whatever changed since, most of the prompts are the same
+        fail(
+            f"opened already: {_line(before.row(0, named=True))}. Seen twice they are no longer held out; "
             "--again opens them nevertheless, and is recorded"
         )
-    if not unfinished:
+    if unfinished is not None:
+        say(f"goes on with what was opened {_line(unfinished)}")
+    else:
         try:
             now, who = datetime.now(UTC), author or getuser()
-            count, names = samples["prompt_index"].n_unique(), [*settings.experiments]
+            count = samples["prompt_index"].n_unique()
             row = rule.opening(version, count, names, who, reason, now)
         except ValueError as error:
             fail(f"{error}: --reason")
@@ -84,17 +92,16 @@ def held_out(
     say(f"\n{_line(opened.row(-1, named=True))}" + (f" (opening {opened.height})" * (opened.height > 1)))
 
 
-def _unmeasured(store, version: str) -> bool:
-    """Whether the latest opening was not measured yet, because that was stopped."""
+def _unmeasured(store, version: str) -> dict | None:
+    """The latest opening if it was not measured yet, because that was stopped."""
     import dagster as dg
 
     from assets.held_out.held_out_comparisons import opening
 
     try:
-        opening(store, version)
+        return opening(store, version)
     except dg.Failure:
-        return False
-    return True
+        return None
 
 
 def _line(row) -> str:

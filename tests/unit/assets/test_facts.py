@@ -68,5 +68,21 @@ def test_fronts_show_the_homes_other_experiments_that_were_measured_alike(tmp_pa
         ("untried", alike, curve.with_columns(samples=pl.lit(None, pl.Int64))),
     ):
         store.write(f"guidance_curve/{name}", table, {"settings": settings})
+    seen = []
+    store.on_read = lambda table, version: seen.append(table)
     assert list(facts.other_curves(store, ["own"])) == ["before"]
     assert facts.other_curves(store, ["unmade"]) == {}
+    assert seen == [], "results are not made from what is shown beside them"
+
+
+def test_fronts_show_no_model_of_another_training_set(tmp_path):
+    store = Store(tmp_path / "home")
+    curve = pl.DataFrame({"guidance": [3.0], "samples": [60]})
+    for name, samples in (("first", "abc"), ("second", "abcd"), ("third", "abcd")):
+        trained_on = store.write("training_set", pl.DataFrame({"sample_id": [*samples]}))
+        upstream = {"training_set": trained_on}
+        model = store.write(f"trained_model/{name}", pl.DataFrame({"a": [0]}), {"upstream": upstream})
+        said = {"settings": {"judge": "net"}, "upstream": {f"trained_model/{name}": model}}
+        store.write(f"guidance_curve/{name}", curve, said)
+    assert list(facts.other_curves(store, ["third"])) == ["second"]
+    assert list(facts.other_curves(store, ["first"])) == []

@@ -62,8 +62,21 @@ def profile(tmp_path, world):
 
 
 TRAINING_SET = pl.DataFrame(
-    {"keep": True, "caption": [*tiny_protocol.CAPTIONS, *OTHERS], "split": ["train"] * 12 + ["test"] * 60}
+    {
+        "keep": True,
+        "caption": [*tiny_protocol.CAPTIONS, *OTHERS],
+        "split": ["train"] * 12 + ["test"] * 60,
+        "source": "folder",
+    }
 )
+
+
+def test_captions_of_rendered_pictures_are_no_prompts(profile):
+    drawn = held_out_comparisons.held_out_samples(profile, TRAINING_SET)
+    rendered = TRAINING_SET.with_columns(
+        caption=pl.format("rendered {}", "caption"), source=pl.lit("rendered")
+    )
+    assert held_out_comparisons.held_out_samples(profile, pl.concat([TRAINING_SET, rendered])).equals(drawn)
 
 
 def test_they_are_measured_after_an_opening_and_never_without(tmp_path, profile):
@@ -114,5 +127,24 @@ def test_a_second_opening_is_refused_and_told(tmp_path, world, monkeypatch):
     again = CliRunner().invoke(app, [*given, "--reason", "curious"])
     assert again.exit_code == 1 and "opened already: 2026-01-02 00:00 UTC by Ada" in again.output
     assert "--again" in again.output and openings.read(store).height == 1
+    store.write("training_set", TRAINING_SET.with_columns(pl.format("{}.", "caption").alias("caption")))
+    changed = CliRunner().invoke(app, [*given, "--reason", "other captions"])
+    assert changed.exit_code == 1 and "opened already" in changed.output, "whatever changed since"
     shown = CliRunner().invoke(app, [*given, "--list"])
     assert "Ada, 1 prompts for sd: the end" in shown.output
+
+
+def test_one_that_was_begun_goes_on_with_its_own_experiments_only(tmp_path, world):
+    home = tmp_path / "home"
+    store = Store(home)
+    store.write("training_set", TRAINING_SET)
+    for name in ("fineface", "sd"):
+        store.write(f"guidance_curve/{name}", guidance.untried(3.0))
+    profile = profiles.load(str(world.profile), home)
+    version = protocol.version(held_out_comparisons.held_out_samples(profile, TRAINING_SET))
+    store.append(rule.TABLE, rule.opening(version, 1, ["sd"], "Ada", "the end", NOW))
+    given = ["held-out", "--home", str(home), "--profile", str(world.profile), "--reason", "x"]
+    refused = CliRunner().invoke(app, given)
+    assert refused.exit_code == 1 and "begun and not ended" in refused.output, refused.output
+    assert "--experiments sd goes on with it" in " ".join(refused.output.split())
+    assert openings.read(store).height == 1

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import facs
-from evaluation import comparisons, metrics
+from evaluation import comparisons, metrics, partners
 from evaluation.bootstrap import Sums
 from evaluation.metrics import MEASURED
 
@@ -145,6 +145,21 @@ def test_what_is_better_stands_and_what_is_alike_does_not(table):
         assert row(table, "good", kind, "clip_i")["better"] == "sd", "a higher cosine is better"
         assert row(table, "same", kind, "au_mse_prompted")["better"] is None
         assert row(table, "good", kind, "face_failure_rate")["p"] == 1.0
+
+
+def test_a_face_that_one_of_two_lost_is_easy_for_neither():
+    """The second loses the half that is far from its partner: what is left of it looks closer than it is."""
+    one = scored(0.5, 0)
+    far = pl.int_range(pl.len()) % 2 == 1
+    distance = pl.when(far).then(0.5).otherwise(0.1)
+    whole = one.with_columns(identity_distance=distance, same_person=pl.lit(1.0))
+    lost = one.with_columns(
+        identity_distance=pl.when(~far).then(distance), same_person=pl.when(far).then(0.0).otherwise(1.0)
+    )
+    found = comparisons.compare({}, {"whole": whole, "lost": lost}, [("lost", "whole")], ["individual"])
+    distance, same = (found.filter(metric=name).row(0, named=True) for name in partners.IDENTITY_METRICS)
+    assert (distance["first_value"], distance["second_value"]) == pytest.approx((0.1, 0.1))
+    assert distance["better"] is None and same["better"] == "whole"
 
 
 def test_other_samples_are_refused(table):

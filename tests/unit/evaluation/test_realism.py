@@ -119,16 +119,19 @@ def test_what_is_measured_is_of_cosines():
 def test_the_reference_is_drawn_by_content_alone():
     table = pl.DataFrame(
         {
-            "keep": [True] * 6 + [False],
-            "split": ["train"] * 5 + ["test", "train"],
-            "content_hash": [*"abcdd", "e", "f"],
+            "keep": [True] * 6 + [False, True],
+            "split": ["train"] * 5 + ["test", "train", "train"],
+            "source": ["folder"] * 7 + ["rendered"],
+            "content_hash": [*"abcdd", "e", "f", "g"],
             "file_kind": "raw_folder",
-            "file": [*"1234567"],
+            "file": [*"12345678"],
         }
     )
     drawn = realism.reference(table, 3)
     assert drawn.columns == ["file_kind", "file", "content_hash"] and drawn.height == 3
     shuffled = realism.reference(table.sample(fraction=1, shuffle=True, seed=1), 3)
     assert shuffled["content_hash"].equals(drawn["content_hash"])
-    assert sorted(realism.reference(table)["content_hash"]) == [*"abcd"], "each once, of the split train"
+    assert sorted(realism.reference(table)["content_hash"]) == [*"abcd"], (
+        "each once, of the split train, none rendered"
+    )
     assert realism.reference(table, split="test")["content_hash"].to_list() == ["e"]

@@ -163,3 +163,5 @@ def test_guidance_of_the_text_apart_is_checked_and_handed_on():
     ]:
         with pytest.raises(ValidationError, match=message):
             FineFaceSample(**wrong)
+    assert FineFaceSample(text_guidance=5).refuses(1) and FineFaceSample(text_guidance=5).refuses(3) is None
+    assert FineFaceSample().refuses(1) is None

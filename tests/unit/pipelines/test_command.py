@@ -220,6 +220,36 @@ def test_compare_prints_one_page(measured_home):
     assert first["first_value"] == pytest.approx(0.11) and first["second_value"] == pytest.approx(11 * 0.81)
 
 
+def test_compare_refuses_scores_of_different_pictures_and_tells_of_different_training_sets(measured_home):
+    """As a run leaves them that was stopped between the two, and one of an experiment alone."""
+    from store import Store
+
+    store = Store(measured_home)
+    pictures, drawn_anew = (
+        store.write("generated_samples/sd", pl.DataFrame({"file": [name]})) for name in ("a", "b")
+    )
+
+    def scored(table: str, version: int) -> None:
+        upstream = {"generated_samples/sd": version}
+        store.write(
+            f"{table}/sd", store.read(f"{table}/sd"), {"profile": "miniature"}, {"upstream": upstream}
+        )
+
+    scored("au_scores", pictures)
+    scored("clip_scores", pictures)
+    for name, rows in (("fineface", 1), ("sd", 2)):
+        version = store.write("training_set", pl.DataFrame({"sample_id": [*"ab"][:rows]}))
+        store.write(
+            f"trained_model/{name}", pl.DataFrame({"a": [0]}), {"upstream": {"training_set": version}}
+        )
+    done = runner.invoke(app, ["compare", "fineface", "sd", "--home", str(measured_home)])
+    assert done.exit_code == 0 and "note: they were trained on different training sets" in done.output
+    scored("clip_scores", drawn_anew)
+    done = runner.invoke(app, ["compare", "fineface", "sd", "--home", str(measured_home)])
+    assert done.exit_code == 1 and "scores of experiment 'sd' are of different pictures" in done.output
+    assert "`fineface run --experiments sd" in done.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "messages"),
     [

@@ -92,6 +92,9 @@ def test_no_selection_is_everything_but_what_is_asked_for_by_name(built):
     assert names(everything - runs.selected(built, None)) == {"annotator_audit", *held_out, *editing}
     assert names(runs.selected(built, "annotators")) == {"annotator_audit"}
     assert names(runs.selected(built, "editing")) == editing
+    assert not names(runs.selected(built, '* and not key:"openings"')) & held_out, "nobody named them"
+    with pytest.raises(runs.NothingSelected, match="`fineface held-out --reason …` opens"):
+        runs.selected(built, "group:held_out")
 
 
 @pytest.mark.parametrize("select", ["nonsense", "((", "group:nobody"])
