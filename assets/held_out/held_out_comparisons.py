@@ -16,7 +16,7 @@ from store import Store
 NAME = "held_out_comparisons"
 
 
-@stage.asset(code_version="1", kinds={"torch"}, pool="gpu", deps=[openings.openings])
+@stage.asset(code_version="2", kinds={"torch"}, pool="gpu", deps=[openings.openings])
 def held_out_comparisons(
     context: dg.AssetExecutionContext,
     trained_model: pl.DataFrame,

@@ -20,7 +20,7 @@ from store import CorruptFile, Store
 REPORT = "report.html"
 
 
-@stage.asset(code_version="5", kinds={"polars"}, deps=list(stages.FUNNEL))
+@stage.asset(code_version="6", kinds={"polars"}, deps=list(stages.FUNNEL))
 def results(
     context: dg.AssetExecutionContext,
     trained_model: pl.DataFrame,
