@@ -108,7 +108,8 @@ def forward(moment: Moment, roots: Iterable[tuple[str, int]]) -> dict[str, tuple
 def _of_samples(moment: Moment, said: str, kind: str, samples: list[str]) -> Impact:
     mine = pl.col("sample_id").is_in(samples)
     names = [one.name for one in stages.STAGES if one.group == stages.Group.DATA_SET]
-    holds = tuple(_holds(moment, names, mine))
+    edits = [one.name for one in stages.STAGES if "source_id" in one.columns]
+    holds = (*_holds(moment, names, mine), *_holds(moment, edits, pl.col("source_id").is_in(samples)))
     versions, roots = [], []
     for commit in moment.history(LAST):
         try:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import facs
 from pipelines.command import app
 from provenance import edits
+from provenance.impact import impact
 from provenance.moments import Moment
 from provenance.samples import UnknownSample
 from provenance.trainings import trainings
@@ -30,9 +31,9 @@ def store(tmp_path):
     """A home of two source pictures and three editors, one of which edits with an older model."""
     store = Store(tmp_path)
     scores, beside, faces = measured_edits(2, EDITORS)
-    old = training_set(3).with_columns(split=pl.lit("train"))  # what is held out now was trained on then
-    store.write("training_set", old)
-    store.write("training_set", training_set(3))
+    now = training_set(3).with_columns(duplicate_of=pl.lit(None, pl.String))
+    store.write("training_set", now.with_columns(split=pl.lit("train")))  # then all were trained on
+    store.write("training_set", now)
     model = {
         "folder": "files/adapters/k/output/model",
         "model_hash": "m",
@@ -99,6 +100,13 @@ def test_a_sample_knows_the_editors_that_were_trained_on_it(store):
     assert [one.value for one in found.scores["ganimation"]] == [0.5]
     held_out = [one.table for one in trainings(Moment(store), "folder/1.png")]
     assert held_out == ["trained_model"], "of the older version only"
+
+
+def test_edits_of_a_sample_rest_on_it(store):
+    source = edits.why(Moment(store), EDIT).row["source_id"]
+    rows = {one.stage: (one.rows, one.of) for one in impact(store, source).holds}
+    assert rows["training_set"][0] == 1 and rows["edited_samples"][0] == rows["edit_scores"][0] == 3 * 172
+    assert "edit_fidelity" in impact(store, source).tables
 
 
 def test_what_was_measured_of_an_earlier_picture_is_not_told_of_this_one(store):
