@@ -4,10 +4,9 @@ import dagster as dg
 import polars as pl
 
 from assets import calls, stage
-from assets.experiment.generated_samples import draw
-from assets.experiment.identity_scores import describe
-from assets.experiment.scores import embed, measure_by_all
+from assets.drawing import draw
 from assets.held_out import openings
+from assets.measuring import describe, embed, measure_by_all
 from assets.results.comparisons import by_experiment, by_judge
 from inference import questions
 from settings.profile import Profile
