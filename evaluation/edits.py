@@ -189,11 +189,21 @@ def table(found: pl.DataFrame, kind: str) -> list[list[str]]:
 def _cell(row: Mapping[str, Any] | None, decimals: int) -> str:
     if row is None or row["value"] is None:
         return "–"
-    value, *ends = (f"{row[name]:.{decimals}f}" for name in ("value", "low", "high") if row[name] is not None)
+    value, *ends = (
+        f"{row[name]:.{decimals}f}".replace("-", "−")
+        for name in ("value", "low", "high")
+        if row[name] is not None
+    )
     return f"{value} [{', '.join(ends)}]" if ends else value
 
 
 def text(found: pl.DataFrame) -> str:
-    """The tables of all KINDS for a terminal."""
-    blocks = [f"{kind}\n{tables.aligned(table(found, kind))}" for kind in KINDS]
+    """The tables of all KINDS for a terminal, some columns at a time."""
+    blocks = []
+    for kind in KINDS:
+        lines = table(found, kind)
+        for first in range(1, len(lines[0]), tables.ABREAST):
+            part = [[line[0], *line[first : first + tables.ABREAST]] for line in lines]
+            part[0][0] = kind
+            blocks.append(tables.aligned(part))
     return "\n\n".join(blocks)

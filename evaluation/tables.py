@@ -37,7 +37,7 @@ METHOD = "Table 1", "FineFace"
 KEPT = {"clip_i": "control_and_clip_i", "same_person": "control_and_identity"}
 """What was kept of the no-AU partner, and its harmonic mean with control."""
 ABREAST = 4
-"""Experiments that a terminal's line has room for."""
+"""Experiments, or measures of editors, that a terminal's line has room for."""
 ORDERED = 0.7
 """From this rank correlation on an AU counts as following its prompt."""
 

@@ -99,4 +99,6 @@ def test_the_front_is_over_strengths(found):
     good = dict(zip(heads, next(row for row in rows if row[0] == "good"), strict=True))
     assert good["AU-MSE prompted (labeller)"] == "0.00 [0.00, 0.00]"
     assert good["identity distance to source"].startswith("0.150 [") and good["FID"] == "0.00"
-    assert edits.text(found).startswith("individual\neditor")
+    lines = edits.text(found).splitlines()
+    assert lines[0].startswith("individual  AU-MSE prompted (labeller)") and lines[1].startswith("good")
+    assert max(map(len, lines)) < 120
