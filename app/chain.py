@@ -98,9 +98,11 @@ class Link:
 
 @dataclass(frozen=True)
 class Training:
-    """A trained model that had the sample: by which experiments, how often it was drawn, how they fared."""
+    """A trained model that had the sample: by which experiments or editor, the table that has it, how often it
+    was drawn."""
 
     experiments: tuple[str, ...]
+    table: str
     told: str
 
 
@@ -145,6 +147,7 @@ def _trainings(trail: Trail) -> tuple[Training, ...]:
     return tuple(
         Training(
             one.experiments,
+            one.table,
             drawn(one)
             if one.split == TRAINED_ON
             else f"held out for {one.split}: nothing was learnt from it",
