@@ -143,14 +143,14 @@ def _models(
     config = adapter.AdapterConfig(settings.encoder, settings.rank, settings.alpha)
     adapter.install(unet, config, seed=settings.seed)
     if not options.fused:
-        _write_attention_out(unet)
+        write_attention_out(unet)
         vae.set_attn_processor(AttnProcessor())
     if options.checkpointing:
         unet.enable_gradient_checkpointing()
     return unet, vae, text_encoder
 
 
-def _write_attention_out(unet: UNet2DConditionModel) -> None:
+def write_attention_out(unet: UNet2DConditionModel) -> None:
     """Give `unet` attention of single operations, with the adapter's own keys and values."""
     reads_text = {f"{name}.processor" for name in networks.text_attentions(unet)}
     processors: dict[str, Any] = {}

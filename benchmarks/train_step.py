@@ -1,9 +1,9 @@
 """A step of the training beside a plain implementation of the paper's step (`benchmarks.plain_training`):
 images a second of both in one run, and the share of what the machine's matrix products give that it reaches.
 
-    python benchmarks/train_step.py                                        # the miniature's base and pictures
-    python benchmarks/train_step.py --size sd21 --batch 16 --precision bfloat16     # a GPU: SD 2.1's sizes
-    python benchmarks/train_step.py --size tiny --batch 2 --turns 1 --steps 1       # does this program work?
+    python benchmarks/train_step.py                                     # the miniature's base and pictures
+    python benchmarks/train_step.py --size sd21 --batch 16 --rank 32 --precision bfloat16       # a GPU
+    python benchmarks/train_step.py --size tiny --side 128 --batch 4 --turns 1 --steps 1    # does it work?
 
 Each side is a program of its own, started as users start it; both take turns of a few steps, so that whoever
 else uses the machine slows both. The project's side is `training.loop` itself, from latents on disk.
@@ -43,8 +43,8 @@ MINIATURE = PROJECT / "miniature" / "models" / "base"
 PICTURES = 256
 STEPS = 10**9
 """Of the training that is measured: it is ended from outside."""
-PROBE = {"cpu": 1024, "cuda": 8192}
-"""Side of the matrices whose product shows what the machine gives."""
+PROBE = 1024, 8192
+"""Side of the matrices whose product shows what the machine gives: on a CPU, on an accelerator."""
 PROBE_SECONDS = 0.5
 
 
@@ -186,8 +186,8 @@ class Side:
     def _wait(self) -> dict[str, Any]:
         assert self._first.stdout is not None
         for line in self._first.stdout:
-            if "operations" in (said := json.loads(line)):
-                return said
+            if line.startswith('{"operations"'):
+                return json.loads(line)
         raise SystemExit(f"{' '.join(map(str, self._first.args))} ended")  # type: ignore[arg-type]
 
 
@@ -201,8 +201,7 @@ class _Turns:
     def __call__(self) -> bool:
         """Never asks to stop."""
         if self._left == 0:
-            if self._device.type == "cuda":
-                torch.cuda.synchronize()
+            _wait_for(self._device)
             counted = 0
             if self._counter is not None:
                 self._counter.__exit__(None, None, None)
@@ -235,22 +234,23 @@ def _counter() -> Any:
 
 def _matrix_product(device: torch.device, mixed_precision: str) -> float:
     """Operations a second of the product of two large matrices."""
-    side = PROBE[device.type]
+    side = PROBE[device.type != "cpu"]
     dtype = torch.float32 if mixed_precision == "no" else torch.bfloat16
     one, other = torch.randn(2, side, side, device=device).to(dtype)
-
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
     one @ other
-    wait()
+    _wait_for(device)
     began, count = time.perf_counter(), 0
     while (seconds := time.perf_counter() - began) < PROBE_SECONDS:
         one @ other
-        wait()
+        _wait_for(device)
         count += 1
     return 2 * side**3 * count / seconds
+
+
+def _wait_for(device: torch.device) -> None:
+    """Until the accelerator has done what it was asked."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
 
 
 def write_samples(place: Path, base: Path, side: int, precision: str, device: str) -> None:

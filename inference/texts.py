@@ -54,4 +54,7 @@ def added_conditions(
     ids = pipe._get_add_time_ids(
         size, (0, 0), size, pooled.dtype, text_encoder_projection_dim=pooled.shape[-1]
     )
-    return {"text_embeds": pooled, "time_ids": ids.to(pooled.device).repeat(len(pooled), 1)}
+    return {
+        "text_embeds": pooled,
+        "time_ids": ids.to(pooled.device, non_blocking=True).repeat(len(pooled), 1),
+    }

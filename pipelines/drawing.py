@@ -105,7 +105,7 @@ class FaceGenerator:
         experiment calls its pipeline with, such as au_scale. Raises ValueError for one that its method has
         not."""
         import methods.registry
-        from assets.experiment.generated_samples import requests
+        from assets.drawing import requests
         from inference import asking, questions
 
         rows = [dict(zip(facs.COLUMNS, vector, strict=True)) for vector in vectors]
@@ -124,9 +124,9 @@ class FaceGenerator:
 
     @cached_property
     def _generator(self) -> Generator:
-        from assets.experiment import generated_samples
+        from assets import drawing
 
-        return generated_samples.generator(self.store, self.profile, self.trained)
+        return drawing.generator(self.store, self.profile, self.trained)
 
 
 def find(store: Store, profile: Profile, experiment: str | None = None) -> FaceGenerator:
@@ -181,7 +181,7 @@ def same_model(
 ) -> None:
     """Raises NothingTrained where `trained`, the row of the model called `name`, is of other settings than
     `train`, or of another base than `profile` has; `select` trains it anew."""
-    from assets.experiment.trained_model import JOB
+    from assets.fitting import JOB
     from training.job import TrainingJob
 
     if trained["folder"] is None:

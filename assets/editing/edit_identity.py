@@ -4,9 +4,9 @@ import dagster as dg
 import polars as pl
 
 from assets import stage
+from assets.drawing import content
 from assets.editing import sheets
-from assets.experiment.generated_samples import content
-from assets.experiment.identity_scores import descriptors
+from assets.measuring import descriptors
 from settings.profile import Profile
 from store import Store
 

@@ -4,7 +4,7 @@ import dagster as dg
 import polars as pl
 
 from assets import calls, stage
-from assets.experiment.scores import embed
+from assets.measuring import embed
 from inference import questions
 from settings.profile import Profile
 from store import Store

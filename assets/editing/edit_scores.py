@@ -9,7 +9,7 @@ import polars as pl
 from assets import calls, stage
 from assets.editing import sheets
 from assets.editing.sheets import FILES
-from assets.experiment.scores import embed, measure_by_all
+from assets.measuring import embed, measure_by_all
 from inference import images, questions
 from settings.profile import Profile
 from store import Store

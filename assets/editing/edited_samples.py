@@ -9,7 +9,7 @@ import polars as pl
 from assets import calls, stage
 from assets.editing import sheets
 from assets.editing.sheets import FILES
-from assets.experiment.trained_model import JOB
+from assets.fitting import JOB
 from inference import questions
 from settings.profile import Profile
 from store import Store, file_system

@@ -11,7 +11,7 @@ import polars as pl
 import facs
 import picture_files
 from assets import gate, stage
-from assets.experiment.trained_model import fit
+from assets.fitting import fit
 from settings.profile import Profile
 from store import Store, file_system
 from store.file_system import draft

@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from assets import calls, stage
-from assets.experiment.generated_samples import FILES, content
+from assets.drawing import FILES, content
 from inference import questions
 from settings.profile import Profile
 from store import Store

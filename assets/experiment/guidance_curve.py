@@ -7,8 +7,8 @@ import dagster as dg
 import polars as pl
 
 from assets import stage
-from assets.experiment.generated_samples import draw, measure
-from assets.experiment.scores import embed
+from assets.drawing import draw
+from assets.measuring import embed, measure
 from settings.profile import Profile
 from store import Store
 

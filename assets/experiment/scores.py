@@ -6,8 +6,7 @@ import dagster as dg
 import polars as pl
 
 import facs
-from assets import calls, stage
-from assets.experiment.generated_samples import content, measure
+from assets import calls, measuring, stage
 from inference import questions
 from settings.profile import Profile
 from store import Store
@@ -31,7 +30,7 @@ def build(
         from evaluation import metrics
 
         own = generated_samples.filter(pl.col("kind") != "base")
-        table, made, reused = measure_by_all(context, store, profile, own)
+        table, made, reused = measuring.measure_by_all(context, store, profile, own)
         found = pl.any_horizontal(pl.col(f"measured_{column}").is_not_null() for column in facs.COLUMNS)
         told: dict[str, Any] = {}
         for name, judge in profile.judges.items():
@@ -58,7 +57,7 @@ def build(
         """
         from evaluation import partners
 
-        embedded, made, reused = embed(context, store, profile, generated_samples)
+        embedded, made, reused = measuring.embed(context, store, profile, generated_samples)
         prompts = generated_samples.select("prompt").unique().sort("prompt")
         question = questions.text_embeddings(profile.evaluation.embedder)
         texts = calls.ask(context, store, question, prompts, profile)
@@ -69,30 +68,3 @@ def build(
         )
 
     return [au_scores, clip_scores]
-
-
-def measure_by_all(
-    context: dg.AssetExecutionContext, store: Store, profile: Profile, samples: pl.DataFrame
-) -> tuple[pl.DataFrame, int, int]:
-    """What every judge of the profile measures in `samples` (with `file`), one below the other, named in the
-    column `judge`; calls, reused.
-    """
-    tables, calls_made, answers_known = [], 0, 0
-    for name, judge in profile.judges.items():
-        read, made, reused = measure(context, store, profile, judge, samples)
-        tables.append(read.select(pl.lit(name).alias("judge"), pl.all()))
-        calls_made, answers_known = calls_made + made, answers_known + reused
-    return pl.concat(tables), calls_made, answers_known
-
-
-def embed(
-    context: dg.AssetExecutionContext, store: Store, profile: Profile, samples: pl.DataFrame
-) -> tuple[pl.DataFrame, int, int]:
-    """`samples` (with `file`) and the CLIP `embedding` of each picture, its model and fingerprint; calls,
-    reused.
-    """
-    question = questions.embeddings(profile.evaluation.embedder)
-    images = samples.select("file_kind", "file", content())
-    found = calls.ask(context, store, question, images, profile)
-    embedded = calls.readable(found.frame).select("embedding", "model", "fingerprint")
-    return samples.hstack(embedded), found.asked, found.reused

@@ -4,10 +4,9 @@ import dagster as dg
 import polars as pl
 
 from assets import calls, stage
-from assets.experiment.generated_samples import draw
-from assets.experiment.identity_scores import describe
-from assets.experiment.scores import embed, measure_by_all
+from assets.drawing import draw
 from assets.held_out import openings
+from assets.measuring import describe, embed, measure_by_all
 from assets.results.comparisons import by_experiment, by_judge
 from inference import questions
 from settings.profile import Profile
@@ -16,7 +15,7 @@ from store import Store
 NAME = "held_out_comparisons"
 
 
-@stage.asset(code_version="1", kinds={"torch"}, pool="gpu", deps=[openings.openings])
+@stage.asset(code_version="2", kinds={"torch"}, pool="gpu", deps=[openings.openings])
 def held_out_comparisons(
     context: dg.AssetExecutionContext,
     trained_model: pl.DataFrame,

@@ -9,7 +9,7 @@ from assets import stage
 from settings.profile import Profile
 
 
-@stage.asset(code_version="4", kinds={"polars"})
+@stage.asset(code_version="5", kinds={"polars"})
 def comparisons(
     au_scores: pl.DataFrame,
     clip_scores: pl.DataFrame,

@@ -20,7 +20,7 @@ from store import CorruptFile, Store
 REPORT = "report.html"
 
 
-@stage.asset(code_version="5", kinds={"polars"}, deps=list(stages.FUNNEL))
+@stage.asset(code_version="6", kinds={"polars"}, deps=list(stages.FUNNEL))
 def results(
     context: dg.AssetExecutionContext,
     trained_model: pl.DataFrame,
@@ -140,7 +140,7 @@ def floors(trained_model: pl.DataFrame, profile: Profile) -> list[str]:
 
 
 def _losses(store: Store, trained_model: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    from assets.experiment.trained_model import losses
+    from assets.fitting import losses
 
     trained = trained_model.drop_nulls("folder")
     folders = trained.select("experiment", "folder").iter_rows()
@@ -190,7 +190,7 @@ def every_experiment_is_complete(
     """Every judge measured every experiment on every sample of the protocol (1650), with the same prompts and
     noise: those that are drawn change with the training set.
     """
-    from assets.experiment.generated_samples import protocol_samples
+    from assets.drawing import protocol_samples
 
     identity = ["sample_id", "prompt", "seed"]
     wanted = set(protocol_samples(profile, training_set).select(identity).iter_rows())

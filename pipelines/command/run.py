@@ -63,12 +63,12 @@ def run(
         if others := runs.others(instance):
             say(f"also at work in this home: run {', '.join(others)}; stages on the accelerator take turns")
         outcome = runs.run(planned, instance, console.listener, console.spared)
-    if not outcome.failed:
-        if "edit_results" in console.made:
-            _edit_results(place)
-        else:
-            now = "results" in console.made or jobs.comparison.name in console.left
-            _results(place, settings, now)
+    if "edit_results" in console.made:
+        _edit_results(place)
+    elif "results" in console.made:  # also of the others where an experiment failed
+        _results(place, settings, now=True)
+    elif not outcome.failed:
+        _results(place, settings, now=jobs.comparison.name in console.left)
     say(f"\n{console.total()}")
     if outcome.interrupted:
         fail(f"interrupted in {outcome.failed[-1]}. What was computed is kept; run again to go on.")

@@ -10,7 +10,7 @@ import pytest
 import tiny_world
 from tiny_world import finished, tables
 
-from assets.experiment import trained_model
+from assets import fitting
 from store import Store, file_system
 
 pytestmark = pytest.mark.timeout(1800)
@@ -27,17 +27,17 @@ def test_a_training_goes_on_from_the_checkpoint_that_came_furthest_wherever_it_w
             yield f'{{"step": {step[-1]}, "loss": 1, "samples_per_second": 1, "eta": 1}}'
         raise RuntimeError("the machine is gone")
 
-    monkeypatch.setattr(trained_model.child, "lines", training)
+    monkeypatch.setattr(fitting.child, "lines", training)
     kept = machine("one") / "files/adapters/key"
     with pytest.raises(RuntimeError):
-        trained_model._run(dg.build_asset_context(), file_system.own(kept), kept, 100)
+        fitting._run(dg.build_asset_context(), file_system.own(kept), kept, 100)
     kept = machine("two") / "files/adapters/key"
     here = file_system.own(kept) / "output"
-    trained_model._take_over(kept / "output", here)
+    fitting._take_over(kept / "output", here)
     assert (here / "checkpoints/step-8/parameters").read_text() == "step-8"
     (here / "checkpoints/step-9").mkdir()
     (here / "checkpoints/step-8/parameters").write_text("this machine's own")
-    trained_model._take_over(kept / "output", here)
+    fitting._take_over(kept / "output", here)
     assert (here / "checkpoints/step-8/parameters").read_text() == "this machine's own"
 
 

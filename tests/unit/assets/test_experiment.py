@@ -14,8 +14,8 @@ from tiny_training import hold_out, write_dataset
 
 import facs
 import methods.registry
-from assets import calls
-from assets.experiment import class_images, generated_samples, guidance_curve, trained_model
+from assets import calls, drawing, fitting, measuring
+from assets.experiment import class_images, guidance_curve, trained_model
 from assets.results.results import (
     all_there,
     every_experiment_has_the_same_judge,
@@ -72,13 +72,13 @@ def test_only_kept_training_rows_are_trained_on_and_unsupported_aus_as_zero():
 
 
 def test_the_loss_curve_is_what_was_written_so_far(tmp_path):
-    assert trained_model.losses(tmp_path).is_empty()
+    assert fitting.losses(tmp_path).is_empty()
     (tmp_path / "output").mkdir()
     lines = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.4}]
     lines.append({"step": 2, "loss": 0.3, "held_out_loss": 0.7})
     text = "\n".join(map(json.dumps, lines)) + '\n{"step": 3, "lo'
     (tmp_path / "output" / "progress.jsonl").write_text(text)
-    assert trained_model.losses(tmp_path).rows() == [(1, 0.5, None), (2, 0.3, 0.7)]
+    assert fitting.losses(tmp_path).rows() == [(1, 0.5, None), (2, 0.3, 0.7)]
 
 
 def test_every_setting_of_a_profile_reaches_the_training(tmp_path, world):
@@ -137,12 +137,11 @@ def test_experiments_that_differ_in_sampling_share_one_training(tmp_path, world)
     assert rows["a"] == rows["b"] and rows["a"]["samples"] == 30
     assert [metadata[name]["steps_trained"] for name in "abc"] == [2, 0, 2]
     assert rows["c"]["key"] != rows["a"]["key"] and rows["c"]["model_hash"] != rows["a"]["model_hash"]
-    curve = trained_model.losses(store.home / "files" / "adapters" / rows["a"]["key"])
+    curve = fitting.losses(store.home / "files" / "adapters" / rows["a"]["key"])
     assert curve["held_out_loss"].null_count() == 0 and curve.height == 2
     context, asked = SimpleNamespace(log=log), protocol.build("miniature", (), 1).head(1)
     drawn = [
-        generated_samples.draw(context, store, profile, {"experiment": name, **rows[name]}, asked, 3.0)
-        for name in "ab"
+        drawing.draw(context, store, profile, {"experiment": name, **rows[name]}, asked, 3.0) for name in "ab"
     ]
     assert drawn[0].asked == drawn[1].asked == 1, "another scale is another picture"
     row = {"experiment": "b", **rows["b"]}
@@ -207,18 +206,18 @@ def test_without_an_adapter_aus_become_words():
     samples = protocol.build("miniature", (), 1).filter(
         pl.col("prompted").is_in(["12", "6+12"]), prompt_index=0
     )
-    prompts = generated_samples.requests(samples, methods.registry.wording(SDTrain()))
+    prompts = drawing.requests(samples, methods.registry.wording(SDTrain()))
     text = dict(zip(samples["sample_id"], prompts["prompt"], strict=True))
     assert text["individual/00/au12/3"].endswith("in a park, lip corner puller 3")
     assert prompts["aus"].null_count() == samples.height
     neutral = protocol.no_au_samples(samples)
-    said = generated_samples.requests(neutral, methods.registry.wording(SDTrain()))["prompt"]
+    said = drawing.requests(neutral, methods.registry.wording(SDTrain()))["prompt"]
     assert said.to_list() == neutral["prompt"].to_list()
 
 
 def test_with_an_adapter_prompts_stay_and_vectors_go_along():
     samples = protocol.build("miniature", (), 1).head(3)
-    requests = generated_samples.requests(samples, methods.registry.wording(FineFaceTrain()))
+    requests = drawing.requests(samples, methods.registry.wording(FineFaceTrain()))
     assert requests["prompt"].to_list() == samples["prompt"].to_list()
     assert requests["aus"].to_list() == [list(row) for row in samples.select(facs.COLUMNS).iter_rows()]
 
@@ -227,7 +226,7 @@ def test_a_picture_is_drawn_once_and_found_again(profile, tmp_path):
     samples, store = protocol.build("miniature", (), 1).head(2), Store(tmp_path)
 
     def draw(guidance):
-        return generated_samples.draw(CONTEXT, store, profile, UNTOUCHED, samples, guidance)
+        return drawing.draw(CONTEXT, store, profile, UNTOUCHED, samples, guidance)
 
     first, second, other = draw(2.0), draw(2.0), draw(3.0)
     assert (first.asked, first.reused) == (2, 0) and (second.asked, second.reused) == (0, 2)
@@ -239,12 +238,12 @@ def test_a_picture_is_drawn_once_and_found_again(profile, tmp_path):
 
 def test_a_generated_picture_that_was_lost_or_flipped_is_drawn_again(profile, tmp_path):
     samples, store = protocol.build("miniature", (), 1).head(2), Store(tmp_path)
-    first = generated_samples.draw(CONTEXT, store, profile, UNTOUCHED, samples, 2.0).frame
+    first = drawing.draw(CONTEXT, store, profile, UNTOUCHED, samples, 2.0).frame
     files = store.files("generated")
     gone, flipped = (files.path(name) for name in first["file"])
     gone.unlink()
     flipped.write_bytes(flipped.read_bytes()[:-1] + b"x")
-    again = generated_samples.draw(CONTEXT, store, profile, UNTOUCHED, samples, 2.0)
+    again = drawing.draw(CONTEXT, store, profile, UNTOUCHED, samples, 2.0)
     assert again.asked == 2 and again.frame.equals(first)
     assert all(files.read(name) for name in first["file"])
 
@@ -259,7 +258,7 @@ def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
         who = {"model": "judge", "fingerprint": "j"}
         return images.with_columns(pl.lit(value).alias(name) for name, value in (read | who).items()), 1, 0
 
-    monkeypatch.setattr(generated_samples, "annotate", annotate)
+    monkeypatch.setattr(measuring, "annotate", annotate)
     samples = (
         protocol.build("miniature", (), 1)
         .head(2)
@@ -268,7 +267,7 @@ def test_scores_and_guidance_are_the_judges(profile, tmp_path, monkeypatch):
     for judge, wanted in (("labeller", profile.au_estimator), ("second", profile.second_au_estimator)):
         evaluation = profile.evaluation.model_copy(update={"judge": judge})
         judging = profile.model_copy(update={"evaluation": evaluation})
-        table, _, _ = generated_samples.measure(None, Store(tmp_path), judging, judging.judge, samples)
+        table, _, _ = measuring.measure(None, Store(tmp_path), judging, judging.judge, samples)
         assert asked.pop() == wanted and table["fingerprint"].to_list() == ["j", "j"]
     assert metrics.left_out(table) == ["AU9"]
     own, others = pl.DataFrame({"fingerprint": ["j"]}), pl.DataFrame({"fingerprint": ["l"]})
@@ -363,8 +362,8 @@ def test_the_base_draws_what_the_text_baseline_draws_without_aus(profile, tmp_pa
     """So its pictures are made once, whoever asks for them."""
     samples, store = protocol.build("miniature", (), 1).head(3), Store(tmp_path)
     neutral, base = protocol.no_au_samples(samples), protocol.base_samples(samples)
-    first = generated_samples.draw(CONTEXT, store, profile, UNTOUCHED, neutral, 2.0)
-    again = generated_samples.draw_base(CONTEXT, store, profile, profile.experiments["fineface"], base, 2.0)
+    first = drawing.draw(CONTEXT, store, profile, UNTOUCHED, neutral, 2.0)
+    again = drawing.draw_base(CONTEXT, store, profile, profile.experiments["fineface"], base, 2.0)
     assert again.asked == 0 and again.frame["file"].to_list() == first.frame["file"].to_list()
     assert set(again.frame["kind"]) == {"base"} and not set(base["sample_id"]) & set(neutral["sample_id"])
 
@@ -387,11 +386,11 @@ def test_a_profile_may_use_the_first_prompts_only(tmp_path, world):
     captions = pl.DataFrame({"caption": tiny_protocol.CAPTIONS}).with_columns(
         keep=True, split=pl.lit("train"), source=pl.lit("folder")
     )
-    assert generated_samples.protocol_samples(profile, captions.clear()).height == 110
+    assert drawing.protocol_samples(profile, captions.clear()).height == 110
     everything = profile.model_copy(
         update={"evaluation": profile.evaluation.model_copy(update={"prompts": None})}
     )
-    samples = generated_samples.protocol_samples(everything, captions)
+    samples = drawing.protocol_samples(everything, captions)
     assert samples.height == 1650 and samples.equals(tiny_protocol.build())
 
 
@@ -399,7 +398,7 @@ def test_experiments_of_other_prompts_are_not_laid_side_by_side(tmp_path, world)
     """The training set has changed, and only one experiment was drawn again."""
     profile = profiles.load(str(world.profile), tmp_path)
     training_set = pl.DataFrame({"source": ["folder"], "caption": ["x"], "keep": [True], "split": ["train"]})
-    samples = generated_samples.protocol_samples(profile, training_set)
+    samples = drawing.protocol_samples(profile, training_set)
     results = pl.DataFrame({"experiment": ["a", "b"]})
     scores = pl.concat(
         samples.with_columns(experiment=pl.lit(name), judge=pl.lit(judge))

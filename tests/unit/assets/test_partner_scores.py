@@ -90,6 +90,7 @@ def test_pictures_are_compared_with_those_of_the_training_set(store, profile):
     training_set = pl.DataFrame(
         {
             "keep": True,
+            "source": "affectnet",
             "split": ["train"] * 4 + ["test"],
             "file_kind": "frames",
             "file": real,

@@ -142,6 +142,25 @@ def test_results_of_another_run_are_not_shown_as_this_ones(tmp_path, monkeypatch
     assert said[1] == "\n0 numbers"
 
 
+def test_a_failed_experiment_does_not_keep_the_results_of_the_others_from_being_printed(
+    world, tmp_path, monkeypatch
+):
+    from evaluation import tables
+    from pipelines import runs
+    from store import Store
+
+    def run(planned, opened, listener, spared):
+        listener.__self__.made.append("results")
+        return runs.Outcome(failed=["experiment db"])
+
+    monkeypatch.setattr(runs, "run", run)
+    monkeypatch.setattr(tables, "text", lambda *_: "the others' numbers")
+    Store(tmp_path / "home").write("results", tables.RESULTS.to_frame(eager=True))
+    done = runner.invoke(app, ["run", "--profile", str(world.profile), "--home", str(tmp_path / "home")])
+    assert "the others' numbers" in done.output and "failed: experiment db" in done.output
+    assert done.exit_code == 1
+
+
 def test_repair_forgets_damaged_answers_and_sets_damaged_tables_aside(tmp_path):
     import polars as pl
 

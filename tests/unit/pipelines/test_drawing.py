@@ -10,7 +10,8 @@ import tiny_world
 from PIL import Image
 from typer.testing import CliRunner
 
-from assets.experiment.trained_model import JOB, SCHEMA
+from assets.experiment.trained_model import SCHEMA
+from assets.fitting import JOB
 from inference.generation import base_content
 from pipelines import profiles
 from pipelines.command import app
