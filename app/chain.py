@@ -98,8 +98,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Training:
-    """A trained model that had the sample: by which experiments or editor, the table that has it, how often it
-    was drawn."""
+    """A trained model that had the sample: whose it is, its table, how often it was drawn."""
 
     experiments: tuple[str, ...]
     table: str
