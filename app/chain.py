@@ -98,9 +98,10 @@ class Link:
 
 @dataclass(frozen=True)
 class Training:
-    """A trained model that had the sample: by which experiments, how often it was drawn, how they fared."""
+    """A trained model that had the sample: whose it is, its table, how often it was drawn."""
 
     experiments: tuple[str, ...]
+    table: str
     told: str
 
 
@@ -145,6 +146,7 @@ def _trainings(trail: Trail) -> tuple[Training, ...]:
     return tuple(
         Training(
             one.experiments,
+            one.table,
             drawn(one)
             if one.split == TRAINED_ON
             else f"held out for {one.split}: nothing was learnt from it",
