@@ -2,7 +2,7 @@
 peak memory, losses, and a kill in mid-training that a second start goes on from.
 
     python benchmarks/dry_run.py                                   # a GPU: the paper's batch and latents
-    python benchmarks/dry_run.py --batch 1 --side 16 --steps 4     # a CPU: minutes, 10 GB of memory
+    python benchmarks/dry_run.py --batch 1 --side 16 --steps 4     # a CPU: minutes, 8 GB of memory
     python benchmarks/dry_run.py --size tiny --batch 2 --side 8    # does this program work?
 """
 

@@ -40,7 +40,8 @@ from training.__main__ import environments, usual_processes  # noqa: E402
 from training.job import SAMPLES_FILE, TrainingJob  # noqa: E402
 
 MINIATURE = PROJECT / "miniature" / "models" / "base"
-PICTURES = 256
+EPOCH = 8
+"""Steps that the pictures last for."""
 STEPS = 10**9
 """Of the training that is measured: it is ended from outside."""
 PROBE = 1024, 8192
@@ -84,7 +85,7 @@ def main(
             }
         )
         job.write(place / "job.json")
-        write_samples(place, Path(base), side or _side(Path(base)), precision, device)
+        write_samples(place, Path(base), side or _side(Path(base)), EPOCH * batch, precision, device)
         plain = {"fused": plain_fused, "checkpointing": plain_checkpointing, "workers": plain_workers}
         figures = measure(place / "job.json", plain, turns, steps)
     text = json.dumps(figures, indent=2)
@@ -253,28 +254,28 @@ def _wait_for(device: torch.device) -> None:
         torch.accelerator.synchronize()
 
 
-def write_samples(place: Path, base: Path, side: int, precision: str, device: str) -> None:
-    """Random pictures, their latents and captions in `place`: one table for both sides."""
+def write_samples(place: Path, base: Path, side: int, count: int, precision: str, device: str) -> None:
+    """`count` random pictures, their latents and captions in `place`: one table for both sides."""
     from PIL import Image
     from safetensors.torch import save_file
 
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randint(0, 256, (PICTURES, side // 8, side // 8, 3), generator=generator).to(torch.uint8)
+    noise = torch.randint(0, 256, (count, side // 8, side // 8, 3), generator=generator).to(torch.uint8)
     pictures = [Image.fromarray(small.numpy()).resize((side, side)) for small in noise]
-    names = [f"{place}/{row:04d}.png" for row in range(PICTURES)]
+    names = [f"{place}/{row:04d}.png" for row in range(count)]
     for name, picture in zip(names, pictures, strict=True):
         picture.save(name)
     moments = Autoencoder(base, precision=precision, batch_size=4, device=device).encode(pictures)
     save_file({"moments": torch.from_numpy(moments)}, place / "shard.safetensors")
-    aus = (torch.rand(PICTURES, 12, generator=generator) * 6 - 1).clamp(0, 5)
+    aus = (torch.rand(count, 12, generator=generator) * 6 - 1).clamp(0, 5)
     captions = protocol.prompts("paper").texts
     pl.DataFrame(
         {
-            "sample_id": [f"made/{row:04d}" for row in range(PICTURES)],
-            "caption": [captions[row % len(captions)] for row in range(PICTURES)],
+            "sample_id": [f"made/{row:04d}" for row in range(count)],
+            "caption": [captions[row % len(captions)] for row in range(count)],
             **{column: aus[:, index].tolist() for index, column in enumerate(COLUMNS)},
             "file": "shard.safetensors",
-            "row": range(PICTURES),
+            "row": range(count),
             "picture": names,
         }
     ).write_parquet(place / SAMPLES_FILE)
