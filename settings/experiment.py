@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from settings.base import LATER, OPERATIONAL, Settings
+from settings.base import LATER, OPERATIONAL, Settings, identity
 from settings.nearest import hint
 
 
@@ -295,3 +295,9 @@ class Experiment(Settings):
     paper: Annotated[str | None, OPERATIONAL] = Field(
         None, description="The row of the paper's Tables 1-3 that it is printed beside."
     )
+
+    @property
+    def decides(self) -> dict[str, Any]:
+        """What decides its pictures, as plain values: how it is trained and how they are drawn, whatever it
+        is compared with."""
+        return {"train": identity(self.train), "sample": identity(self.sample)}

@@ -13,7 +13,6 @@ from assets.results import facts
 from assets.results.comparisons import beside_partners, by_experiment, by_judge
 from exports import samples
 from provenance import lineage
-from settings.base import identity
 from settings.profile import Profile
 from store import CorruptFile, Store
 
@@ -58,7 +57,7 @@ def results(
             tables.of_whole_sets(realism_scores.filter(pl.col("experiment").is_in([*scores]))),
         ]
     )
-    settings = {name: identity(experiment) for name, experiment in profile.experiments.items()}
+    settings = {name: experiment.decides for name, experiment in profile.experiments.items()}
     now = datetime.now(UTC)
     measured = {f"judge: {name}": rows for (name,), rows in au_scores.group_by("judge", maintain_order=True)}
     measured |= {"CLIP": clip_scores, "identity": identity_scores}

@@ -109,10 +109,9 @@ def _results(home: Path, profile: Profile, now: bool) -> None:
         )
         return
     from evaluation import comparisons, seeds, tables
-    from settings.base import identity
 
     found = store.read("results")
-    grouped = seeds.groups({name: identity(one) for name, one in profile.experiments.items()})
+    grouped = seeds.groups({name: one.decides for name, one in profile.experiments.items()})
     say("\n" + tables.text(found, profile.paper, seeds.over_seeds(found, grouped)))
     if store.version("comparisons") is not None:
         say("\n" + comparisons.text(store.read("comparisons")))

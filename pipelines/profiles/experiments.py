@@ -108,13 +108,18 @@ def _filled(said: Any, scale: Mapping[str, Any]) -> Any:
 
 
 def _trainings(experiments: Mapping[str, Any], seeds: int) -> Iterator[tuple[str, Any]]:
-    """Each experiment as often as it is trained, with seeds one after another."""
+    """Each experiment as often as it is trained, with seeds one after another; a training is compared with
+    its rival's of the same number."""
+    seeded = {name for name, said in experiments.items() if "seed" in _settings(said)}
     for name, said in experiments.items():
         yield name, said
-        if "seed" in _settings(said):
+        if name in seeded:
             first = _train(said).get("seed", 0)
             for more in range(1, seeds):
-                yield f"{name}.seed{more}", said | {"train": {**_train(said), "seed": first + more}}
+                changed: Said = {"train": {**_train(said), "seed": first + more}}
+                if said.get("against") in seeded:
+                    changed["against"] = f"{said['against']}.seed{more}"
+                yield f"{name}.seed{more}", said | changed
 
 
 def _settings(said: Any) -> Collection[str]:

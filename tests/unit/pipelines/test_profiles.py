@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from evaluation import seeds
 from pipelines import profiles
 from pipelines.profiles import ProfileError
 
@@ -287,6 +288,20 @@ def test_seeds_are_experiments_of_their_own(tmp_path, monkeypatch):
     assert found["fineface"].train.model_copy(update={"seed": 11}) == found["fineface.seed1"].train
     monkeypatch.setenv(profiles.SEEDS, "3")
     assert "fineface.seed2" in profiles.load(path, tmp_path).experiments
+
+
+def test_a_training_is_compared_with_its_rivals_of_the_same_number(tmp_path, monkeypatch):
+    monkeypatch.setenv(profiles.EXPERIMENTS, "twelve_tokens")
+    monkeypatch.setenv(profiles.SEEDS, "2")
+    found = profiles.load("miniature", tmp_path)
+    assert found.rivals == {
+        **{"twelve_tokens": "fineface", "twelve_tokens.seed1": "fineface.seed1"},
+        **{"fineface": "sd", "fineface.seed1": "sd"},
+    }
+    assert seeds.groups({name: one.decides for name, one in found.experiments.items()}) == {
+        "twelve_tokens": ["twelve_tokens", "twelve_tokens.seed1"],
+        "fineface": ["fineface", "fineface.seed1"],
+    }
 
 
 def test_what_is_said_for_all_experiments_is_refused_where_it_is_said(tmp_path):
