@@ -100,6 +100,7 @@ def write_profile(path: Path, models: Path, raw_folder: Path, **changes) -> Path
         "second_au_estimator": {
             "provider": "miniature.estimator:TinyEstimator",
             "model": str(models / "second_estimator"),
+            "batch_size": 16,
         },
         "corrections": {"recipe": "paper"},
         "disfa": {"no_au_share": 0.5, "seed": 0},
