@@ -47,8 +47,7 @@ def draw(
 
     experiment = profile.experiments[trained["experiment"]]
     worded = requests(samples, methods.registry.wording(experiment.train))
-    found = _answers(context, store, profile, generator(store, profile, trained), worded, guidance)
-    return replace(found, frame=samples.with_columns(found.frame["file_kind"], found.frame["file"]))
+    return _drawn(context, store, profile, generator(store, profile, trained), samples, worded, guidance)
 
 
 def generator(store: Store, profile: Profile, trained: Mapping[str, Any]) -> "Generator":
@@ -78,8 +77,7 @@ def draw_base(
     """`samples` with the `file` that the untouched base makes of them, sampled as `experiment` is."""
     asked = samples.select("prompt", "seed", pl.lit(None, dtype=pl.List(pl.Float64)).alias("aus"))
     base = _generator(profile, experiment.sample, {})
-    found = _answers(context, store, profile, base, asked, guidance)
-    return replace(found, frame=samples.with_columns(found.frame["file_kind"], found.frame["file"]))
+    return _drawn(context, store, profile, base, samples, asked, guidance)
 
 
 def _generator(profile: Profile, sample: Any, model: Mapping[str, Any]) -> "Generator":
@@ -99,17 +97,20 @@ def _generator(profile: Profile, sample: Any, model: Mapping[str, Any]) -> "Gene
     )
 
 
-def _answers(
+def _drawn(
     context: dg.AssetExecutionContext,
     store: Store,
     profile: Profile,
     generator: "Generator",
+    samples: pl.DataFrame,
     asked: pl.DataFrame,
     guidance: float,
 ) -> calls.Answers:
+    """`samples` with the `file` of what `generator` draws of each one's row of `asked`."""
     question = questions.pictures(generator, store.files(FILES))
     asked = asked.with_columns(pl.lit(float(guidance)).alias("guidance"))
-    return calls.ask(context, store, question, asked, profile, profile.evaluation.chunk)
+    found = calls.ask(context, store, question, asked, profile, profile.evaluation.chunk)
+    return replace(found, frame=samples.with_columns(found.frame["file_kind"], found.frame["file"]))
 
 
 def requests(samples: pl.DataFrame, word: Callable[..., Any]) -> pl.DataFrame:

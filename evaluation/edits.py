@@ -33,19 +33,7 @@ AU_MEASURES: dict[str, Callable[[metrics.Scores], Sums]] = {
     for name in ("au_mse_prompted", "au_mse_all", "au_mse_unprompted", "face_failure_rate")
 }
 REALISM = pl.Schema(
-    {
-        "editor": pl.String,
-        "kind": pl.String,
-        "strength": pl.Float64,
-        "metric": pl.String,
-        "value": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "n": pl.Int64,
-        "real": pl.Int64,
-        "model": pl.String,
-        "fingerprint": pl.String,
-    }
+    {"editor": pl.String(), "kind": pl.String(), "strength": pl.Float64(), **realism.MEASURED}
 )
 FIDELITY = ("clip_i", *partners.PIXEL_METRICS)
 """Columns of an edit_fidelity frame that are measures."""

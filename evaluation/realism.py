@@ -20,10 +20,8 @@ DEGREE = 3
 REFERENCE = 2048
 """Real pictures that generated ones are compared with, where there are so many."""
 METRICS = ("kid", "fid")
-SCORES = pl.Schema(
+MEASURED = pl.Schema(
     {
-        "experiment": pl.String,
-        "kind": pl.String,
         "metric": pl.String,
         "value": pl.Float64,
         "low": pl.Float64,
@@ -34,6 +32,8 @@ SCORES = pl.Schema(
         "fingerprint": pl.String,
     }
 )
+"""Columns of a measure of METRICS, whatever it is of."""
+SCORES = pl.Schema({"experiment": pl.String(), "kind": pl.String(), **MEASURED})
 
 
 def reference(training_set: pl.DataFrame, count: int = REFERENCE, split: str = "train") -> pl.DataFrame:

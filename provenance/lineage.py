@@ -23,6 +23,15 @@ def upstream(metadata: Mapping[str, str]) -> dict[str, int]:
     return {table: version for table, version in found.items() if isinstance(version, int)}
 
 
+def version_read(store: Store, table: str, parent: str, version: int | None = None) -> int | None:
+    """The version of `parent` that a version of `table` (default: the latest) was made from, as its commit
+    says; None where it says nothing, or there is no such version."""
+    for commit in store.history(table) if store.version(table) is not None else ():
+        if version in (None, commit["version"]):
+            return upstream(commit["metadata"]).get(parent)
+    return None
+
+
 def torn(store: Store, table: str) -> dict[str, Readers]:
     """The tables behind the latest version of `table` of which different contents were read on the way, each
     with its versions and who read them. Empty where all that is behind it forms one chain.

@@ -72,27 +72,11 @@ def trainings(moment: Moment, sample_id: str) -> Iterable[Training]:
         row = rows.row(0, named=True) if rows is not None and rows.height else None
         if split and row and row["key"]:
             found.setdefault(row["key"], []).append((stage.partition("/")[2], row, commit, split))
-    for key, models in found.items():
+    for models in found.values():
         names = tuple(name for name, *_ in models)
         _, row, commit, split = models[0]
-        drawn = _drawn(moment.store, key, sample_id) if split == TRAINED_ON else 0
-        least, most = _bounds(moment.store, key, row) if split == TRAINED_ON else (0, 0)
-        yield Training(
-            key,
-            names,
-            row["method"],
-            row["model_hash"],
-            row["steps"],
-            row["samples"],
-            split,
-            drawn,
-            least,
-            most,
-            commit.upstream["training_set"],
-            commit.timestamp,
-            commit.run_id,
-            {name: scores(moment, name) for name in names},
-        )
+        measured = {name: scores(moment, name) for name in names}
+        yield _training(moment, sample_id, names, row, commit, split, measured, MODELS)
     yield from _editors(moment, sample_id)
 
 
@@ -105,28 +89,44 @@ def _editors(moment: Moment, sample_id: str) -> Iterable[Training]:
         return
     settings = commit.settings.get("editing.editors", {})
     for row in moment.at(EDITORS, commit.version, pl.col("folder").is_not_null()).to_dicts():
-        name, key = row["editor"], row["key"]
+        name = row["editor"]
         if "experiment" in settings.get(name, {}):
             continue
-        drawn = _drawn(moment.store, key, sample_id) if split == TRAINED_ON else 0
-        least, most = _bounds(moment.store, key, row) if split == TRAINED_ON else (0, 0)
-        yield Training(
-            key,
-            (name,),
-            row["method"],
-            row["model_hash"],
-            row["steps"],
-            row["samples"],
-            split,
-            drawn,
-            least,
-            most,
-            used,
-            commit.timestamp,
-            commit.run_id,
-            {name: _scores(moment, EDITED, (pl.col("editor") == name) & (pl.col("strength") == 1))},
-            EDITORS,
-        )
+        measured = {name: _scores(moment, EDITED, (pl.col("editor") == name) & (pl.col("strength") == 1))}
+        yield _training(moment, sample_id, (name,), row, commit, split, measured, EDITORS)
+
+
+def _training(
+    moment: Moment,
+    sample_id: str,
+    names: tuple[str, ...],
+    row: dict[str, Any],
+    commit: Commit,
+    split: str,
+    measured: dict[str, tuple[Score, ...]],
+    table: str,
+) -> Training:
+    """The training that `row` of `table` tells of, which had the sample in `split` of its training set."""
+    key = row["key"]
+    drawn = _drawn(moment.store, key, sample_id) if split == TRAINED_ON else 0
+    least, most = _bounds(moment.store, key, row) if split == TRAINED_ON else (0, 0)
+    return Training(
+        key,
+        names,
+        row["method"],
+        row["model_hash"],
+        row["steps"],
+        row["samples"],
+        split,
+        drawn,
+        least,
+        most,
+        commit.upstream["training_set"],
+        commit.timestamp,
+        commit.run_id,
+        measured,
+        table,
+    )
 
 
 def experiments(store: Store, stage: str) -> list[str]:

@@ -77,12 +77,11 @@ def other_curves(store: Store, experiments: Collection[str]) -> dict[str, pl.Dat
 
 def _trained_on(store: Store, experiment: str) -> str | None:
     """The content of the training set behind an experiment's guidance curve, as far as the commits say."""
-    curve = lineage.upstream(store.history(f"guidance_curve/{experiment}")[0]["metadata"])
     model = f"trained_model/{experiment}"
-    if model not in curve:
+    trained = lineage.version_read(store, f"guidance_curve/{experiment}", model)
+    if trained is None:
         return None
-    commits = {entry["version"]: entry["metadata"] for entry in store.history(model)}
-    read = lineage.upstream(commits.get(curve[model], {})).get("training_set")
+    read = lineage.version_read(store, model, "training_set", trained)
     return None if read is None else lineage.content(store, "training_set", read)
 
 

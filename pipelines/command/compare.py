@@ -77,8 +77,8 @@ def _behind(store: Store, table: str, parent: str) -> str | None:
     """The content of `parent` that the latest version of `table` was made from, as its commit says."""
     from provenance import lineage
 
-    read = lineage.upstream(store.history(table)[0]["metadata"]) if store.version(table) is not None else {}
-    return lineage.content(store, parent, read[parent]) if parent in read else None
+    read = lineage.version_read(store, table, parent)
+    return None if read is None else lineage.content(store, parent, read)
 
 
 def _editors(store: Store) -> set[str]:
